@@ -1,0 +1,5 @@
+"""`python -m robaudit` is the `robaudit` command."""
+
+from robaudit.cli.main import main
+
+main()

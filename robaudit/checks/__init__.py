@@ -1,0 +1,1 @@
+"""Is this number believable? One question per file."""

@@ -1,0 +1,85 @@
+"""The `robaudit` command: its sub-commands, and the one place that turns errors into exit codes."""
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import click
+import typer
+
+from robaudit import __version__
+from robaudit.cli.console import to_stderr
+from robaudit.cli.compare import compare
+from robaudit.cli.gate import gate
+from robaudit.cli.inspect import inspect
+from robaudit.errors import ExitCode, RobauditError
+
+app = typer.Typer(
+    name="robaudit",
+    help="Audit a medical image classifier under attack, retrofit it with domain assimilation, and compare.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done or passed · 1 a gate failed · 2 unusable input · 3 inconclusive · 4 internal error · "
+    "130 interrupted.",
+)
+
+app.command()(compare)
+app.command()(gate)
+app.command()(inspect)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"robaudit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with a code of `ExitCode`."""
+    try:
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except RobauditError as error:
+        to_stderr(f"robaudit: {error}")
+        code = error.exit_code
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        to_stderr("robaudit: interrupted; the same command continues where it stopped")
+        code = ExitCode.INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = ExitCode.UNUSABLE_INPUT
+    except BrokenPipeError:
+        # The reader of our output went away (`| head`): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = ExitCode.OK
+    except Exception as error:
+        to_stderr(f"robaudit: internal error: {_one_line(error)}; please report it with {_save_traceback()}")
+        code = ExitCode.INTERNAL_ERROR
+    sys.exit(code or ExitCode.OK)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def _save_traceback() -> Path:
+    handle, name = tempfile.mkstemp(prefix="robaudit-error-", suffix=".txt")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(traceback.format_exc())
+    return Path(name)

@@ -1,0 +1,35 @@
+"""How long work tells of itself. A leaf: the stages know this protocol, the command line draws it."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """A stage has a name and a total; it advances, and may carry a short note."""
+
+    def start(self, stage: str, total: int) -> None:
+        """Begin a stage of `total` units of work."""
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Report `n` finished units."""
+
+    def finish(self) -> None:
+        """End the stage."""
+
+    def say(self, line: str) -> None:
+        """Tell the person one thing."""
+
+
+class Silent:
+    """Progress that nobody watches: the Python API's default."""
+
+    def start(self, stage: str, total: int) -> None:
+        """Say nothing."""
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """Say nothing."""
+
+    def finish(self) -> None:
+        """Say nothing."""
+
+    def say(self, line: str) -> None:
+        """Say nothing."""

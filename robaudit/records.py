@@ -1,0 +1,310 @@
+"""The audit record: what was measured, as frozen, versioned data. A leaf: no torch, no arithmetic of its own.
+
+Counts, never percentages; no NaN; units in the name. What a stage did not measure is null or empty.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from robaudit.errors import RecordError
+
+# 1: first format.
+SCHEMA_VERSION = 1
+
+AUDIT_FILE = "audit.json"
+PARTIAL_AUDIT_FILE = "audit.partial.json"
+IMAGES_FILE = "images.jsonl"
+
+Scalar = str | int | float | bool | None
+Eps255 = Annotated[int, Field(ge=1, le=255)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, no unknown fields, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, ser_json_inf_nan="null"
+    )
+
+
+class Tally(Record):
+    """How many images were answered correctly."""
+
+    n_correct: Count
+    n_images: Count
+    """All images asked about, those the model could not answer included."""
+    n_errors: Count = 0
+    """Images for which the model gave no finite answer; never counted as correct."""
+
+
+class ClassTallies(Tally):
+    """A tally, with one tally per class beside it."""
+
+    per_class: dict[str, Tally]
+    """Tally per true class, in the order of the model's classes."""
+
+
+class Point(ClassTallies):
+    """One point of an accuracy-against-eps curve."""
+
+    eps_255: Eps255
+    """L-inf budget in grey levels of 255: 8 means 8/255 of the full range."""
+
+
+class AttackCurve(Record):
+    """Accuracy under one attack, for every eps of the grid."""
+
+    name: str
+    params: dict[str, Scalar]
+    """Every constant of the attack, step sizes as fractions of eps."""
+    points: tuple[Point, ...]
+    """Nested in eps (once fooled, fooled at every larger eps), unless the protocol is `paper`."""
+    raw_points: tuple[Point, ...] | None = None
+    """Each eps judged on its own, where every eps was run; may rise again."""
+
+
+class WorstCase(Record):
+    """Per image the worst over all attacks; nested in eps."""
+
+    points: tuple[Point, ...]
+
+
+class ThreatModel(Record):
+    """What the attacker may change: fixed, and stated in every record."""
+
+    norm: Literal["linf"] = "linf"
+    eps_255: tuple[Eps255, ...]
+    lower: float = 0.0
+    upper: float = 1.0
+    image_channels: Literal["grey", "rgb"]
+    """A grey image is attacked in one channel: the repeat to RGB lives inside the attacked model."""
+    sentence: str
+
+
+class Verdict(Record):
+    """Whether the number can be believed, in one sentence."""
+
+    kind: Literal["measured", "inconclusive"]
+    sentence: str
+    reasons: tuple[str, ...] = ()
+    """Ids of the checks that made it inconclusive."""
+
+
+class FileRef(Record):
+    """A file or folder, pinned by its hash."""
+
+    path: str
+    sha256: str
+
+
+class Normalization(Record):
+    """Per-channel mean and standard deviation applied inside the model, and where they came from."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+
+
+class InputSize(Record):
+    """The input grid of the model."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class FrontInfo(Record):
+    """The retrofit in front of the backbone."""
+
+    vanilla: FileRef
+    """The model before the retrofit: surrogate of the transfer check."""
+    modules: str = "T+C"
+    """`T+C`, or `T` for a one-channel backbone."""
+
+
+class ModelInfo(Record):
+    """The audited model."""
+
+    path: str
+    sha256: str
+    arch: str
+    n_classes: int
+    classes: tuple[str, ...]
+    input: InputSize
+    normalization: Normalization
+    front: FrontInfo | None = None
+
+
+class DataInfo(Record):
+    """The images it was audited on."""
+
+    path: str
+    sha256: str
+    n_images: Count
+    per_class: dict[str, Count]
+    positive: str | None = None
+    """The class whose recall is called sensitivity, where the user named it."""
+    note: str | None = None
+    """What a reader must know about these images first (synthetic, patients unknown, ...)."""
+
+
+class Check(Record):
+    """One question about whether the measurement can be believed."""
+
+    id: str
+    status: Literal["passed", "warning", "failed", "not_applicable"]
+    value: float | None
+    threshold: float | None
+    why: str
+    remedy: str
+
+
+class GalleryItem(Record):
+    """Pictures of one image: what was attacked, and how."""
+
+    id: str
+    label: str
+    prediction: str | None
+    adversarial_prediction: str | None = None
+    attack: str | None = None
+    """The attack that fooled the model at the smallest eps; null where none did."""
+    eps_255: Eps255 | None = None
+    magnification: int | None = None
+    """The difference picture shows 0.5 + magnification * (adversarial - original)."""
+    files: dict[str, str]
+    """Role (original, texture, colour, adversarial, difference) -> path relative to the record."""
+
+
+class Spent(Record):
+    """Work done: one image through one backward (gradient) or forward pass counts 1."""
+
+    gradients: Count = 0
+    forwards: Count = 0
+    seconds: float = 0.0
+
+
+class Cost(Spent):
+    """What the listed attacks spent; the checks' share stands apart."""
+
+    device: str
+    checks: Spent = Spent()
+
+
+class Environment(Record):
+    """Where and how it ran."""
+
+    command: str
+    python: str
+    platform: str
+    versions: dict[str, str]
+    n_threads: int
+    batch_size: int
+    """Padded batch shape of every forward and backward pass."""
+    precision: str = "float32"
+    """Of the gradients; success is always judged in float32."""
+    settings: dict[str, Scalar] = {}
+    """Switches of the engine that can change which eps is found first."""
+
+
+class AuditRecord(Record):
+    """One audit of one model on one set of images."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    status: Literal["complete", "partial"]
+    robaudit_version: str
+    created: datetime
+    threat_model: ThreatModel
+    protocol: Literal["nested", "paper"]
+    seed: int
+    verdict: Verdict
+    model: ModelInfo
+    data: DataInfo
+    clean: ClassTallies
+    attacks: tuple[AttackCurve, ...]
+    worst_case: WorstCase
+    images: str = IMAGES_FILE
+    checks: tuple[Check, ...] = ()
+    artifacts: tuple[GalleryItem, ...] = ()
+    cost: Cost
+    environment: Environment
+
+
+class ImageRow(Record):
+    """What was found for one image: a line of images.jsonl."""
+
+    id: str
+    """Path relative to the data folder, with forward slashes."""
+    sha256: str
+    label: str
+    prediction: str | None
+    """Null where the model gave no finite answer."""
+    fooled_at: dict[str, int | None]
+    """Attack -> smallest eps_255 found that fools (0: wrong without any attack; null: not fooled)."""
+    raw_fooled_at: dict[str, tuple[int, ...]] = {}
+    """Attack -> every eps_255 that fooled, where each eps was run on its own."""
+    error: str | None = None
+
+
+def read_audit(path: Path) -> AuditRecord:
+    """Read an audit record.
+
+    Raises:
+        RecordError: the file is missing, is no audit record, or was written by a newer robaudit.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); pass the {AUDIT_FILE} that scan wrote") from None
+    except UnicodeDecodeError:
+        raise RecordError(f"{path}: is not text; pass the {AUDIT_FILE} that scan wrote") from None
+    version = _schema_version(text, path)
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            f"{path}: has schema_version {version}, this robaudit reads up to {SCHEMA_VERSION}; upgrade robaudit"
+        )
+    try:
+        return AuditRecord.model_validate_json(text)
+    except ValidationError as error:
+        raise RecordError(f"{path}: is no valid audit record ({_first_problem(error)}); scan again") from None
+
+
+def read_rows(audit_path: Path, record: AuditRecord) -> tuple[ImageRow, ...]:
+    """Read the per-image rows that stand beside an audit record, in the order of its images.
+
+    Raises:
+        RecordError: the file is missing, damaged, or its row count is not the record's.
+    """
+    path = audit_path.parent / record.images
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: cannot be read ({error}); keep it beside {audit_path.name}") from None
+    try:
+        rows = tuple(ImageRow.model_validate_json(line) for line in lines)
+    except ValidationError as error:
+        raise RecordError(f"{path}: holds a damaged row ({_first_problem(error)}); scan again") from None
+    if len(rows) != record.clean.n_images:
+        raise RecordError(f"{path}: has {len(rows)} rows, {audit_path.name} counts {record.clean.n_images}; scan again")
+    return rows
+
+
+def _schema_version(text: str, path: Path) -> int:
+    class Head(BaseModel):
+        schema_version: int
+
+    try:
+        return Head.model_validate_json(text).schema_version
+    except ValidationError:
+        raise RecordError(f"{path}: is no audit record (no schema_version); pass the {AUDIT_FILE} scan wrote") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "top level"
+    return f"{where}: {problem['msg']}"

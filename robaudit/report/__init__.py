@@ -1,0 +1,1 @@
+"""From audit records to what people read: HTML, terminal. Needs no torch."""

@@ -1,0 +1,1 @@
+"""Second-order texture of images: functional, differentiable, no modules."""
