@@ -7,12 +7,12 @@ import traceback
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from robaudit import __version__
-from robaudit.cli.console import to_stderr
 from robaudit.cli.compare import compare
+from robaudit.cli.console import to_stderr
 from robaudit.cli.gate import gate
 from robaudit.cli.inspect import inspect
 from robaudit.errors import ExitCode, RobauditError
@@ -56,13 +56,11 @@ def main() -> NoReturn:
     except RobauditError as error:
         to_stderr(f"robaudit: {error}")
         code = error.exit_code
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         to_stderr("robaudit: interrupted; the same command continues where it stopped")
         code = ExitCode.INTERRUPTED
-    except click.ClickException as error:
-        error.show()
+    except TyperException as error:
+        to_stderr(f"robaudit: {error.format_message()} See `robaudit --help`.")
         code = ExitCode.UNUSABLE_INPUT
     except BrokenPipeError:
         # The reader of our output went away (`| head`): nobody is left to tell.
