@@ -28,9 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(
-            f"{path}: cannot be written ({error.strerror}); free space or choose another --out"
-        ) from None
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); free space or choose another --out") from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -29,7 +29,11 @@ class Record(BaseModel):
     """Base of all records: immutable, no unknown fields, no NaN or infinity."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True, ser_json_inf_nan="null"
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        ser_json_inf_nan="null",
     )
 
 
@@ -215,7 +219,7 @@ class Environment(Record):
 class AuditRecord(Record):
     """One audit of one model on one set of images."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     status: Literal["complete", "partial"]
     robaudit_version: str
     created: datetime

@@ -21,7 +21,10 @@ def curve(rows: Sequence[ImageRow], classes: Sequence[str], attack: str, grid: I
 def raw_curve(rows: Sequence[ImageRow], classes: Sequence[str], attack: str, grid: Iterable[int]) -> tuple[Point, ...]:
     """Curve of one attack with each eps judged on its own; a clean error counts at every eps."""
     return _points(
-        rows, classes, grid, lambda row, eps: row.prediction == row.label and eps not in row.raw_fooled_at[attack]
+        rows,
+        classes,
+        grid,
+        lambda row, eps: row.prediction == row.label and eps not in row.raw_fooled_at[attack],
     )
 
 
@@ -44,7 +47,10 @@ def worst_eps(row: ImageRow) -> int:
 
 
 def _points(
-    rows: Sequence[ImageRow], classes: Sequence[str], grid: Iterable[int], stays: Callable[[ImageRow, int], bool]
+    rows: Sequence[ImageRow],
+    classes: Sequence[str],
+    grid: Iterable[int],
+    stays: Callable[[ImageRow, int], bool],
 ) -> tuple[Point, ...]:
     return tuple(
         Point(eps_255=eps, **_counts(rows, classes, lambda row, eps=eps: stays(row, eps)))  # type: ignore[misc]

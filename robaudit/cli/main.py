@@ -15,6 +15,7 @@ from robaudit.cli.compare import compare
 from robaudit.cli.console import to_stderr
 from robaudit.cli.gate import gate
 from robaudit.cli.inspect import inspect
+from robaudit.cli.scan import scan
 from robaudit.errors import ExitCode, RobauditError
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
     "130 interrupted.",
 )
 
+app.command()(scan)
 app.command()(compare)
 app.command()(gate)
 app.command()(inspect)
@@ -42,7 +44,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     pass

@@ -1,0 +1,168 @@
+"""One image under every attack: the smallest eps found that fools the untouched model, attack by attack.
+
+The path depends on the image and the settings alone: each attack starts its search where the attacks before it in the
+list fooled this image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torch import Tensor
+
+from robaudit.attack.batching import Ascend, Dialogue, Judge
+from robaudit.attack.climb import Target, climb, final_iterates, fools
+from robaudit.attack.foolbox_adapter import FoolboxRunner
+from robaudit.attack.losses import Loss
+from robaudit.attack.search import Search, next_trial
+from robaudit.attack.step import Iterate, within_ball
+from robaudit.attack.threats import Attack, FoolboxAttack
+
+NORM_TOLERANCE = 1e-6
+"""Rounding allowed when a perturbation is assigned to an eps, in [0, 1] units."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done to every image."""
+
+    attacks: tuple[Attack | FoolboxAttack, ...]
+    grid: tuple[int, ...]
+    seed: int
+    protocol: Literal["nested", "paper"] = "nested"
+    search: Search = Search.DESCEND
+    rescale: bool = True
+    """Try a found perturbation, scaled down, at the smaller eps (forwards only)."""
+    share_first_gradient: bool = True
+
+    def runs_every_eps(self, attack: Attack | FoolboxAttack) -> bool:
+        """Whether each eps is run on its own, so that a raw curve exists."""
+        return self.protocol == "paper" or (isinstance(attack, Attack) and attack.is_single_step)
+
+
+@dataclass
+class Findings:
+    """What was found for one image."""
+
+    prediction: int | None
+    """None: no finite answer."""
+    fooled_at: dict[str, int | None] = field(default_factory=dict)
+    """Attack -> smallest eps_255 found (0: clean error, None: not fooled)."""
+    raw_fooled_at: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Attack -> every eps_255 that fooled, where each was run on its own."""
+    adversarial: Tensor | None = None
+    """Picture that fooled at the smallest eps of all attacks."""
+    adversarial_attack: str | None = None
+
+    @property
+    def worst_eps(self) -> int | None:
+        """Smallest fooling eps_255 over all attacks so far."""
+        return min((eps for eps in self.fooled_at.values() if eps is not None), default=None)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An image to examine."""
+
+    picture: Tensor
+    """(C, H, W) in [0, 1], float32."""
+    label: int
+    sha256: str
+
+
+def examine(subject: Subject, plan: Plan, foolbox: FoolboxRunner) -> Dialogue[Findings]:
+    """Ask for the clean prediction, then run every attack of the plan."""
+    predictions = yield Judge([subject.picture])
+    assert predictions is not None
+    findings = Findings(predictions[0])
+    if findings.prediction != subject.label:
+        findings.fooled_at = {attack.name: 0 for attack in plan.attacks}
+        findings.raw_fooled_at = {attack.name: plan.grid for attack in plan.attacks if plan.runs_every_eps(attack)}
+        return findings
+
+    target = Target(subject.picture, subject.label, subject.sha256, plan.seed, {})
+    if plan.share_first_gradient:
+        yield from _take_first_gradients(target, plan)
+    for attack in plan.attacks:
+        if plan.runs_every_eps(attack):
+            found = yield from _every_eps(target, attack, plan, foolbox)
+            findings.raw_fooled_at[attack.name] = tuple(found)
+        else:
+            found = yield from _smallest_eps(target, attack, plan, foolbox, findings.worst_eps)
+        _note(findings, attack.name, found)
+    return findings
+
+
+def _take_first_gradients(target: Target, plan: Plan) -> Dialogue[None]:
+    """Take the gradient at the image itself once per loss, for every attack that starts there."""
+    losses = {attack.loss for attack in plan.attacks if isinstance(attack, Attack) and not attack.random_start}
+    for loss in sorted(losses):
+        iterate = Iterate(target.origin, target.label, eps=0.0, step_size=0.0, x=target.origin, loss=Loss(loss))
+        yield Ascend(iterate)
+        target.first_gradients[loss] = iterate
+
+
+def _every_eps(
+    target: Target, attack: Attack | FoolboxAttack, plan: Plan, foolbox: FoolboxRunner
+) -> Dialogue[dict[int, Tensor]]:
+    """Run every eps of the grid on its own from a cold start, and judge the last iterate."""
+    found = {}
+    for eps_255 in plan.grid:
+        if isinstance(attack, FoolboxAttack):
+            picture = yield from _foolbox_trial(target, attack, eps_255, foolbox)
+        else:
+            picture = yield from final_iterates(target, attack, eps_255)
+        if picture is not None:
+            found[eps_255] = picture
+    return found
+
+
+def _smallest_eps(
+    target: Target, attack: Attack | FoolboxAttack, plan: Plan, foolbox: FoolboxRunner, guess_255: int | None
+) -> Dialogue[dict[int, Tensor]]:
+    """Search the grid for the smallest eps that fools; returns the pictures found on the way."""
+    found: dict[int, Tensor] = {}
+    outcomes: dict[int, bool] = {}
+    guess = None if guess_255 is None else plan.grid.index(guess_255)
+    while (trial := next_trial(plan.search, outcomes, len(plan.grid), guess)) is not None:
+        if isinstance(attack, FoolboxAttack):
+            picture = yield from _foolbox_trial(target, attack, plan.grid[trial], foolbox)
+        else:
+            picture = yield from climb(target, attack, plan.grid[trial])
+        outcomes[trial] = picture is not None
+        if picture is not None:
+            reached, picture = yield from _shrink(target, picture, plan, outcomes)
+            outcomes[reached] = True
+            found[plan.grid[reached]] = picture
+    return found
+
+
+def _shrink(target: Target, picture: Tensor, plan: Plan, outcomes: dict[int, bool]) -> Dialogue[tuple[int, Tensor]]:
+    """Assign an adversarial picture to its real norm, then follow its direction to smaller eps while it still fools."""
+    perturbation = picture - target.origin
+    norm = float(perturbation.abs().max())
+    reached = next(index for index, eps in enumerate(plan.grid) if norm <= eps / 255 + NORM_TOLERANCE)
+    while plan.rescale and reached > 0 and reached - 1 not in outcomes:
+        eps = plan.grid[reached - 1] / 255
+        smaller = within_ball(target.origin + perturbation * (eps / norm), target.origin, eps)
+        if not (yield from fools(target, smaller)):
+            break
+        reached, picture = reached - 1, smaller
+    return reached, picture
+
+
+def _foolbox_trial(
+    target: Target, attack: FoolboxAttack, eps_255: int, foolbox: FoolboxRunner
+) -> Dialogue[Tensor | None]:
+    """Run one of foolbox's attacks and judge its result by our own rule."""
+    picture = within_ball(foolbox.perturb(target, attack, eps_255), target.origin, eps_255 / 255)
+    return picture if (yield from fools(target, picture)) else None
+
+
+def _note(findings: Findings, attack: str, found: dict[int, Tensor]) -> None:
+    """Record an attack's smallest fooling eps, and keep its picture where it is the smallest of all."""
+    smallest = min(found, default=None)
+    if smallest is not None and (findings.worst_eps is None or smallest < findings.worst_eps):
+        findings.adversarial, findings.adversarial_attack = found[smallest], attack
+    findings.fooled_at[attack] = smallest

@@ -1,0 +1,90 @@
+"""Attacks that we do not write, from foolbox; the only file that knows it.
+
+foolbox proposes a picture; whether it fools is decided by the same rule as for every other attack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robaudit.attack.batching import Work
+from robaudit.attack.climb import Target
+from robaudit.attack.seeding import derived_seed
+from robaudit.attack.threats import FoolboxAttack
+from robaudit.errors import SettingsError
+
+
+class FoolboxRunner:
+    """Runs foolbox attacks on one image at a time, each with its own random numbers."""
+
+    def __init__(self, working: Callable[[Tensor], Tensor], device: torch.device, work: Work) -> None:
+        self._model = _Counted(working, work)
+        self._device = device
+
+    def perturb(self, target: Target, attack: FoolboxAttack, eps_255: int) -> Tensor:
+        """The attack's proposal (C, H, W) at one eps; the image itself where it proposes nothing finite.
+
+        Raises:
+            SettingsError: foolbox refuses this attack for this model or these settings.
+        """
+        devices = [target.origin.device] if target.origin.is_cuda else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(derived_seed(target.seed, target.sha256, attack.name, eps_255))
+            try:
+                _, clipped, _ = find_attack(attack.class_name)(
+                    self._foolbox_model,
+                    target.origin[None],
+                    torch.tensor([target.label], device=target.origin.device),
+                    epsilons=eps_255 / 255,
+                )
+            except (AssertionError, ValueError, TypeError, NotImplementedError) as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise SettingsError(f"--attacks {attack.name}: foolbox refuses ({reason}); choose another") from None
+        picture: Tensor = clipped[0].detach()
+        return torch.where(picture.isfinite(), picture, target.origin)
+
+    @cached_property
+    def _foolbox_model(self) -> Any:
+        import foolbox
+
+        return foolbox.PyTorchModel(self._model, bounds=(0, 1), device=self._device)
+
+
+class _Counted(nn.Module):
+    """The working copy as a module, counting what foolbox spends."""
+
+    def __init__(self, working: Callable[[Tensor], Tensor], work: Work) -> None:
+        super().__init__()
+        self.eval()
+        self._working = working
+        self._work = work
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch; one image asked for a gradient counts as one gradient, else as one forward."""
+        if x.requires_grad:
+            self._work.gradients += len(x)
+        else:
+            self._work.forwards += len(x)
+        return self._working(x)
+
+
+def find_attack(class_name: str) -> Any:
+    """An instance of foolbox's attack of that name, with foolbox's defaults.
+
+    Raises:
+        SettingsError: foolbox has no such attack, or it needs arguments.
+    """
+    import foolbox
+
+    found = getattr(foolbox.attacks, class_name, None)
+    if not isinstance(found, type) or not issubclass(found, foolbox.attacks.base.Attack):
+        raise SettingsError(f"--attacks foolbox:{class_name}: foolbox has no such attack; see foolbox.attacks")
+    try:
+        return found()
+    except TypeError as error:
+        raise SettingsError(f"--attacks foolbox:{class_name}: needs arguments ({error}); choose another") from None

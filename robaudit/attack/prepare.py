@@ -1,0 +1,150 @@
+"""A frozen, faster copy of a classifier to take gradients from; the original is left as it was and alone judges.
+
+Frozen parameters, batch-norm folded into the convolution before it, and channels-last memory change nothing but float
+rounding; folding is kept only where a numerical check on the model itself agrees.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+FOLD_TOLERANCE = 1e-3
+"""Largest change of a logit by folding, relative to the spread of the logits, that counts as rounding."""
+
+
+@dataclass(frozen=True)
+class Speedups:
+    """What the working copy does to save time; each can be switched off."""
+
+    fold: bool = True
+    channels_last: bool = True
+    bfloat16: bool = False
+
+
+def working_copy(model: nn.Module, example: Tensor, speedups: Speedups) -> Callable[[Tensor], Tensor]:
+    """A frozen copy of `model` in eval mode, made fast.
+
+    Args:
+        model: pixels (B, C, H, W) in [0, 1] -> logits (B, K).
+        example: a few real images, used to check that folding changed nothing.
+        speedups: what to do.
+
+    Returns:
+        A function from pixels to float32 logits, differentiable in its argument only.
+    """
+    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    if speedups.fold:
+        copied = _folded(copied, example)
+    if speedups.channels_last:
+        copied = copied.to(memory_format=torch.channels_last)
+    if not speedups.bfloat16:
+        return copied
+
+    def in_bfloat16(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16):
+            logits: Tensor = copied(x)
+        return logits.float()
+
+    return in_bfloat16
+
+
+@contextmanager
+def judging(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+    """The untouched model in eval mode; every module's own mode is restored at the end."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield model
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Hash of everything an audit must leave as it was: weights, buffers, modes, requires_grad, device and layout."""
+    digest = hashlib.sha256()
+    for name, module in model.named_modules():
+        digest.update(f"{name} {type(module).__qualname__} {module.training}\n".encode())
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    for name, tensor in tensors:
+        described = (name, tensor.dtype, tensor.device, tensor.requires_grad, tuple(tensor.shape), tensor.stride())
+        digest.update(repr(described).encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(b"grad" if tensor.grad is not None else b"")
+    return digest.hexdigest()
+
+
+def _folded(model: nn.Module, example: Tensor) -> nn.Module:
+    """Fold every batch-norm that reads a convolution's output; keep the result only if the logits stay."""
+    pairs = _convolutions_before_batch_norm(model, example)
+    if not pairs:
+        return model
+    folded = copy.deepcopy(model)
+    for convolution, batch_norm in pairs:
+        conv, norm = folded.get_submodule(convolution), folded.get_submodule(batch_norm)
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        _replace(folded, convolution, fuse_conv_bn_eval(conv, norm))
+        _replace(folded, batch_norm, _what_remains(norm))
+    with torch.no_grad():
+        before, after = model(example), folded(example)
+    spread = float(before.abs().amax().clamp_min(1e-6))
+    agrees = bool(after.isfinite().all()) and float((before - after).abs().amax()) <= FOLD_TOLERANCE * spread
+    return folded if agrees else model
+
+
+def _convolutions_before_batch_norm(model: nn.Module, example: Tensor) -> list[tuple[str, str]]:
+    """Names of (convolution, batch-norm) where the one's output is the other's input, each called once."""
+    produced: dict[int, str] = {}
+    calls: dict[str, int] = {}
+    pairs: list[tuple[str, str]] = []
+    alive: list[Tensor] = []  # ids are unique only among living tensors
+
+    def note_output(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
+            calls[name] = calls.get(name, 0) + 1
+            produced[id(output)] = name
+            alive.append(output)
+
+        return hook
+
+    def note_input(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            calls[name] = calls.get(name, 0) + 1
+            if id(args[0]) in produced:
+                pairs.append((produced[id(args[0])], name))
+
+        return hook
+
+    handles = []
+    for name, module in model.named_modules():
+        if type(module) is nn.Conv2d:
+            handles.append(module.register_forward_hook(note_output(name)))
+        elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
+            handles.append(module.register_forward_pre_hook(note_input(name)))
+    try:
+        with torch.no_grad():
+            model(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
+
+
+def _what_remains(norm: nn.Module) -> nn.Module:
+    """What a batch-norm still does once folded: timm's carry dropout and an activation inside."""
+    rest = [norm.get_submodule(part) for part in ("drop", "act") if isinstance(getattr(norm, part, None), nn.Module)]
+    return nn.Sequential(*rest) if rest else nn.Identity()
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(parent), attribute, module)

@@ -1,0 +1,78 @@
+"""One step uphill inside the L-inf ball, for a whole batch of images each with its own constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from robaudit.attack.losses import Loss
+
+
+@dataclass
+class Iterate:
+    """One image on its way uphill: where it is, and the constants of its next step."""
+
+    origin: Tensor
+    """(C, H, W) in [0, 1], the image as given."""
+    label: int
+    eps: float
+    """Radius of the ball, in [0, 1] units."""
+    step_size: float
+    x: Tensor
+    """(C, H, W), the point whose gradient is wanted next."""
+    loss: Loss = Loss.CROSS_ENTROPY
+    decay: float = 0.0
+    inertia: float = 1.0
+    """Weight of the new step against the last one: 1, or 0.75 in APGD."""
+    previous: Tensor = field(default=None)  # type: ignore[assignment]
+    momentum: Tensor = field(default=None)  # type: ignore[assignment]
+
+    # What the last gradient said, filled in by the batch.
+    evaluated: Tensor = field(default=None)  # type: ignore[assignment]
+    gradient: Tensor = field(default=None)  # type: ignore[assignment]
+    loss_value: float = float("-inf")
+    prediction: int | None = None
+
+    def __post_init__(self) -> None:
+        """Start at rest."""
+        self.previous = self.x
+        self.momentum = torch.zeros_like(self.x)
+
+
+def take_steps(iterates: list[Iterate], gradients: Tensor) -> None:
+    """Move every iterate one step along its gradient (n, C, H, W); at the start and at the end all are in their ball.
+
+    With momentum m and inertia a (all attacks are constants of this one rule):
+        m  <- decay * m + g / |g|_1                       Dong et al. 2018, eq. 6
+        z  <- clip(x + step_size * sign(m))               eq. 7; with decay 0, FGSM, BIM and PGD
+        x' <- clip(x + a (z - x) + (1 - a) (x - x_prev))  Croce & Hein 2020, eq. 4; a = 1 leaves z
+    """
+    origin = torch.stack([it.origin for it in iterates])
+    x = torch.stack([it.x for it in iterates])
+    eps, step_size, decay, inertia = _columns(iterates, x)
+    lower, upper = (origin - eps).clamp_(min=0), (origin + eps).clamp_(max=1)
+
+    # A non-finite gradient says nothing about where to go; it is reported by a check, not followed.
+    g = torch.nan_to_num(gradients, nan=0.0, posinf=0.0, neginf=0.0)
+    momentum = torch.stack([it.momentum for it in iterates])
+    momentum = decay * momentum + g / g.abs().sum((1, 2, 3), keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)
+    moved = torch.clamp(x + step_size * momentum.sign(), lower, upper)
+    if any(it.inertia != 1 for it in iterates):
+        previous = torch.stack([it.previous for it in iterates])
+        blended = torch.clamp(x + inertia * (moved - x) + (1 - inertia) * (x - previous), lower, upper)
+        moved = torch.where(inertia == 1, moved, blended)
+    for index, it in enumerate(iterates):
+        it.previous, it.x, it.momentum = it.x, moved[index], momentum[index]
+
+
+def within_ball(x: Tensor, origin: Tensor, eps: float) -> Tensor:
+    """The nearest point to `x` that is inside the ball around `origin` and in [0, 1]."""
+    return torch.clamp(x, (origin - eps).clamp(min=0), (origin + eps).clamp(max=1))
+
+
+def _columns(iterates: list[Iterate], like: Tensor) -> Tensor:
+    """Each iterate's constants, as four (n, 1, 1, 1) columns."""
+    rows = [(it.eps, it.step_size, it.decay, it.inertia) for it in iterates]
+    return torch.tensor(rows, dtype=like.dtype, device=like.device).T[..., None, None, None]

@@ -1,0 +1,1 @@
+"""load + attack + checks -> an audit record, resumable."""

@@ -1,0 +1,111 @@
+"""The append-only log of a scan: a line per finished image, so that a killed scan loses only what was under way.
+
+The first line says what the rows belong to; a log of anything else is refused. A torn last line is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from pydantic import ValidationError
+
+from robaudit.errors import OutputError
+from robaudit.records import GalleryItem, ImageRow, Record, Spent
+
+JOURNAL_FILE = "images.partial.jsonl"
+
+
+class Entry(Record):
+    """What is kept of one image."""
+
+    row: ImageRow
+    spent: Spent
+    gallery: GalleryItem | None = None
+
+
+class Journal:
+    """Entries read back, and the file that further ones are appended to."""
+
+    def __init__(self, entries: dict[str, Entry], file: TextIO) -> None:
+        self.entries = entries
+        self._file = file
+
+    def append(self, entry: Entry) -> None:
+        """Write one entry; it survives a kill from here on.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        try:
+            self._file.write(entry.model_dump_json() + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(
+                f"{self._file.name}: cannot be written ({error.strerror}); free space, then the same command continues"
+            ) from None
+        self.entries[entry.row.id] = entry
+
+
+@contextmanager
+def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]:
+    """Open the log in `folder` for appending, with what an earlier run of the same identity left in it.
+
+    Raises:
+        OutputError: the log belongs to another model, data set or settings, or cannot be written.
+    """
+    path = folder / JOURNAL_FILE
+    header = json.dumps({"identity": identity}, sort_keys=True)
+    try:
+        lines = _whole_lines(path)
+        if lines:
+            refuse_other(path, json.loads(lines[0])["identity"], json.loads(header)["identity"])
+        entries = {entry.row.id: entry for entry in map(Entry.model_validate_json, lines[1:])}
+        with path.open("a", encoding="utf-8") as file:
+            if not lines:
+                file.write(header + "\n")
+            yield Journal(entries, file)
+    except (ValidationError, ValueError, KeyError, TypeError):
+        raise OutputError(f"{path}: is damaged; start again with --restart") from None
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+
+
+def refuse_other(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Make sure that a result belongs to this scan.
+
+    Raises:
+        OutputError: naming the first thing that differs.
+    """
+    before, now = _flat(found), _flat(wanted)
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise OutputError(
+                f"{path}: belongs to another scan ({key} was {before.get(key)}, is {now.get(key)}); "
+                "choose another --out, or replace it with --restart"
+            )
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """Complete lines of the log; a torn last one is cut off the file too, so that appending starts a fresh line."""
+    if not path.exists():
+        return []
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    return whole.decode("utf-8").splitlines()
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {key: inner for name, item in value.items() for key, inner in _flat(item, f"{prefix}.{name}").items()}
+    if isinstance(value, list | tuple):
+        return {
+            key: inner for index, item in enumerate(value) for key, inner in _flat(item, f"{prefix}.{index}").items()
+        }
+    return {prefix.removeprefix("."): value}

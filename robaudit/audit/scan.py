@@ -1,0 +1,355 @@
+"""Scan: a model file and labelled images -> an audit record on disk, resumable after any interruption."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from robaudit import __version__, tally
+from robaudit.attack.curve import Engine
+from robaudit.attack.examine import Plan
+from robaudit.attack.prepare import Speedups, fingerprint
+from robaudit.attack.threats import EPS_GRID, PRESETS, Attack, FoolboxAttack, check_grid, parse_attacks
+from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
+from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal, refuse_other
+from robaudit.audit.verdict import verdict
+from robaudit.checks.answers import answers
+from robaudit.checks.state import state_untouched
+from robaudit.errors import OutputError, SettingsError
+from robaudit.files import write_text
+from robaudit.load.classifier import LoadedModel
+from robaudit.load.images import Images, open_images
+from robaudit.load.model import load_model
+from robaudit.load.provenance import environment
+from robaudit.progress import Progress, Silent
+from robaudit.records import (
+    AUDIT_FILE,
+    IMAGES_FILE,
+    PARTIAL_AUDIT_FILE,
+    AttackCurve,
+    AuditRecord,
+    Check,
+    Cost,
+    DataInfo,
+    ImageRow,
+    Spent,
+    ThreatModel,
+    Verdict,
+    WorstCase,
+    read_audit,
+)
+
+PARTIAL_EVERY_SECONDS = 60.0
+
+
+def scan(
+    model: Path | str,
+    data: Path | str,
+    *,
+    out: Path | str,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    input_size: tuple[int, int] | None = None,
+    attacks: Sequence[str] | None = None,
+    eps: Sequence[int] = EPS_GRID,
+    preset: str = "default",
+    protocol: Literal["nested", "paper"] = "nested",
+    seed: int = 0,
+    limit: int | None = None,
+    positive: str | None = None,
+    merge: Mapping[str, Sequence[str]] | None = None,
+    note: str | None = None,
+    on_bad_image: Literal["fail", "skip"] = "fail",
+    batch_size: int | None = None,
+    device: str = "cpu",
+    speedups: Speedups | None = None,
+    restart: bool = False,
+    command: str = "robaudit.scan",
+    progress: Progress | None = None,
+) -> AuditRecord:
+    """Measure a classifier's accuracy under attack and write the record to `out`.
+
+    A finished scan of the same model, images and settings is returned as it is; an unfinished one is continued.
+
+    Args:
+        model: model file or folder.
+        data: folder of classes, split folder (its test part is taken) or manifest.
+        out: folder for audit.json, images.jsonl and the gallery.
+        arch: timm architecture, where the file does not tell.
+        classes: class names in the order of the model's outputs.
+        mean: per-channel mean of the model's own normalisation, [0, 1] units.
+        std: likewise.
+        input_size: (height, width) of the model's input grid.
+        attacks: names as in `robaudit.attack.threats`; None takes the preset's.
+        eps: L-inf budgets in 255ths.
+        preset: which attacks, where `attacks` does not say: quick or default.
+        protocol: `paper` runs every eps on its own and judges the last iterate.
+        seed: of random starts and of `limit`.
+        limit: stratified upper bound on the number of images.
+        positive: class whose recall is called sensitivity.
+        merge: new class -> folders joined into it.
+        note: what a reader must know about the images first.
+        on_bad_image: `skip` leaves unreadable images out.
+        batch_size: padded batch shape; None chooses.
+        device: torch device, or `auto`.
+        speedups: what the working copy does to save time.
+        restart: discard what `out` holds.
+        command: what the person typed, for the record.
+        progress: told of every image.
+
+    Raises:
+        InputError: the model, data, settings or output folder cannot be used.
+    """
+    model, data, out, progress = Path(model), Path(data), Path(out), progress or Silent()
+    plan = Plan(parse_attacks(attacks or _preset(preset)), check_grid(eps), seed, protocol)
+    images = open_images(
+        data, "test", merge=merge, limit=limit, seed=seed, on_bad_image=on_bad_image, progress=progress
+    )
+    loaded = load_model(
+        model, arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
+        input_size=input_size, device=device,
+    )  # fmt: skip
+    images = images.ordered_as(loaded.info.classes)
+    loaded.require_channels(images.channels)
+    if positive is not None and positive not in images.classes:
+        raise SettingsError(f"--positive {positive}: is no class; the classes are {', '.join(images.classes)}")
+    speedups = speedups or Speedups()
+    engine = Engine(loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups)
+    draft = _draft(loaded, images, plan, engine, positive, note, command)
+    return _Scan(loaded, images, engine, draft, out, progress).run(restart)
+
+
+def _preset(name: str) -> tuple[str, ...]:
+    if name not in PRESETS:
+        raise SettingsError(f"--preset {name}: is unknown; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+class _Scan:
+    """One scan under way: what is measured, where to, and the record so far."""
+
+    def __init__(
+        self, loaded: LoadedModel, images: Images, engine: Engine, draft: AuditRecord, out: Path, progress: Progress
+    ) -> None:
+        self.loaded, self.images, self.engine, self.draft = loaded, images, engine, draft
+        self.out, self.progress = out, progress
+
+    def run(self, restart: bool) -> AuditRecord:
+        """Return the finished record: reused, continued or measured from the start."""
+        if restart:
+            _discard(self.out)
+        identity = _identity(self.draft)
+        finished = self.out / AUDIT_FILE
+        if finished.exists():
+            record = read_audit(finished)
+            refuse_other(finished, _identity(record), identity)
+            self.progress.say(f"{finished} holds this scan already; --restart measures again")
+            return record
+        _make_folder(self.out)
+        with open_journal(self.out, identity | {"versions": self.draft.environment.versions}) as journal:
+            checks = self._measure(journal)
+            record = self._record(journal, "complete", checks)
+        rows = [journal.entries[ref.id].row for ref in self.images.refs]
+        write_text(self.out / IMAGES_FILE, "".join(row.model_dump_json() + "\n" for row in rows))
+        write_text(finished, record.model_dump_json(indent=2) + "\n")
+        for leftover in (JOURNAL_FILE, PARTIAL_AUDIT_FILE):
+            (self.out / leftover).unlink(missing_ok=True)
+        return record
+
+    def _measure(self, journal: Journal) -> list[Check]:
+        """Examine what the journal does not hold yet, one entry per image; returns the checks on the model itself."""
+        before = fingerprint(self.loaded.classifier)
+        remaining = [ref for ref in self.images.refs if ref.id not in journal.entries]
+        if journal.entries:
+            self.progress.say(f"continuing: {len(journal.entries)} of {len(self.images)} images are done")
+        self._say_clean_accuracy()
+        pictured = gallery_ids(self.images)
+        refs = {ref.id: ref for ref in remaining}
+        self.progress.start("attacking", len(self.images))
+        self.progress.advance(len(journal.entries))
+        started = saved = time.monotonic()
+        try:
+            for measured in self.engine.measure(self.images, remaining, pictured):
+                now = time.monotonic()
+                gallery = None
+                if measured.row.id in pictured:
+                    gallery = write_pictures(
+                        self.out, self.loaded, self.images, refs[measured.row.id], measured, self.engine.plan.grid
+                    )
+                spent = Spent(
+                    gradients=measured.work.gradients, forwards=measured.work.forwards, seconds=round(now - started, 3)
+                )
+                journal.append(Entry(row=measured.row, spent=spent, gallery=gallery))
+                started = now
+                self.progress.advance(note=self._note(journal))
+                if now - saved > PARTIAL_EVERY_SECONDS:
+                    self._write_partial(journal)
+                    saved = now
+        except BaseException:
+            # Whatever stopped the scan, the curve so far is worth keeping; the journal has every finished image.
+            self._write_partial(journal)
+            raise
+        finally:
+            self.progress.finish()
+        return [state_untouched(before, fingerprint(self.loaded.classifier))]
+
+    def _say_clean_accuracy(self) -> None:
+        """A forward pass over all images first: a wrong normalisation shows before hours are spent."""
+        self.progress.start("clean accuracy", len(self.images))
+        n_correct = 0
+        for ref, prediction in self.engine.clean_predictions(self.images, self.images.refs):
+            n_correct += prediction == self.images.label_index(ref)
+            self.progress.advance()
+        self.progress.finish()
+        n = len(self.images)
+        self.progress.say(f"clean accuracy {n_correct} of {n} ({n_correct / n:.1%})")
+
+    def _note(self, journal: Journal) -> str:
+        """The curve so far, for the progress line."""
+        rows = _rows(journal.entries.values())
+        points = tally.worst_case(rows, self.images.classes, self.engine.plan.grid)
+        at = [points[0], points[len(points) // 2], points[-1]]
+        return "worst case " + " ".join(f"{p.eps_255}/255: {p.n_correct / p.n_images:.0%}" for p in at)
+
+    def _write_partial(self, journal: Journal) -> None:
+        if journal.entries:
+            record = self._record(journal, "partial", [])
+            write_text(self.out / PARTIAL_AUDIT_FILE, record.model_dump_json(indent=2) + "\n")
+
+    def _record(self, journal: Journal, status: Literal["complete", "partial"], checks: list[Check]) -> AuditRecord:
+        entries = [journal.entries[ref.id] for ref in self.images.refs if ref.id in journal.entries]
+        rows, classes, grid = _rows(entries), self.images.classes, self.engine.plan.grid
+        curves = tuple(_curve(attack, rows, classes, self.engine.plan) for attack in self.engine.plan.attacks)
+        worst = tally.worst_case(rows, classes, grid)
+        checks = [*checks, answers(rows)]
+        return self.draft.model_copy(
+            update={
+                "status": status,
+                "images": IMAGES_FILE if status == "complete" else JOURNAL_FILE,
+                "verdict": verdict(worst, curves, checks),
+                "clean": tally.clean_tallies(rows, classes),
+                "attacks": curves,
+                "worst_case": WorstCase(points=worst),
+                "checks": tuple(checks),
+                "artifacts": tuple(entry.gallery for entry in entries if entry.gallery is not None),
+                "cost": Cost(
+                    gradients=sum(entry.spent.gradients for entry in entries),
+                    forwards=sum(entry.spent.forwards for entry in entries),
+                    seconds=round(sum(entry.spent.seconds for entry in entries), 3),
+                    device=self.draft.cost.device,
+                ),
+            }
+        )
+
+
+def _rows(entries: Iterable[Entry]) -> list[ImageRow]:
+    return [entry.row for entry in entries]
+
+
+def _curve(attack: Attack | FoolboxAttack, rows: Sequence[ImageRow], classes: Sequence[str], plan: Plan) -> AttackCurve:
+    every_eps = plan.runs_every_eps(attack)
+    raw = tally.raw_curve(rows, classes, attack.name, plan.grid) if every_eps else None
+    nested = tally.curve(rows, classes, attack.name, plan.grid)
+    points = raw if plan.protocol == "paper" and raw is not None else nested
+    return AttackCurve(name=attack.name, params=attack.params, points=points, raw_points=raw)
+
+
+def _draft(
+    loaded: LoadedModel,
+    images: Images,
+    plan: Plan,
+    engine: Engine,
+    positive: str | None,
+    note: str | None,
+    command: str,
+) -> AuditRecord:
+    """The record before anything is measured: everything that decides what the numbers will be."""
+    empty = tally.clean_tallies([], images.classes)
+    height, width = loaded.size
+    return AuditRecord(
+        status="partial",
+        robaudit_version=__version__,
+        created=datetime.now(UTC),
+        threat_model=ThreatModel(
+            eps_255=plan.grid,
+            image_channels="grey" if images.channels == 1 else "rgb",
+            sentence=_threat_sentence(images.channels, height, width),
+        ),
+        protocol=plan.protocol,
+        seed=plan.seed,
+        verdict=Verdict(kind="inconclusive", sentence="Nothing was measured yet."),
+        model=loaded.info,
+        data=DataInfo(
+            path=str(images.root),
+            sha256=images.sha256,
+            n_images=len(images),
+            per_class=images.per_class,
+            positive=positive,
+            note=note,
+        ),
+        clean=empty,
+        attacks=tuple(AttackCurve(name=attack.name, params=attack.params, points=()) for attack in plan.attacks),
+        worst_case=WorstCase(points=()),
+        cost=Cost(device=str(engine.device)),
+        environment=environment(
+            command,
+            batch_size=engine.width,
+            precision="bfloat16" if engine.speedups.bfloat16 else "float32",
+            settings={
+                "search": plan.search.value,
+                "rescale": plan.rescale,
+                "share_first_gradient": plan.share_first_gradient,
+                **asdict(engine.speedups),
+                "n_skipped_images": images.n_skipped,
+            },
+        ),
+    )
+
+
+def _threat_sentence(channels: int, height: int, width: int) -> str:
+    what = "its one grey channel" if channels == 1 else "its three colour channels"
+    return (
+        f"The attacker changes every pixel of an image in {what} by at most k/255 (L-inf), within [0, 1], on the "
+        f"{height}x{width} grid the model sees after decoding and resizing, and knows the whole model: "
+        "repeat to RGB, T and C, and normalisation are part of what is attacked."
+    )
+
+
+def _identity(record: AuditRecord) -> dict[str, Any]:
+    """What two runs must share to be the same scan."""
+    return {
+        "model": record.model.model_dump(mode="json", exclude={"path", "front"}),
+        "data": record.data.model_dump(mode="json", exclude={"path"}),
+        "threat_model": record.threat_model.model_dump(mode="json"),
+        "protocol": record.protocol,
+        "seed": record.seed,
+        "attacks": {attack.name: attack.params for attack in record.attacks},
+        "device": record.cost.device,
+        "batch_size": record.environment.batch_size,
+        "n_threads": record.environment.n_threads,
+        "settings": record.environment.settings,
+    }
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
+
+
+def _discard(out: Path) -> None:
+    """Remove what a scan wrote, and nothing else."""
+    try:
+        for name in (AUDIT_FILE, PARTIAL_AUDIT_FILE, IMAGES_FILE, JOURNAL_FILE):
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / GALLERY_FOLDER, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be replaced ({error.strerror}); choose another --out") from None

@@ -1,0 +1,48 @@
+"""The verdict: robust accuracy as an upper bound, or inconclusive and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from robaudit.intervals import wilson
+from robaudit.records import AttackCurve, Check, Point, Verdict
+
+
+def verdict(worst: Sequence[Point], attacks: Sequence[AttackCurve], checks: Sequence[Check]) -> Verdict:
+    """Say in one sentence what was found.
+
+    Args:
+        worst: worst-case points, ascending in eps.
+        attacks: the curves behind them.
+        checks: every check that was run; a failed one makes the audit inconclusive.
+    """
+    failed = [check for check in checks if check.status == "failed"]
+    if failed:
+        first = failed[0]
+        return Verdict(
+            kind="inconclusive",
+            sentence=f"Inconclusive: {first.why} {first.remedy}",
+            reasons=tuple(check.id for check in failed),
+        )
+    return Verdict(kind="measured", sentence=_measured_sentence(worst, attacks))
+
+
+def headline_point(points: Sequence[Point]) -> Point:
+    """The point the verdict speaks of: 4/255, or the one nearest to it."""
+    return min(points, key=lambda point: (abs(point.eps_255 - 4), point.eps_255))
+
+
+def _measured_sentence(worst: Sequence[Point], attacks: Sequence[AttackCurve]) -> str:
+    point = headline_point(worst)
+    low, high = wilson(point.n_correct, point.n_images)
+    lowest = min(attacks, key=lambda attack: _at(attack, point.eps_255).n_correct)
+    return (
+        f"At most {point.n_correct} of {point.n_images} images ({point.n_correct / point.n_images:.1%}, "
+        f"95% interval {low:.1%} to {high:.1%}) stay correct at {point.eps_255}/255 under the per-image worst of "
+        f"{', '.join(attack.name for attack in attacks)}; {lowest.name} alone leaves "
+        f"{_at(lowest, point.eps_255).n_correct}. This is an upper bound: a stronger attack can only lower it."
+    )
+
+
+def _at(attack: AttackCurve, eps_255: int) -> Point:
+    return next(point for point in attack.points if point.eps_255 == eps_255)

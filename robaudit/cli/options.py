@@ -1,0 +1,166 @@
+"""Options that several commands share, with one help text each."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from robaudit.errors import SettingsError
+
+Choice = TypeVar("Choice", bound=str)
+
+MODEL, DATA, ATTACK, RUN = "The model", "The images", "The attack", "The run"
+
+ModelArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="State dict or checkpoint (.pt, .pth, .safetensors), timm folder, or assimilated folder."
+    ),
+]
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA", help="Folder with a sub-folder per class, train/val/test folders of these, or a CSV manifest."
+    ),
+]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the result; the same command continues or reuses.")]
+
+Arch = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="timm architecture, where the file does not tell.", rich_help_panel=MODEL),
+]
+Classes = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,..", help="Class names in the order of the model's outputs.", rich_help_panel=MODEL),
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(
+        metavar="M,..",
+        help="Mean of the model's own normalisation, per channel, in 0..1 units "
+        "[dim](default: the folder's config, else ImageNet)[/dim].",
+        rich_help_panel=MODEL,
+    ),
+]
+Std = Annotated[
+    str | None,
+    typer.Option(metavar="S,..", help="Standard deviation of it, per channel.", rich_help_panel=MODEL),
+]
+InputSize = Annotated[
+    str | None,
+    typer.Option(
+        metavar="H,W",
+        help="Input grid; images are resized to it [dim](default: the folder's config, else 224,224)[/dim].",
+        rich_help_panel=MODEL,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(metavar="NAME", help="auto takes a GPU when there is one; or cpu, cuda, cuda:1.", rich_help_panel=RUN),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=2, metavar="N", help="Use at most N images, each class in proportion.", rich_help_panel=DATA),
+]
+Positive = Annotated[
+    str | None,
+    typer.Option(metavar="CLASS", help="The class whose recall is called sensitivity.", rich_help_panel=DATA),
+]
+Merge = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NEW=A,B", help="Join class folders: tumor=glioma,meningioma. Repeatable.", rich_help_panel=DATA
+    ),
+]
+Note = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="What readers must know about the images first.", rich_help_panel=DATA),
+]
+OnBadImage = Annotated[
+    str, typer.Option(metavar="fail|skip", help="What to do with an unreadable image.", rich_help_panel=DATA)
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of random starts, --limit and training order.", rich_help_panel=RUN)]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Discard what the folder holds and start again.", rich_help_panel=RUN)
+]
+
+
+def names(text: str | None) -> list[str] | None:
+    """A comma-separated list of names; None stays None."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def numbers(option: str, text: str | None) -> list[float] | None:
+    """A comma-separated list of numbers; None stays None.
+
+    Raises:
+        SettingsError: something in it is no number.
+    """
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError:
+        raise SettingsError(f"{option} {text}: wanted numbers separated by commas, such as 0.5,0.5,0.5") from None
+
+
+def whole_numbers(option: str, text: str) -> list[int]:
+    """A comma-separated list of whole numbers and ranges: `1,2,4` or `1-8`.
+
+    Raises:
+        SettingsError: something in it is no whole number.
+    """
+    found: list[int] = []
+    try:
+        for part in text.replace("..", "-").split(","):
+            first, _, last = part.partition("-")
+            found += range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise SettingsError(f"{option} {text}: wanted whole numbers, such as 1,2,4 or 1-8") from None
+    return found
+
+
+def size(text: str | None) -> tuple[int, int] | None:
+    """`H,W`, or one number for a square; None stays None.
+
+    Raises:
+        SettingsError: it is neither, or too small to be a picture.
+    """
+    if text is None:
+        return None
+    sides = whole_numbers("--input-size", text.lower().replace("x", ","))
+    if len(sides) not in (1, 2) or min(sides) < 8:
+        raise SettingsError(f"--input-size {text}: wanted height,width of at least 8, such as 224,224")
+    return sides[0], sides[-1]
+
+
+def choice(option: str, value: str, *allowed: Choice) -> Choice:
+    """The value, if it is one of those allowed.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    for one in allowed:
+        if value == one:
+            return one
+    raise SettingsError(f"{option} {value}: wanted {' or '.join(allowed)}")
+
+
+def merged(pairs: list[str] | None) -> dict[str, list[str]] | None:
+    """`NEW=A,B` options as new class -> old classes.
+
+    Raises:
+        SettingsError: one of them has another form.
+    """
+    joined: dict[str, list[str]] = {}
+    for pair in pairs or []:
+        new, equals, old = pair.partition("=")
+        if not new or not equals or not names(old):
+            raise SettingsError(f"--merge {pair}: wanted NEW=A,B, such as tumor=glioma,meningioma")
+        joined[new] = names(old) or []
+    return joined or None
+
+
+def command_line() -> str:
+    """What the person typed, ready to be pasted into a shell."""
+    return shlex.join(["robaudit", *sys.argv[1:]])

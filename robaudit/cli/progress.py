@@ -1,0 +1,90 @@
+"""Progress on stderr: a bar with ETA where a person watches, a line now and then where a log is kept."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from robaudit.cli.console import printable
+from robaudit.progress import Progress
+
+SECONDS_BETWEEN_LINES = 15.0
+QUIET_SECONDS = 2.0
+"""A stage that ends within this needs no progress of its own."""
+
+
+def terminal_progress() -> Progress:
+    """The right kind of progress for where stderr goes."""
+    return _Bar() if sys.stderr.isatty() else _Lines()
+
+
+class _Bar:
+    """A rich progress bar."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=Console(stderr=True),
+            transient=True,
+        )
+
+    def start(self, stage: str, total: int) -> None:
+        self._bars.start()
+        self._task = self._bars.add_task(stage, total=total, note="")
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self._bars.advance(self._task, n)
+        if note:
+            self._bars.update(self._task, note=printable(note))
+
+    def finish(self) -> None:
+        self._bars.remove_task(self._task)
+        self._bars.stop()
+
+    def say(self, line: str) -> None:
+        self._bars.console.print(printable(line), markup=False, highlight=False)
+
+
+class _Lines:
+    """Plain lines, few enough for a log."""
+
+    def start(self, stage: str, total: int) -> None:
+        self._stage, self._total, self._done, self._note = stage, total, 0, ""
+        self._started = self._last = time.monotonic()
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self._done, self._note = self._done + n, note or self._note
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            self._print(f"{self._eta()} left")
+
+    def finish(self) -> None:
+        elapsed = time.monotonic() - self._started
+        if elapsed >= QUIET_SECONDS:
+            self._print(f"took {_clock(elapsed)}")
+
+    def say(self, line: str) -> None:
+        print(printable(line), file=sys.stderr, flush=True)
+
+    def _print(self, when: str) -> None:
+        note = f"  {self._note}" if self._note else ""
+        self.say(f"{self._stage} {self._done}/{self._total}, {when}{note}")
+
+    def _eta(self) -> str:
+        elapsed = time.monotonic() - self._started
+        return _clock(elapsed / self._done * (self._total - self._done)) if self._done else "unknown"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

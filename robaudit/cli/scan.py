@@ -1,0 +1,110 @@
+"""`robaudit scan`: measure accuracy under attack."""
+
+from typing import Annotated
+
+import typer
+
+from robaudit.cli import options
+from robaudit.errors import ExitCode
+
+Attacks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,..",
+        help="fgsm, bim, mifgsm, pgd, apgd, each with [bold]-margin[/bold] behind it for the margin loss, or "
+        "foolbox:CLASS [dim](default: the preset's)[/dim].",
+        rich_help_panel=options.ATTACK,
+    ),
+]
+Eps = Annotated[
+    str, typer.Option(metavar="K,..", help="L-inf budgets in 255ths: 1,2,4 or 1-8.", rich_help_panel=options.ATTACK)
+]
+Preset = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="quick: fgsm and bim, at most about 12 gradients an image · default: fgsm, bim, mifgsm and pgd, about 60 "
+        "to 100 gradients an image.",
+        rich_help_panel=options.ATTACK,
+    ),
+]
+Protocol = Annotated[
+    str,
+    typer.Option(
+        metavar="nested|paper",
+        help="nested searches the smallest fooling eps per image; paper runs every eps on its own and judges the last "
+        "iterate, as the literature does (8 eps cost about 480 gradients an image).",
+        rich_help_panel=options.ATTACK,
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Padded batch shape [dim](default: chosen)[/dim].", rich_help_panel=options.RUN
+    ),
+]
+
+
+def scan(
+    model: options.ModelArgument,
+    data: options.DataArgument,
+    out: options.Out,
+    arch: options.Arch = None,
+    classes: options.Classes = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    input_size: options.InputSize = None,
+    attacks: Attacks = None,
+    eps: Eps = "1-8",
+    preset: Preset = "default",
+    protocol: Protocol = "nested",
+    limit: options.Limit = None,
+    positive: options.Positive = None,
+    merge: options.Merge = None,
+    note: options.Note = None,
+    on_bad_image: options.OnBadImage = "fail",
+    seed: options.Seed = 0,
+    batch_size: BatchSize = None,
+    device: options.Device = "auto",
+    restart: options.Restart = False,
+) -> None:
+    """Measure a classifier's accuracy under attack; write audit.json.
+
+    Takes the test part of DATA where it has parts. Robust accuracy is an upper bound: a stronger attack can only
+    lower it. Interrupted? The same command continues.
+    """
+    from rich.console import Console
+
+    from robaudit.audit.scan import scan as measure
+    from robaudit.cli.progress import terminal_progress
+    from robaudit.report.terminal import print_audit
+
+    record = measure(
+        model,
+        data,
+        out=out,
+        arch=arch,
+        classes=options.names(classes),
+        mean=options.numbers("--mean", mean),
+        std=options.numbers("--std", std),
+        input_size=options.size(input_size),
+        attacks=options.names(attacks),
+        eps=options.whole_numbers("--eps", eps),
+        preset=preset,
+        protocol=options.choice("--protocol", protocol, "nested", "paper"),
+        limit=limit,
+        positive=positive,
+        merge=options.merged(merge),
+        note=note,
+        on_bad_image=options.choice("--on-bad-image", on_bad_image, "fail", "skip"),
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        restart=restart,
+        command=options.command_line(),
+        progress=terminal_progress(),
+    )
+    print_audit(record, Console(stderr=True))
+    typer.echo(out / "audit.json")
+    if record.verdict.kind == "inconclusive":
+        raise typer.Exit(ExitCode.INCONCLUSIVE)

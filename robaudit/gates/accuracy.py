@@ -1,0 +1,143 @@
+"""Accuracy rules: counts against a decimal threshold, exactly.
+
+0.8996 does not pass 0.90, and 55 of 100 passes 0.55 (as floats, 0.55 * 100 is more than 55).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor, sqrt
+
+from robaudit.errors import PolicyError, SettingsError
+from robaudit.gates.policy import AccuracyRule, AttackRule, CleanRule, Mode
+from robaudit.gates.verdicts import Outcome
+from robaudit.intervals import wilson
+from robaudit.records import AuditRecord, ClassTallies, Point, Tally
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share or a difference of shares, with its 95% interval."""
+
+    value: Fraction
+    low: Fraction
+    high: Fraction
+
+
+def judge_accuracy(
+    rule: AccuracyRule, mode: Mode, audit: AuditRecord, baseline: AuditRecord | None
+) -> tuple[Outcome, str]:
+    """Judge one accuracy rule and say what was found.
+
+    Raises:
+        PolicyError: the rule asks for an attack, an eps or a class that the audit does not have.
+        SettingsError: the rule limits a drop and there is no baseline.
+    """
+    after = _tally(rule, audit)
+    if rule.at_least is not None:
+        if not (after and after.n_images):
+            return Outcome.INCONCLUSIVE, "not measured"
+        estimate = _share(after)
+        return _at_least(estimate, Fraction(rule.at_least), mode), f"{_counts(after)} ({_percent(estimate, floor)})"
+
+    assert rule.max_drop is not None, "the policy lets no rule pass without a bound"
+    if baseline is None:
+        raise SettingsError(
+            "the policy limits a drop, and there is nothing to compare with; pass --baseline BEFORE.json"
+        )
+    before = _tally(rule, baseline)
+    if not (after and after.n_images and before and before.n_images):
+        return Outcome.INCONCLUSIVE, "not measured in both audits"
+    if _attack_settings(rule, audit) != _attack_settings(rule, baseline):
+        return Outcome.INCONCLUSIVE, "the two audits attacked with different settings"
+    estimate = _drop(before, after)
+    found = f"from {_counts(before)} to {_counts(after)} (drop {_percent(estimate, ceil)})"
+    return _at_most(estimate, Fraction(rule.max_drop), mode), found
+
+
+def in_words(rule: AccuracyRule) -> str:
+    """Say what the rule asks."""
+    what = "accuracy" if rule.class_name is None else f"recall of {rule.class_name}"
+    bound = f"at least {rule.at_least}" if rule.at_least is not None else f"drops by at most {rule.max_drop}"
+    if isinstance(rule, CleanRule):
+        return f"clean {what} {bound}"
+    attacker = rule.attack if isinstance(rule, AttackRule) else "worst-case"
+    return f"{attacker} {what} at {rule.eps_255}/255 {bound}"
+
+
+def _at_least(estimate: Estimate, bound: Fraction, mode: Mode) -> Outcome:
+    if mode == "lenient":
+        return Outcome.PASSED if estimate.value >= bound else Outcome.FAILED
+    if estimate.low >= bound:
+        return Outcome.PASSED
+    return Outcome.FAILED if estimate.high < bound else Outcome.INCONCLUSIVE
+
+
+def _at_most(estimate: Estimate, bound: Fraction, mode: Mode) -> Outcome:
+    return _at_least(Estimate(-estimate.value, -estimate.high, -estimate.low), -bound, mode)
+
+
+def _share(tally: Tally) -> Estimate:
+    low, high = wilson(tally.n_correct, tally.n_images)
+    return Estimate(Fraction(tally.n_correct, tally.n_images), Fraction(low), Fraction(high))
+
+
+def _drop(before: Tally, after: Tally) -> Estimate:
+    """Difference of two shares with Newcombe's hybrid of their Wilson intervals (1998, method 10).
+
+    It treats the audits as independent. On the same images they are not, and the true interval is
+    narrower: a strict rule is then slower to decide, never quicker.
+    """
+    p, q = _share(before), _share(after)
+    below = sqrt((p.value - p.low) ** 2 + (q.high - q.value) ** 2)
+    above = sqrt((p.high - p.value) ** 2 + (q.value - q.low) ** 2)
+    value = p.value - q.value
+    return Estimate(value, value - Fraction(below), value + Fraction(above))
+
+
+def _tally(rule: AccuracyRule, audit: AuditRecord) -> Tally | None:
+    """Return the counts a rule speaks of; None where an unfinished audit has not got to them."""
+    tallies = _tallies(rule, audit)
+    if tallies is None or rule.class_name is None:
+        return tallies
+    if rule.class_name not in tallies.per_class:
+        raise PolicyError(f"the audit has no class {rule.class_name!r}, only {_listed(tallies.per_class)}")
+    return tallies.per_class[rule.class_name]
+
+
+def _tallies(rule: AccuracyRule, audit: AuditRecord) -> ClassTallies | None:
+    if isinstance(rule, CleanRule):
+        return audit.clean
+    points: tuple[Point, ...]
+    if isinstance(rule, AttackRule):
+        curves = {curve.name: curve.points for curve in audit.attacks}
+        if rule.attack not in curves and audit.status == "complete":
+            raise PolicyError(f"the audit has no attack {rule.attack!r}, only {_listed(curves)}")
+        points = curves.get(rule.attack, ())
+    else:
+        points = audit.worst_case.points
+    at = {point.eps_255: point for point in points}
+    if rule.eps_255 not in at and audit.status == "complete":
+        raise PolicyError(f"the audit measured no eps {rule.eps_255}/255, only {_listed(at)}")
+    return at.get(rule.eps_255)
+
+
+def _attack_settings(rule: AccuracyRule, audit: AuditRecord) -> object:
+    if isinstance(rule, CleanRule):
+        return None
+    names = {rule.attack} if isinstance(rule, AttackRule) else {curve.name for curve in audit.attacks}
+    return {curve.name: curve.params for curve in audit.attacks if curve.name in names}
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(str(name) for name in names) or "none"
+
+
+def _counts(tally: Tally) -> str:
+    return f"{tally.n_correct} of {tally.n_images}"
+
+
+def _percent(estimate: Estimate, rounded: Callable[[Fraction], int]) -> str:
+    """Percentages, the value rounded to the worse and the interval outwards: a missed bound never reads as met."""
+    value, low, high = rounded(estimate.value * 1000), floor(estimate.low * 1000), ceil(estimate.high * 1000)
+    return f"{value / 10:.1f}%, 95% interval {low / 10:.1f} to {high / 10:.1f}%"

@@ -1,0 +1,88 @@
+"""The gate: an audit record and a policy -> verdicts. Pure; reads nothing but its arguments."""
+
+from robaudit.errors import PolicyError, RecordError
+from robaudit.gates.accuracy import in_words, judge_accuracy
+from robaudit.gates.policy import CheckRule, ImagesRule, Mode, Policy, Rule
+from robaudit.gates.verdicts import Outcome, Verdict, Verdicts
+from robaudit.records import AuditRecord
+
+
+def gate(audit: AuditRecord, *, policy: Policy, baseline: AuditRecord | None = None) -> Verdicts:
+    """Judge an audit by a policy.
+
+    Args:
+        audit: the record to judge.
+        policy: the rules, from `read_policy`.
+        baseline: the earlier audit that `max_drop` rules compare with.
+
+    Raises:
+        PolicyError: a rule asks for an attack, an eps or a class that the audit does not have.
+        SettingsError: a rule limits a drop and there is no baseline.
+        RecordError: the baseline measured something else (names the field).
+    """
+    if baseline is not None:
+        _require_same_experiment(audit, baseline)
+    verdicts = []
+    for rule, line in zip(policy.rules, policy.lines, strict=True):
+        try:
+            outcome, found = _judge(rule, rule.mode or policy.mode, audit, baseline)
+        except PolicyError as error:
+            raise PolicyError(f"{policy.source}:{line}: {_asked(rule)}: {error}") from None
+        verdicts.append(Verdict(outcome, _asked(rule), found, line))
+    return Verdicts(tuple(verdicts), _doubts(audit, "audit") + (_doubts(baseline, "baseline") if baseline else ()))
+
+
+def _judge(rule: Rule, mode: Mode, audit: AuditRecord, baseline: AuditRecord | None) -> tuple[Outcome, str]:
+    if isinstance(rule, ImagesRule):
+        return _judge_images(rule, audit)
+    if isinstance(rule, CheckRule):
+        return _judge_check(rule, mode, audit)
+    return judge_accuracy(rule, mode, audit, baseline)
+
+
+def _asked(rule: Rule) -> str:
+    if isinstance(rule, ImagesRule):
+        return f"at least {rule.at_least} images" + (f" of {rule.class_name}" if rule.class_name else "")
+    if isinstance(rule, CheckRule):
+        return f"check {rule.check}"
+    return in_words(rule)
+
+
+def _judge_images(rule: ImagesRule, audit: AuditRecord) -> tuple[Outcome, str]:
+    found = audit.data.n_images if rule.class_name is None else audit.data.per_class.get(rule.class_name, 0)
+    return (Outcome.PASSED if found >= rule.at_least else Outcome.FAILED), f"{found} images"
+
+
+def _judge_check(rule: CheckRule, mode: Mode, audit: AuditRecord) -> tuple[Outcome, str]:
+    """A check that was not run leaves the question open; one that does not apply has nothing to object to."""
+    check = next((check for check in audit.checks if check.id == rule.check), None)
+    if check is None:
+        return Outcome.INCONCLUSIVE, "not run in this audit"
+    outcome = {
+        "passed": Outcome.PASSED,
+        "not_applicable": Outcome.PASSED,
+        "warning": Outcome.PASSED if mode == "lenient" else Outcome.INCONCLUSIVE,
+        "failed": Outcome.FAILED,
+    }[check.status]
+    return outcome, check.status.replace("_", " ") + (f"; {check.remedy}" if outcome is not Outcome.PASSED else "")
+
+
+def _doubts(audit: AuditRecord, role: str) -> tuple[str, ...]:
+    unfinished = (f"the {role} is not finished",) if audit.status == "partial" else ()
+    unbelieved = (
+        (f"the {role} says of itself: {audit.verdict.sentence}",) if audit.verdict.kind == "inconclusive" else ()
+    )
+    return unfinished + unbelieved
+
+
+def _require_same_experiment(audit: AuditRecord, baseline: AuditRecord) -> None:
+    """Refuse to subtract numbers that were not measured alike; seeds and eps grids may differ."""
+    for field, ours, theirs in (
+        ("data.sha256", audit.data.sha256, baseline.data.sha256),
+        ("model.classes", audit.model.classes, baseline.model.classes),
+        ("threat_model.norm", audit.threat_model.norm, baseline.threat_model.norm),
+        ("threat_model.image_channels", audit.threat_model.image_channels, baseline.threat_model.image_channels),
+        ("protocol", audit.protocol, baseline.protocol),
+    ):
+        if ours != theirs:
+            raise RecordError(f"the baseline differs in {field} ({theirs}, the audit has {ours}); audit both alike")

@@ -1,0 +1,46 @@
+"""Where and how something ran: versions, platform, hashes."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from robaudit.records import Environment, Scalar
+
+PACKAGES = ("torch", "timm", "foolbox", "scikit-image", "numpy", "pillow", "pydantic", "scipy")
+
+
+def environment(
+    command: str, *, batch_size: int, precision: str = "float32", settings: Mapping[str, Scalar] | None = None
+) -> Environment:
+    """Describe this process for a record."""
+    return Environment(
+        command=command,
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        versions=versions(),
+        n_threads=torch.get_num_threads(),
+        batch_size=batch_size,
+        precision=precision,
+        settings=dict(settings or {}),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Version of every installed package that can change a result."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,161 @@
+"""How it was measured, down to hashes and commands, and what the number does not mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from robaudit.records import AuditRecord, Scalar
+from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, duration, number
+
+NOT_CLAIMED = (
+    UPPER_BOUND,
+    "The eps given for an image is the smallest eps found that fools the model, not the smallest there is.",
+    "The attacker changes each pixel by at most eps. Patches, rotations, another scanner, and changes made before "
+    "decoding and resizing are other threats, and were not measured.",
+    "The intervals cover the luck of which images were drawn, as if each image came from a patient of its own. "
+    "Several images of one patient, or images unlike these, make the truth less certain than they say.",
+    "Only the attacks listed here were run. A retrofit that merely hides its gradients can look robust to attacks of "
+    "one family; only the checks above speak to that.",
+    "This is evidence about one model file on one set of images. It is no clinical validation and no statement of "
+    "conformity.",
+)
+
+
+_LITERAL = ("file", "SHA-256", "made from", "made from, SHA-256", "folder", "images, SHA-256", "command")
+"""Facts to be copied letter by letter."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One fact of the measurement, on both sides."""
+
+    name: str
+    before: str
+    after: str
+    same: bool
+    code: bool = False
+    """Whether it is a hash, a path or a command."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Facts that belong together."""
+
+    title: str
+    settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Everything needed to repeat the measurement."""
+
+    threat_models: tuple[str, ...]
+    sections: tuple[Section, ...]
+
+
+def method(before: AuditRecord, after: AuditRecord) -> Method:
+    """Lay the facts of both audits side by side."""
+    sentences = dict.fromkeys((before.threat_model.sentence, after.threat_model.sentence))
+    first, second = _facts(before), _facts(after)
+    return Method(
+        threat_models=tuple(sentences),
+        sections=tuple(_section(title, first[title], second[title]) for title in first),
+    )
+
+
+def _section(title: str, before: Mapping[str, str], after: Mapping[str, str]) -> Section:
+    return Section(title, tuple(_setting(name, before.get(name), after.get(name)) for name in {**before, **after}))
+
+
+def _setting(name: str, before: str | None, after: str | None) -> Setting:
+    return Setting(name, before or NOT_MEASURED, after or NOT_MEASURED, same=before == after, code=name in _LITERAL)
+
+
+def _facts(record: AuditRecord) -> dict[str, dict[str, str]]:
+    return {
+        "Model": _model(record),
+        "Images": _images(record),
+        "Attacks": {attack_name(attack.name): _pairs(attack.params) for attack in record.attacks},
+        "Protocol": _protocol(record),
+        "Cost": _cost(record),
+        "Environment": _environment(record),
+    }
+
+
+def _model(record: AuditRecord) -> dict[str, str]:
+    model = record.model
+    facts = {
+        "file": model.path,
+        "SHA-256": model.sha256,
+        "architecture": model.arch,
+        "classes": ", ".join(model.classes),
+        "input": f"{model.input.channels} × {model.input.height} × {model.input.width}",
+        "normalisation": f"mean {_numbers(model.normalization.mean)}, std {_numbers(model.normalization.std)} "
+        f"({model.normalization.source})",
+        "retrofit": model.front.modules if model.front else "none",
+    }
+    if model.front:
+        facts |= {"made from": model.front.vanilla.path, "made from, SHA-256": model.front.vanilla.sha256}
+    return facts
+
+
+def _images(record: AuditRecord) -> dict[str, str]:
+    data = record.data
+    return {
+        "folder": data.path,
+        "images, SHA-256": data.sha256,
+        "images": number(data.n_images),
+        "per class": ", ".join(f"{name} {number(count)}" for name, count in data.per_class.items()),
+        "positive class": data.positive or "not named",
+        "attacked channels": "one (grey)" if record.threat_model.image_channels == "grey" else "three (RGB)",
+    }
+
+
+def _protocol(record: AuditRecord) -> dict[str, str]:
+    return {
+        "protocol": {
+            "nested": "nested: once fooled, fooled at every larger eps",
+            "paper": "paper: each eps judged on its own",
+        }[record.protocol],
+        "seed": str(record.seed),
+        "status": record.status,
+        "robaudit": record.robaudit_version,
+        "created": record.created.isoformat(sep=" ", timespec="seconds"),
+    }
+
+
+def _cost(record: AuditRecord) -> dict[str, str]:
+    cost = record.cost
+    return {
+        "wall time": duration(cost.seconds),
+        "image gradients": number(cost.gradients),
+        "image forward passes": number(cost.forwards),
+        "checks": f"{duration(cost.checks.seconds)}, {number(cost.checks.gradients)} gradients, "
+        f"{number(cost.checks.forwards)} forward passes",
+        "device": cost.device,
+    }
+
+
+def _environment(record: AuditRecord) -> dict[str, str]:
+    environment = record.environment
+    return {
+        "command": environment.command,
+        "python": environment.python,
+        "platform": environment.platform,
+        "versions": _pairs(environment.versions),
+        "threads": str(environment.n_threads),
+        "padded batch": str(environment.batch_size),
+        "gradient precision": environment.precision,
+        "engine": _pairs(environment.settings),
+    }
+
+
+def _pairs(values: Mapping[str, Scalar]) -> str:
+    return ", ".join(f"{name} {_scalar(value)}" for name, value in values.items()) or "none"
+
+
+def _scalar(value: Scalar) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "none" if value is None else str(value)
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)

@@ -1,0 +1,30 @@
+"""What the two audits of a comparison are called."""
+
+from dataclasses import dataclass
+
+from robaudit.records import AuditRecord
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Names of the two sides; `vanilla` and `assimilated` only where the records say so."""
+
+    before: str
+    after: str
+
+    @property
+    def the_before(self) -> str:
+        """The side before, inside a sentence."""
+        return f"the {self.before} model"
+
+    @property
+    def the_after(self) -> str:
+        """The side after, inside a sentence."""
+        return f"the {self.after} model"
+
+
+def naming(before: AuditRecord, after: AuditRecord) -> Naming:
+    """Name the sides: a retrofit against what it was made from, or any two audits."""
+    if before.model.front is None and after.model.front is not None:
+        return Naming("vanilla", "assimilated")
+    return Naming("before", "after")

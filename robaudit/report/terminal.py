@@ -1,0 +1,139 @@
+"""What a person reads in the terminal: one audit as tables, a comparison as a few lines. Plain when piped."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robaudit.records import AuditRecord, Tally
+from robaudit.report.believability import speaks_up
+from robaudit.report.recall import headline_point, recall_kinds, worst_class
+from robaudit.report.words import UPPER_BOUND, attack_name, eps, inert, interval, number, of, percent, share
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from robaudit.report.comparison import Comparison
+
+_CURVES_PER_TABLE = 4  # more do not fit beside the eps in 80 columns
+_MOST_CLASSES = 8  # beyond that only the worst class is named, and the page has the rest
+_BAR_WIDTH = 26
+
+
+def print_audit(record: AuditRecord, console: "Console") -> None:
+    """Print an audit to a console; a pipe gets plain text."""
+    console.print(audit_summary(record))
+
+
+def audit_summary(record: AuditRecord) -> "RenderableType":
+    """Show one audit: verdict, worst case with a small chart, each attack, recall per class."""
+    from rich.console import Group
+    from rich.text import Text
+
+    verdict_style = "bold" if record.verdict.kind == "measured" else "bold yellow"
+    return Group(
+        Text(inert(record.verdict.sentence), style=verdict_style),
+        *(Text(inert(line), style="yellow") for line in _warnings(record)),
+        _worst_case(record),
+        *_tables("Under each attack", _attacks(record)),
+        *_tables("Worst case, class by class", _classes(record)),
+        *(Text(inert(line)) for line in _closing(record)),
+    )
+
+
+def comparison_summary(comparison: "Comparison", page: Path) -> str:
+    """Tell of a comparison in a few lines: the verdict, the numbers behind it, and where to read on."""
+    verdict = comparison.verdict
+    lines = [
+        *comparison.notes,
+        verdict.headline,
+        *(f"{alarm.title}: {' '.join(alarm.sentences)}" for alarm in verdict.alarms),
+        *verdict.sentences,
+        comparison.upper_bound,
+        f"Next: open {page}",
+    ]
+    return "\n".join(inert(line) for line in lines)
+
+
+def _warnings(record: AuditRecord) -> list[str]:
+    note = [record.data.note] if record.data.note else []
+    unfinished = ["Unfinished: run the same scan again to go on."] if record.status == "partial" else []
+    return [
+        *note,
+        *unfinished,
+        *(f"{check.id}, {check.status}: {check.why}" for check in record.checks if speaks_up(check)),
+    ]
+
+
+def _worst_case(record: AuditRecord) -> "Table":
+    table = _table(f"Worst case over {len(record.attacks)} attacks")
+    table.add_column("correct", justify="right", no_wrap=True)
+    table.add_column("accuracy", justify="right", no_wrap=True)
+    table.add_column("95% interval", justify="right", no_wrap=True)
+    table.add_column("0%".ljust(_BAR_WIDTH - 4) + "100%", style="cyan", no_wrap=True)
+    tallies = {0: record.clean, **{point.eps_255: point for point in record.worst_case.points}}
+    for eps_255, tally in tallies.items():
+        table.add_row(eps(eps_255), of(tally), percent(tally), interval(tally), _bar(tally))
+    return table
+
+
+def _attacks(record: AuditRecord) -> dict[str, dict[int, Tally]]:
+    return {attack_name(attack.name): {point.eps_255: point for point in attack.points} for attack in record.attacks}
+
+
+def _classes(record: AuditRecord) -> dict[str, dict[int, Tally]]:
+    kinds = recall_kinds(record)
+    if len(kinds) > _MOST_CLASSES:
+        return {}
+    steps = {0: record.clean, **{point.eps_255: point for point in record.worst_case.points}}
+    return {
+        f"{name}: {kind}": {eps_255: counts.per_class[name] for eps_255, counts in steps.items()}
+        for name, kind in kinds.items()
+    }
+
+
+def _tables(title: str, curves: Mapping[str, Mapping[int, Tally]]) -> "list[Table]":
+    """Tabulate curves as columns, a few to a table, each interval under its share."""
+    from rich.text import Text
+
+    tables = []
+    for start in range(0, len(curves), _CURVES_PER_TABLE):
+        columns = dict(list(curves.items())[start : start + _CURVES_PER_TABLE])
+        table = _table(title)
+        for name in columns:
+            table.add_column(Text(inert(name)), justify="right", max_width=16, overflow="fold")
+        for eps_255 in next(iter(columns.values())):
+            tallies = [curve[eps_255] for curve in columns.values()]
+            table.add_row(eps(eps_255), *(_cell(tally) for tally in tallies))
+        tables.append(table)
+    return tables
+
+
+def _table(title: str) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, title=title, title_style="bold", title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column("eps", justify="right", no_wrap=True)
+    return table
+
+
+def _cell(tally: Tally) -> "RenderableType":
+    from rich.text import Text
+
+    return Text.assemble(f"{number(tally.n_correct)}  {percent(tally)}\n", (interval(tally), "dim"))
+
+
+def _bar(tally: Tally) -> str:
+    filled = round(_BAR_WIDTH * share(tally))
+    return "█" * filled + "·" * (_BAR_WIDTH - filled)
+
+
+def _closing(record: AuditRecord) -> list[str]:
+    eps_255 = headline_point(record).eps_255
+    worst = worst_class(record)
+    worst_line = f"Worst class at {eps(eps_255)}: {worst[0]}, {of(worst[1])} ({percent(worst[1])})." if worst else ""
+    errors = record.clean.n_errors
+    error_line = f"{number(errors)} images got no answer and count as wrong." if errors else ""
+    checks_line = "" if record.checks else "No believability checks were run."
+    return [line for line in (worst_line, error_line, checks_line, UPPER_BOUND) if line]

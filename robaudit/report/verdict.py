@@ -1,0 +1,207 @@
+"""What a comparison may say first: the sentence, the numbers under it, and what takes them back.
+
+No claim is made where an audit is inconclusive, or where the audits were not run alike.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robaudit.records import AuditRecord, Tally
+from robaudit.report.believability import believable
+from robaudit.report.curves import Cell, cell
+from robaudit.report.naming import Naming
+from robaudit.report.paired import Answer, PairedTest
+from robaudit.report.recall import headline_point
+from robaudit.report.words import NOT_MEASURED, eps, eps_ranges, listed, number, of, p_value, share
+
+Paired = tuple[PairedTest, tuple[PairedTest, ...]]
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Something a reader must know before any number."""
+
+    title: str
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the first screen, on both sides."""
+
+    name: str
+    before: Cell
+    after: Cell
+    n_before: str
+    n_after: str
+    change: str
+    answer: str
+    """What the paired test says, or why it says nothing."""
+    tone: str
+    """Class of report.css; the answer says the same in words."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The first screen."""
+
+    tone: str
+    label: str
+    """The tone, in words."""
+    headline: str
+    sentences: tuple[str, ...]
+    alarms: tuple[Alarm, ...]
+    figures: tuple[Figure, ...]
+
+
+_LABELS = {
+    "improved": "Improved",
+    "worse": "Worse",
+    "mixed": "Mixed",
+    "none": "No evidence of a change",
+    "unpaired": "No paired claim",
+    "inconclusive": "Inconclusive",
+}
+
+TONES: dict[Answer, str] = {"improved": "improved", "worse": "worse", "no evidence": "none"}
+"""Answer -> class of report.css."""
+
+
+def verdict(
+    before: AuditRecord, after: AuditRecord, paired: Paired | None, differing: Sequence[str], names: Naming
+) -> Verdict:
+    """Word what happened to worst-case robust accuracy, worst news first."""
+    tone, headline = _headline(before, after, paired, differing, names)
+    return Verdict(
+        tone=tone,
+        label=_LABELS[tone],
+        headline=headline,
+        sentences=(_attacked(before, after, paired, names), _clean(before, after, paired, names)),
+        alarms=(*_doubts(before, after, names), *_unpaired(differing), *_wrong_vanilla(before, after)),
+        figures=_figures(before, after, paired),
+    )
+
+
+def _named(before: AuditRecord, after: AuditRecord, names: Naming) -> list[tuple[AuditRecord, str]]:
+    return [(before, names.before), (after, names.after)]
+
+
+def _headline(
+    before: AuditRecord, after: AuditRecord, paired: Paired | None, differing: Sequence[str], names: Naming
+) -> tuple[str, str]:
+    if not believable(before, after):
+        return (
+            "inconclusive",
+            "Inconclusive: these audits cannot tell whether robust accuracy changed.",
+        )
+    if paired is None:
+        return "unpaired", f"No claim of a change: the two audits differ in {listed(differing)}."
+    return _claim(paired[1], names)
+
+
+def _claim(tests: Sequence[PairedTest], names: Naming) -> tuple[str, str]:
+    grid = [test.eps_255 for test in tests]
+    higher, lower, neither = (
+        [test.eps_255 for test in tests if test.answer == answer] for answer in ("improved", "worse", "no evidence")
+    )
+    tested = f"eps tested ({eps_ranges(grid, grid)})"
+    if neither == grid:
+        return "none", f"No evidence that worst-case robust accuracy changed at any {tested}."
+    clauses = [
+        f"{word} at {f'every {tested}' if chosen == grid else eps_ranges(chosen, grid)}"
+        for word, chosen in (("higher", higher), ("lower", lower))
+        if chosen
+    ]
+    ending = f"; no evidence of a change at {eps_ranges(neither, grid)}" if neither else ""
+    tone = "mixed" if higher and lower else "improved" if higher else "worse"
+    return tone, f"Worst-case robust accuracy of {names.the_after} is {listed(clauses)}{ending}."
+
+
+def _attacked(before: AuditRecord, after: AuditRecord, paired: Paired | None, names: Naming) -> str:
+    first, second = headline_point(before), headline_point(after)
+    counts = (
+        f"Under the worst of the attacks at {eps(first.eps_255)}, {names.the_before} is right about {_measured(first)} "
+        f"and {names.the_after} about {_measured(second)}."
+    )
+    if paired is None:
+        return counts
+    test = next(test for test in paired[1] if test.eps_255 == first.eps_255)
+    return (
+        f"{counts} Of the same images, {number(test.only_after)} are withstood only by {names.the_after} and "
+        f"{number(test.only_before)} only by {names.the_before}: {_in_words(test)} (exact McNemar test, "
+        f"{p_value(test.p)} after Holm’s correction over {len(paired[1])} eps)."
+    )
+
+
+def _clean(before: AuditRecord, after: AuditRecord, paired: Paired | None, names: Naming) -> str:
+    counts = f"Clean accuracy: {names.before} {_measured(before.clean)}, {names.after} {_measured(after.clean)}"
+    return f"{counts}: {_in_words(paired[0])} (exact McNemar test, {p_value(paired[0].p)})." if paired else f"{counts}."
+
+
+def _measured(tally: Tally) -> str:
+    shown = cell(tally)
+    unanswered = f", {number(tally.n_errors)} of them unanswered and counted as wrong" if tally.n_errors else ""
+    return f"{of(tally)} images ({shown.percent}, 95% interval {shown.interval}{unanswered})"
+
+
+def _in_words(test: PairedTest) -> str:
+    return "no evidence of a change" if test.answer == "no evidence" else test.answer
+
+
+def _doubts(before: AuditRecord, after: AuditRecord, names: Naming) -> list[Alarm]:
+    doubts = []
+    for record, name in _named(before, after, names):
+        if record.verdict.kind == "inconclusive":
+            reasons = (f"Checks behind this: {listed(record.verdict.reasons)}.",) if record.verdict.reasons else ()
+            doubts.append(Alarm(f"The {name} audit is inconclusive", (record.verdict.sentence, *reasons)))
+        if record.status == "partial":
+            done = f"It holds {number(record.clean.n_images)} of {number(record.data.n_images)} images."
+            doubts.append(Alarm(f"The {name} audit is unfinished", (done, "Run the same scan again to finish it.")))
+    return doubts
+
+
+def _unpaired(differing: Sequence[str]) -> list[Alarm]:
+    if not differing:
+        return []
+    why = f"The two audits differ in {listed(differing)}, so a difference may come from the measurement, not the model."
+    return [Alarm("No paired claim", (why, "Scan both models with the same settings to test the change."))]
+
+
+def _wrong_vanilla(before: AuditRecord, after: AuditRecord) -> list[Alarm]:
+    front = after.model.front
+    if before.model.front is not None or front is None or front.vanilla.sha256 == before.model.sha256:
+        return []
+    made_from = f"The assimilated model was made from {front.vanilla.path} (SHA-256 {front.vanilla.sha256[:12]}…)."
+    audited = f"The vanilla audit is of {before.model.path} (SHA-256 {before.model.sha256[:12]}…)."
+    return [Alarm("The assimilated model was made from another model", (made_from, audited))]
+
+
+def _figures(before: AuditRecord, after: AuditRecord, paired: Paired | None) -> tuple[Figure, ...]:
+    tests = {test.eps_255: test for test in (paired[0], *paired[1])} if paired else {}
+    shown: dict[int, tuple[str, Tally, Tally]] = {0: ("Clean accuracy", before.clean, after.clean)}
+    for first, second in (
+        (headline_point(before), headline_point(after)),
+        (before.worst_case.points[-1], after.worst_case.points[-1]),
+    ):
+        shown[first.eps_255] = (f"Worst case at {eps(first.eps_255)}", first, second)
+    return tuple(_figure(*figure, tests.get(eps_255)) for eps_255, figure in shown.items())
+
+
+def _figure(name: str, before: Tally, after: Tally, test: PairedTest | None) -> Figure:
+    return Figure(
+        name=name,
+        before=cell(before),
+        after=cell(after),
+        n_before=of(before),
+        n_after=of(after),
+        change=_change(before, after),
+        answer=_in_words(test) if test else "no claim",
+        tone=TONES[test.answer] if test else "none",
+    )
+
+
+def _change(before: Tally, after: Tally) -> str:
+    if not before.n_images or not after.n_images:
+        return NOT_MEASURED
+    points = 100 * (share(after) - share(before))
+    return f"{points:+.1f} points".replace("-", "−")  # the minus sign, not a hyphen

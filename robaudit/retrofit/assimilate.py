@@ -1,0 +1,242 @@
+"""Retrofit a classifier with domain assimilation: model file + images -> a folder that scan accepts as a model."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+import torch
+from pydantic import ValidationError
+
+from robaudit import __version__
+from robaudit.errors import ModelError, OutputError
+from robaudit.files import write_text
+from robaudit.front.front import Front
+from robaudit.load.classifier import Classifier, LoadedModel
+from robaudit.load.images import Images, Split, has_splits, open_images, write_split
+from robaudit.load.model import load_model
+from robaudit.load.provenance import environment, file_sha256
+from robaudit.progress import Progress, Silent
+from robaudit.records import DataInfo, FileRef
+from robaudit.retrofit.checkpoint import refuse_foreign, take_place, workplace, write_model
+from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, EpochMetrics, TrainingRecord
+from robaudit.retrofit.samples import Samples
+from robaudit.retrofit.settings import TrainConfig, train_config
+from robaudit.retrofit.train import Trained, train
+
+
+class Reading(TypedDict):
+    """How image files are read, wherever they are."""
+
+    seed: int
+    merge: Mapping[str, Sequence[str]] | None
+    on_bad_image: Literal["fail", "skip"]
+    progress: Progress
+
+
+def assimilate(
+    model: Path | str,
+    data: Path | str,
+    *,
+    out: Path | str,
+    preset: str | None = None,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    input_size: tuple[int, int] | None = None,
+    merge: Mapping[str, Sequence[str]] | None = None,
+    limit: int | None = None,
+    on_bad_image: Literal["fail", "skip"] = "fail",
+    device: str = "cpu",
+    restart: bool = False,
+    command: str = "robaudit.assimilate",
+    progress: Progress | None = None,
+    **settings: Any,
+) -> TrainingRecord:
+    """Put T and C in front of a classifier, train with the assimilation loss, and write the result as a folder.
+
+    The folder appears when it is complete. A finished folder made from the same model, images and settings is
+    returned as it is.
+
+    Args:
+        model: model file.
+        data: images in train and val parts, or undivided: then split 60/20/20, and the split written out.
+        out: folder to write.
+        preset: `paper` for what the source states; None for the defaults.
+        arch: architecture, where the file does not tell.
+        classes: class names in the order of the model's outputs.
+        mean: per-channel mean of the model's own normalisation.
+        std: per-channel standard deviation of it.
+        input_size: (height, width) of the model's input grid; None takes the model's own.
+        merge: new class -> class folders joined into it.
+        limit: stratified, seeded upper bound on the images of each part.
+        on_bad_image: `skip` leaves unreadable images out.
+        device: where to train.
+        restart: replace a folder of other settings.
+        command: what the person typed, for the record.
+        progress: told of every image and epoch.
+        settings: fields of `TrainConfig` and `TextureTerm`; they take precedence over the preset.
+
+    Raises:
+        InputError: the model, data, settings or output folder cannot be used.
+        TrainingError: the loss was not finite before any epoch was completed; nothing is written.
+    """
+    model, data, out = Path(model), Path(data), Path(out)
+    progress = progress or Silent()
+    config = train_config(preset, **settings)
+    refuse_foreign(out)
+    started = time.monotonic()
+
+    with torch.random.fork_rng(), workplace(out) as folder:
+        reading = Reading(seed=config.seed, merge=merge, on_bad_image=on_bad_image, progress=progress)
+        source = _divided(data, folder / SPLIT_FILE, reading)
+        training, validation = _open(source, limit, reading)
+        vanilla = load_model(
+            model,
+            arch=arch,
+            classes=classes,
+            folder_classes=training.classes,
+            mean=mean,
+            std=std,
+            input_size=input_size,
+            device=device,
+        )
+        training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
+        asked = {"preset": preset, "limit": limit, **config.flat()}
+        inputs = {
+            "settings": asked,
+            "vanilla": vanilla.info,
+            "train": _data_info(data, training),
+            "val": _data_info(data, validation),
+        }
+        if not restart and (finished := _finished(out, inputs)):
+            progress.say(f"{out}: already made with these settings; nothing to do")
+            return finished
+
+        classifier = with_front(vanilla, training.channels, config.seed)
+        _introduce(classifier, config, progress)
+        measure = config.texture.features if config.alpha < 1 else None
+        trained = train(
+            classifier,
+            Samples(training, vanilla.size, measure, classifier.mean.device),
+            Samples(validation, vanilla.size, measure, classifier.mean.device),
+            config,
+            progress=progress,
+            on_epoch=lambda metrics: _append(folder / METRICS_FILE, metrics),
+        )
+        progress.say(_ending(trained, config))
+
+        weights = write_model(folder, classifier, vanilla.info, training.channels)
+        record = TrainingRecord(
+            robaudit_version=__version__,
+            created=datetime.now(UTC),
+            **inputs,
+            ours=config.ours(),
+            modules=_front(classifier).modules_name,
+            stopped=trained.stopped,
+            n_epochs=trained.n_epochs,
+            best=trained.best,
+            weights=FileRef(path=weights.name, sha256=file_sha256(weights)),
+            seconds=time.monotonic() - started,
+            environment=environment(command, batch_size=config.batch_size),
+        )
+        write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
+        take_place(folder, out)
+    return record
+
+
+def with_front(vanilla: LoadedModel, image_channels: Literal[1, 3], seed: int) -> Classifier:
+    """The same network, its weights kept, behind a new T and C (T alone where it takes one channel).
+
+    Raises:
+        ModelError: it already has a front, or its channels do not fit the images.
+    """
+    classifier, path = vanilla.classifier, vanilla.info.path
+    if classifier.front is not None:
+        raise ModelError(f"{path}: is already retrofitted; pass the model before the retrofit")
+    vanilla.require_channels(image_channels)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        try:
+            front = Front(image_channels, classifier.in_chans).to(classifier.mean.device)
+        except ValueError as error:
+            raise ModelError(f"{path}: cannot be retrofitted ({error}); pass a model of 1 or 3 channels") from None
+    return Classifier(classifier.backbone, classifier.normalization, in_chans=classifier.in_chans, front=front).to(
+        classifier.mean.device
+    )
+
+
+def _divided(data: Path, manifest: Path, reading: Reading) -> Path:
+    """Where the train and val parts are: the data itself, or a manifest of a fresh 60/20/20 split."""
+    if has_splits(data):
+        return data
+    write_split(data, manifest, **reading)
+    reading["progress"].say(f"{data} is not divided: split 60/20/20 per class; {manifest.name} in the output says how")
+    return manifest
+
+
+def _open(source: Path, limit: int | None, reading: Reading) -> tuple[Images, Images]:
+    """Training and validation images, as colour if either holds any."""
+    parts: tuple[Split, ...] = ("train", "val")
+    training, validation = (open_images(source, part, limit=limit, **reading) for part in parts)
+    channels = max(training.channels, validation.channels)
+    return replace(training, channels=channels), replace(validation, channels=channels)
+
+
+def _data_info(data: Path, images: Images) -> DataInfo:
+    return DataInfo(path=str(data), sha256=images.sha256, n_images=len(images), per_class=images.per_class)
+
+
+def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:
+    """The record of an earlier run with the same inputs; None where there is no earlier run.
+
+    Raises:
+        OutputError: the earlier run had other inputs, or its record cannot be read.
+    """
+    path = out / TRAINING_FILE
+    if not path.exists():
+        return None
+    try:
+        record = TrainingRecord.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError):
+        raise OutputError(f"{path}: cannot be read; use --restart to replace the folder") from None
+    different = [name for name, value in inputs.items() if getattr(record, name) != value]
+    if different:
+        raise OutputError(
+            f"{out}: was made with other {' and '.join(different)}; use --restart to replace it, or another --out"
+        )
+    return record
+
+
+def _append(path: Path, metrics: EpochMetrics) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(metrics.model_dump_json() + "\n")
+
+
+def _front(classifier: Classifier) -> Front:
+    assert classifier.front is not None
+    return classifier.front
+
+
+def _introduce(classifier: Classifier, config: TrainConfig, progress: Progress) -> None:
+    """Say what is about to be trained."""
+    front = _front(classifier)
+    n_front, n_all = (sum(weight.numel() for weight in part.parameters()) for part in (front, classifier))
+    share = n_front / (n_all - n_front)
+    progress.say(f"{front.modules_name} in front: {n_front:,} new weights, {share:.2%} of the model's own")
+    if front.colour is None:
+        progress.say("this model takes one channel: T alone, there is no C")
+    progress.say(f"trains {config.trains}; not stated by the source, ours: {', '.join(config.ours())}")
+
+
+def _ending(trained: Trained, config: TrainConfig) -> str:
+    why = {
+        "epochs": f"all {config.epochs} epochs done",
+        "patience": f"stopped after epoch {trained.n_epochs}: no lower validation loss for {config.patience} epochs",
+        "nan": f"stopped in epoch {trained.n_epochs + 1}: the loss was not finite; the last good weights were kept",
+    }[trained.stopped]
+    val = trained.best.val
+    return f"{why}; kept epoch {trained.best.epoch}, {val.n_correct} of {val.n_images} validation images correct"

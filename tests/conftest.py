@@ -1,0 +1,78 @@
+"""Audit records made of plain counts."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from robaudit.records import (
+    AttackCurve,
+    AuditRecord,
+    ClassTallies,
+    Cost,
+    DataInfo,
+    Environment,
+    InputSize,
+    ModelInfo,
+    Normalization,
+    Point,
+    Tally,
+    ThreatModel,
+    Verdict,
+    WorstCase,
+)
+
+CLASSES = ("cancer", "no-cancer")
+
+
+def make_audit(
+    correct: int = 60, total: int = 100, *, cancer: int | None = None, steps: int = 40, **changes: Any
+) -> AuditRecord:
+    """Return an audit where `correct` of `total` images are right, clean and under attack at 4/255 alike.
+
+    Half of the images are of class cancer; of those `cancer` (else half of `correct`) are right.
+    """
+    half = total // 2
+    right = correct // 2 if cancer is None else cancer
+    per_class = {
+        "cancer": Tally(n_correct=right, n_images=half),
+        "no-cancer": Tally(n_correct=correct - right, n_images=total - half),
+    }
+    counts = {"n_correct": correct, "n_images": total, "per_class": per_class}
+    points = (Point(eps_255=4, **counts),)
+    record = AuditRecord(
+        status="complete",
+        robaudit_version="0.1.0",
+        created=datetime(2024, 1, 1, tzinfo=UTC),
+        threat_model=ThreatModel(eps_255=(4,), image_channels="grey", sentence="L-inf ball of 4/255."),
+        protocol="nested",
+        seed=0,
+        verdict=Verdict(kind="measured", sentence="It was measured."),
+        model=ModelInfo(
+            path="model.pt",
+            sha256="0" * 64,
+            arch="resnet18",
+            n_classes=2,
+            classes=CLASSES,
+            input=InputSize(channels=3, height=224, width=224),
+            normalization=Normalization(mean=(0.5,), std=(0.5,), source="--mean"),
+        ),
+        data=DataInfo(
+            path="data", sha256="1" * 64, n_images=total, per_class={"cancer": half, "no-cancer": total - half}
+        ),
+        clean=ClassTallies(**counts),
+        attacks=(AttackCurve(name="pgd", params={"steps": steps}, points=points),),
+        worst_case=WorstCase(points=points),
+        cost=Cost(device="cpu"),
+        environment=Environment(
+            command="robaudit scan", python="3.11", platform="linux", versions={}, n_threads=1, batch_size=8
+        ),
+    )
+    return record.model_copy(update=changes)
+
+
+@pytest.fixture
+def audit_of() -> Callable[..., AuditRecord]:
+    """Return `make_audit`."""
+    return make_audit

@@ -1,0 +1,231 @@
+from collections.abc import Callable
+from math import sqrt
+from typing import Any
+
+import pytest
+
+from robaudit.errors import ExitCode, PolicyError, RecordError, SettingsError
+from robaudit.gates.accuracy import _drop, _share
+from robaudit.gates.gate import gate
+from robaudit.gates.policy import Policy
+from robaudit.gates.verdicts import Verdicts
+from robaudit.intervals import wilson
+from robaudit.records import AuditRecord, Check, DataInfo, Tally, Verdict
+
+PolicyOf = Callable[[str], Policy]
+AuditOf = Callable[..., AuditRecord]
+
+WORST = '[[rule]]\nmeasure = "worst_case"\neps_255 = 4\n'
+CLEAN = '[[rule]]\nmeasure = "clean"\n'
+LENIENT = 'mode = "lenient"\n'
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "threshold", "outcome"),
+    [
+        (8996, 10_000, "0.90", "failed"),
+        (9000, 10_000, "0.90", "passed"),
+        (55, 100, "0.55", "passed"),  # 0.55 * 100 > 55 in floats
+        (7, 100, "0.07", "passed"),
+        (28, 100, "0.28", "passed"),
+        (54, 100, "0.55", "failed"),
+        (1, 3, "0.33333333333333333333", "passed"),
+        (1, 3, "0.33333333333333333334", "failed"),  # the same double as the line above
+        (0, 10, "0", "passed"),
+        (10, 10, "1", "passed"),
+    ],
+)
+def test_lenient_compares_the_estimate_exactly(
+    policy_of: PolicyOf, audit_of: AuditOf, correct: int, total: int, threshold: str, outcome: str
+) -> None:
+    verdicts = gate(audit_of(correct, total), policy=policy_of(f"{LENIENT}{WORST}at_least = {threshold}"))
+    assert outcome == verdicts.outcome
+
+
+@pytest.mark.parametrize(
+    ("correct", "outcome"),
+    # 95% Wilson intervals by hand: 60 of 100 is 50.2 to 69.1, 70 of 100 is 60.4 to 78.1, 49 of 100 is 39.4 to 58.7.
+    [(60, "inconclusive"), (70, "passed"), (49, "failed")],
+)
+def test_strict_wants_the_whole_interval_on_one_side(
+    policy_of: PolicyOf, audit_of: AuditOf, correct: int, outcome: str
+) -> None:
+    assert gate(audit_of(correct, 100), policy=policy_of(f"{WORST}at_least = 0.60")).outcome == outcome
+
+
+def test_wilson_is_the_textbook_formula() -> None:
+    z, n, p = 1.959963984540054, 100, 0.6
+    centre, spread = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    assert wilson(60, 100) == pytest.approx(((centre - spread) / scale, (centre + spread) / scale), abs=1e-12)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_newcombe_reproduces_the_published_example() -> None:
+    """Newcombe 1998, Statistics in Medicine 17:873, table II: 56/70 - 48/80, method 10."""
+    drop = _drop(Tally(n_correct=56, n_images=70), Tally(n_correct=48, n_images=80))
+    assert (float(drop.value), float(drop.low), float(drop.high)) == pytest.approx((0.2, 0.0524, 0.3339), abs=5e-5)
+
+
+def test_a_share_that_misses_its_threshold_never_reads_as_met(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    verdicts = gate(audit_of(8996, 10_000), policy=policy_of(f"{LENIENT}{WORST}at_least = 0.90"))
+    assert "8996 of 10000 (89.9%" in verdicts.rules[0].found
+
+
+def test_a_rule_may_have_its_own_mode(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    policy = policy_of(f'{WORST}at_least = 0.60\n{WORST}at_least = 0.60\nmode = "lenient"')
+    assert [rule.outcome for rule in gate(audit_of(60), policy=policy).rules] == ["inconclusive", "passed"]
+
+
+def test_class_asks_for_its_recall(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    policy = policy_of(f'{LENIENT}{WORST}class = "cancer"\nat_least = 0.50')
+    assert gate(audit_of(60, 100, cancer=25), policy=policy).outcome == "passed"
+    assert gate(audit_of(60, 100, cancer=24), policy=policy).outcome == "failed"
+
+
+def test_each_measure_reads_its_own_counts(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    audit = audit_of(60)
+    audit = audit.model_copy(
+        update={"clean": audit_of(90).clean, "worst_case": audit_of(40).worst_case, "attacks": audit_of(50).attacks}
+    )
+    policy = policy_of(
+        f'{LENIENT}{CLEAN}at_least = 0\n{WORST}at_least = 0\n[[rule]]\nmeasure = "attack"\nattack = "pgd"\n'
+        "eps_255 = 4\nat_least = 0"
+    )
+    assert [rule.found.split(" (")[0] for rule in gate(audit, policy=policy).rules] == [
+        "90 of 100",
+        "40 of 100",
+        "50 of 100",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (
+            'measure = "worst_case"\neps_255 = 8',
+            r"robaudit.toml:1: worst-case accuracy at 8/255 .* no eps 8/255, only 4",
+        ),
+        ('measure = "attack"\nattack = "fgsm"\neps_255 = 4', "no attack 'fgsm', only pgd"),
+        ('measure = "clean"\nclass = "Cancer"', "no class 'Cancer', only cancer, no-cancer"),
+    ],
+)
+def test_a_rule_about_what_was_not_audited_is_an_error(
+    policy_of: PolicyOf, audit_of: AuditOf, rule: str, expected: str
+) -> None:
+    """Were it inconclusive, `--exit-zero` would hide a misspelt class for ever."""
+    with pytest.raises(PolicyError, match=expected):
+        gate(audit_of(), policy=policy_of(f"[[rule]]\n{rule}\nat_least = 0.5"))
+
+
+def test_an_unfinished_audit_leaves_such_a_rule_open(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    verdicts = gate(audit_of(status="partial", attacks=()), policy=policy_of(ATTACK + "at_least = 0.5"))
+    assert (verdicts.outcome, verdicts.rules[0].found) == ("inconclusive", "not measured")
+
+
+ATTACK = '[[rule]]\nmeasure = "attack"\nattack = "pgd"\neps_255 = 4\n'
+
+
+@pytest.mark.parametrize(
+    ("per_class", "outcome"), [({"cancer": 50}, "passed"), ({"cancer": 49}, "failed"), ({}, "failed")]
+)
+def test_minimum_images(policy_of: PolicyOf, audit_of: AuditOf, per_class: dict[str, int], outcome: str) -> None:
+    audit = audit_of(data=DataInfo(path="data", sha256="1" * 64, n_images=99, per_class=per_class))
+    policy = policy_of('[[rule]]\nmeasure = "images"\nclass = "cancer"\nat_least = 50')
+    assert gate(audit, policy=policy).outcome == outcome
+    assert gate(audit, policy=policy_of('[[rule]]\nmeasure = "images"\nat_least = 99')).outcome == "passed"
+    assert gate(audit, policy=policy_of('[[rule]]\nmeasure = "images"\nat_least = 100')).outcome == "failed"
+
+
+@pytest.mark.parametrize(
+    ("status", "strict", "lenient"),
+    [
+        ("passed", "passed", "passed"),
+        ("not_applicable", "passed", "passed"),
+        ("warning", "inconclusive", "passed"),
+        ("failed", "failed", "failed"),
+        (None, "inconclusive", "inconclusive"),
+    ],
+)
+def test_required_checks(policy_of: PolicyOf, audit_of: AuditOf, status: Any, strict: str, lenient: str) -> None:
+    checks = () if status is None else (Check(id="masking", status=status, value=0, threshold=0, why="w", remedy="r"),)
+    rule = '[[rule]]\nmeasure = "check"\ncheck = "masking"'
+    assert gate(audit_of(checks=checks), policy=policy_of(rule)).outcome == strict
+    assert gate(audit_of(checks=checks), policy=policy_of(LENIENT + rule)).outcome == lenient
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "mode", "outcome"),
+    [
+        (80, 75, "lenient", "passed"),
+        (80, 74, "lenient", "failed"),
+        (74, 80, "lenient", "passed"),
+        (80, 75, "strict", "inconclusive"),
+        (80, 55, "strict", "failed"),
+        (60, 90, "strict", "passed"),
+    ],
+)
+def test_a_drop_is_measured_against_the_baseline(
+    policy_of: PolicyOf, audit_of: AuditOf, before: int, after: int, mode: str, outcome: str
+) -> None:
+    policy = policy_of(f'mode = "{mode}"\n{WORST}max_drop = 0.05')
+    assert gate(audit_of(after), policy=policy, baseline=audit_of(before)).outcome == outcome
+
+
+def test_a_drop_without_a_baseline_is_an_error(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    with pytest.raises(SettingsError, match="pass --baseline"):
+        gate(audit_of(), policy=policy_of(f"{WORST}max_drop = 0.05"))
+
+
+def test_audits_of_different_images_are_not_subtracted(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    other = audit_of(data=DataInfo(path="data", sha256="2" * 64, n_images=100, per_class={}))
+    with pytest.raises(RecordError, match=r"differs in data\.sha256"):
+        gate(audit_of(), policy=policy_of(f"{WORST}max_drop = 0.05"), baseline=other)
+
+
+def test_audits_under_different_attack_settings_are_not_subtracted(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    policy = policy_of(f"{LENIENT}{WORST}max_drop = 0.05\n{CLEAN}max_drop = 0.05")
+    worst, clean = gate(audit_of(), policy=policy, baseline=audit_of(steps=10)).rules
+    assert (worst.outcome, clean.outcome) == ("inconclusive", "passed")
+
+
+INCONCLUSIVE = Verdict(kind="inconclusive", sentence="Gradients are masked.", reasons=("masking",))
+
+
+@pytest.mark.parametrize(
+    ("changes", "at_least", "code"),
+    [
+        ({}, "0.5", ExitCode.OK),
+        ({}, "0.7", ExitCode.GATE_FAILED),
+        ({"verdict": INCONCLUSIVE}, "0.5", ExitCode.INCONCLUSIVE),
+        ({"status": "partial"}, "0.5", ExitCode.INCONCLUSIVE),
+        ({"verdict": INCONCLUSIVE}, "0.7", ExitCode.GATE_FAILED),
+        ({"status": "partial"}, "0.7", ExitCode.GATE_FAILED),
+    ],
+)
+def test_a_failed_rule_outranks_a_doubtful_audit(
+    policy_of: PolicyOf, audit_of: AuditOf, changes: dict[str, Any], at_least: str, code: ExitCode
+) -> None:
+    verdicts = gate(audit_of(60, **changes), policy=policy_of(f"{LENIENT}{WORST}at_least = {at_least}"))
+    assert verdicts.exit_code == code
+
+
+def test_a_doubtful_baseline_counts_too(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    verdicts = gate(
+        audit_of(), policy=policy_of(f"{LENIENT}{WORST}max_drop = 0"), baseline=audit_of(verdict=INCONCLUSIVE)
+    )
+    assert verdicts.doubts == ("the baseline says of itself: Gradients are masked.",)
+    assert verdicts.exit_code == ExitCode.INCONCLUSIVE
+
+
+def test_an_estimate_of_no_images_does_not_divide_by_zero(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    assert gate(audit_of(0, 0), policy=policy_of(f"{LENIENT}{WORST}at_least = 0")).outcome == "inconclusive"
+
+
+def test_no_rules_and_no_doubts_pass() -> None:
+    assert Verdicts(()).exit_code == ExitCode.OK
+
+
+def test_interval_and_estimate_agree() -> None:
+    estimate = _share(Tally(n_correct=3, n_images=7))
+    assert estimate.low < estimate.value < estimate.high

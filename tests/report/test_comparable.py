@@ -1,0 +1,80 @@
+from typing import Any
+
+import pytest
+from made_up_audits import PARAMS, make_data, make_model, make_record, make_rows
+
+from robaudit.errors import RecordError
+from robaudit.records import AuditRecord, InputSize, Verdict
+from robaudit.report.believability import believable
+from robaudit.report.comparable import require_comparable, unpairable
+
+ROWS = make_rows()
+RECORD = make_record(ROWS)
+
+
+def changed(**changes: Any) -> AuditRecord:
+    return make_record(ROWS, **changes)
+
+
+@pytest.mark.parametrize(
+    ("field", "other"),
+    [
+        ("data.sha256", changed(data=make_data(ROWS, sha256="other"))),
+        ("model.classes", changed(model=make_model(classes=("cancer", "healthy")))),
+        (
+            "threat_model.eps_255",
+            changed(threat_model=RECORD.threat_model.model_copy(update={"eps_255": (1, 2)})),
+        ),
+        ("threat_model.upper", changed(threat_model=RECORD.threat_model.model_copy(update={"upper": 2.0}))),
+        (
+            "threat_model.image_channels",
+            changed(threat_model=RECORD.threat_model.model_copy(update={"image_channels": "rgb"})),
+        ),
+    ],
+)
+def test_audits_of_different_questions_are_refused_by_field(field: str, other: AuditRecord):
+    with pytest.raises(RecordError, match=field):
+        require_comparable(RECORD, other)
+
+
+def test_seeds_and_class_order_may_differ():
+    other = changed(seed=7, model=make_model(classes=("no-cancer", "cancer")))
+    require_comparable(RECORD, other)
+    assert unpairable(RECORD, other) == ()
+
+
+def with_pgd(**params: Any) -> AuditRecord:
+    attacks = [
+        attack.model_copy(update={"params": PARAMS["pgd"] | params}) if attack.name == "pgd" else attack
+        for attack in RECORD.attacks
+    ]
+    return changed(attacks=attacks)
+
+
+@pytest.mark.parametrize(
+    ("says", "other"),
+    [
+        ("settings of PGD", with_pgd(steps=10)),
+        ("attack FGSM (in one audit only)", changed(attacks=RECORD.attacks[1:])),
+        ("protocol (nested against paper)", changed(protocol="paper")),
+        ("progress (unfinished: after)", changed(status="partial")),
+        (
+            "input grid (224×224 against 96×128)",
+            changed(model=make_model(input=InputSize(channels=3, height=96, width=128))),
+        ),
+    ],
+)
+def test_what_else_differs_is_named(says: str, other: AuditRecord):
+    require_comparable(RECORD, other)
+    assert unpairable(RECORD, other) == (says,)
+
+
+def test_the_order_of_the_attacks_is_no_difference():
+    assert unpairable(RECORD, changed(attacks=RECORD.attacks[::-1])) == ()
+
+
+def test_one_inconclusive_audit_puts_both_in_doubt():
+    doubtful = changed(verdict=Verdict(kind="inconclusive", sentence="Masked."))
+    assert believable(RECORD, RECORD)
+    assert not believable(RECORD, doubtful)
+    assert not believable(doubtful, RECORD)

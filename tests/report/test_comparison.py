@@ -1,0 +1,228 @@
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up_audits import (
+    GRID,
+    edit,
+    make_data,
+    make_model,
+    make_record,
+    make_rows,
+    write_audit,
+)
+
+from robaudit.errors import RecordError
+from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Verdict
+from robaudit.report.comparison import Comparison, compare_sources, read_comparison
+from robaudit.report.sources import Source
+
+MASKED = Verdict(kind="inconclusive", sentence="A gradient-free attack does better.", reasons=("M2",))
+
+
+def audit(rows: list[ImageRow], **changes: Any) -> Source:
+    return Source(make_record(rows, **changes), tuple(rows), {})
+
+
+def compared(resistance: float, *, front: bool = True, **changes: Any) -> Comparison:
+    """A model that falls at 3/255, against one that falls at `resistance`/255."""
+    after = audit(make_rows(resistance=resistance, seed=2), model=make_model(front=front), **changes)
+    return compare_sources(audit(make_rows(resistance=3, seed=1)), after)
+
+
+def test_a_gain_is_the_headline_with_its_eps():
+    verdict = compared(30).verdict
+    assert verdict.tone == "improved"
+    assert "assimilated model is higher at " in verdict.headline
+
+
+def test_a_loss_is_said_as_plainly():
+    verdict = compared(0.6).verdict
+    assert verdict.tone == "worse"
+    assert "assimilated model is lower at " in verdict.headline
+
+
+def test_no_evidence_is_the_headline_when_there_is_none():
+    rows = make_rows(seed=1)
+    verdict = compare_sources(audit(rows), audit(rows, model=make_model(front=True))).verdict
+    assert verdict.tone == "none"
+    assert verdict.headline == "No evidence that worst-case robust accuracy changed at any eps tested (1–8/255)."
+
+
+def test_the_sentence_under_the_headline_counts_what_the_rows_say():
+    before, after = make_rows(resistance=3, seed=1), make_rows(resistance=6, seed=2)
+    stands = [
+        [min(v if v is not None else 99 for v in row.fooled_at.values()) > 4 for row in rows]
+        for rows in (before, after)
+    ]
+    only_after = sum(b and not a for a, b in zip(*stands, strict=True))
+    only_before = sum(a and not b for a, b in zip(*stands, strict=True))
+    sentence = compared(6).verdict.sentences[0]
+    assert f"{sum(stands[0])} of 40 images" in sentence
+    assert f"{sum(stands[1])} of 40 images" in sentence
+    assert f"{only_after} are withstood only by the assimilated model" in sentence
+    assert f"{only_before} only by the vanilla model" in sentence
+
+
+def test_two_vanilla_audits_are_before_and_after():
+    page = compared(6, front=False)
+    assert (page.names.before, page.names.after) == ("before", "after")
+    assert "vanilla" not in page.verdict.headline + "".join(page.verdict.sentences)
+
+
+def test_an_inconclusive_audit_forbids_every_claim():
+    page = compared(30, verdict=MASKED)
+    assert page.verdict.tone == "inconclusive"
+    assert page.verdict.headline.startswith("Inconclusive")
+    assert page.verdict.alarms[0].title == "The assimilated audit is inconclusive"
+    assert page.verdict.alarms[0].sentences == (MASKED.sentence, "Checks behind this: M2.")
+    assert page.paired == ()
+    assert "improved" not in "".join(page.verdict.sentences)
+    assert {figure.answer for figure in page.verdict.figures} == {"no claim"}
+
+
+def test_other_attack_settings_forbid_a_claim_and_are_named():
+    page = compared(30, protocol="paper")
+    assert page.verdict.tone == "unpaired"
+    assert "protocol (nested against paper)" in page.verdict.headline
+    assert page.paired == ()
+    assert "protocol" in page.unpaired
+
+
+def test_an_unfinished_audit_is_said_aloud():
+    page = compared(30, status="partial")
+    assert "The assimilated audit is unfinished" in [alarm.title for alarm in page.verdict.alarms]
+
+
+def test_a_retrofit_of_another_model_is_said_aloud():
+    front = FrontInfo(vanilla=FileRef(path="other.pt", sha256="f" * 64))
+    rows = make_rows(seed=1)
+    page = compare_sources(audit(rows), audit(rows, model=make_model(front=True).model_copy(update={"front": front})))
+    assert [alarm.title for alarm in page.verdict.alarms] == ["The assimilated model was made from another model"]
+
+
+def test_absent_checks_are_said_plainly_and_loud_ones_named():
+    assert compared(6).checks_spoken == ("No believability checks were run in either audit.",)
+    loud = Check(id="M2", status="failed", value=0.03, threshold=0.002, why="Square Attack did better.", remedy="Look.")
+    quiet = loud.model_copy(update={"id": "P2", "status": "passed"})
+    page = compared(6, checks=(loud, quiet))
+    assert page.checks_spoken == (
+        "No believability checks were run in the vanilla audit.",
+        "Checks of the assimilated audit that spoke up: M2 (failed).",
+    )
+    assert [row.id for row in page.checks[1].loud] == ["M2"]
+    assert [row.id for row in page.checks[1].quiet] == ["P2"]
+
+
+def test_every_attack_is_drawn_from_clean_to_the_largest_eps():
+    page = compared(6)
+    assert [plot.table.groups[0].name for plot in page.attacks] == ["FGSM", "BIM", "MI-FGSM", "PGD"]
+    for plot in (page.worst_case, *page.attacks):
+        assert [line.side for line in plot.chart.lines] == ["before", "after"]
+        assert all(len(line.marks) == 1 + len(GRID) for line in plot.chart.lines)
+
+
+def test_an_attack_of_one_audit_only_has_one_line():
+    after = make_rows(resistance=6, seed=2, attacks=("fgsm", "pgd", "square"))
+    page = compare_sources(audit(make_rows(seed=1)), audit(after))
+    sides = {plot.table.groups[0].name: [line.side for line in plot.chart.lines] for plot in page.attacks}
+    assert sides["PGD"] == ["before", "after"]
+    assert sides["BIM"] == ["before"]
+    assert sides["square"] == ["after"]
+
+
+def test_a_named_positive_class_makes_sensitivity_and_specificity():
+    rows = make_rows()
+    named = audit(rows, data=make_data(rows, positive="cancer"))
+    notes = [group.note for group in compare_sources(named, named).classes.groups]
+    assert notes == ["sensitivity", "specificity"]
+    assert [group.note for group in compared(6).classes.groups] == ["recall", "recall"]
+
+
+def test_of_three_classes_only_the_positive_one_is_renamed():
+    classes = ("glioma", "meningioma", "none")
+    rows = make_rows(classes=classes)
+    source = Source(
+        make_record(
+            rows,
+            classes=classes,
+            model=make_model(classes=classes, n_classes=3),
+            data=make_data(rows, classes, positive="glioma"),
+        ),
+        tuple(rows),
+        {},
+    )
+    assert [group.note for group in compare_sources(source, source).classes.groups] == [
+        "sensitivity",
+        "recall",
+        "recall",
+    ]
+
+
+def test_the_gallery_puts_the_same_image_side_by_side(before: Path, after: Path):
+    exhibit = read_comparison(before, after, without_glcm=after).gallery[0]
+    assert [strip.title for strip in exhibit.strips] == ["Vanilla", "Assimilated", "Without GLCM loss"]
+    assert [shown.role for shown in exhibit.strips[1].shown] == [
+        "original",
+        "texture",
+        "colour",
+        "adversarial",
+        "difference",
+    ]
+    assert [shown.role for shown in exhibit.strips[2].shown] == ["texture", "colour"]
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "gallery/../../secret.png", ".", "nul\0byte"])
+def test_a_picture_outside_the_audit_is_refused(before: Path, after: Path, path: str):
+    (before.parent.parent / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 40)
+    edit(before, lambda record: record["artifacts"][0]["files"].update(original=path))
+    with pytest.raises(RecordError, match="own folder"):
+        read_comparison(before, after)
+
+
+def test_a_link_out_of_the_audit_is_refused(before: Path, after: Path):
+    secret = before.parent.parent / "secret.png"
+    secret.write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 40)
+    (before.parent / "gallery/link.png").symlink_to(secret)
+    edit(before, lambda record: record["artifacts"][0]["files"].update(original="gallery/link.png"))
+    with pytest.raises(RecordError, match="own folder"):
+        read_comparison(before, after)
+
+
+def test_a_missing_picture_is_named(before: Path, after: Path):
+    (before.parent / "gallery/0-original.png").unlink()
+    with pytest.raises(RecordError, match=r"0-original\.png.*cannot be read"):
+        read_comparison(before, after)
+
+
+def test_a_picture_that_is_no_png_is_refused(before: Path, after: Path):
+    (before.parent / "gallery/0-original.png").write_text("<svg onload='alert(1)'/>")
+    with pytest.raises(RecordError, match="no PNG"):
+        read_comparison(before, after)
+
+
+def test_missing_rows_are_refused(before: Path, after: Path):
+    (after.parent / "images.jsonl").unlink()
+    with pytest.raises(RecordError, match=r"images\.jsonl"):
+        read_comparison(before, after)
+
+
+def test_rows_from_outside_the_audit_are_refused(before: Path, after: Path):
+    edit(before, lambda record: record.update(images="../after/images.jsonl"))
+    with pytest.raises(RecordError, match="own folder"):
+        read_comparison(before, after)
+
+
+def test_rows_that_contradict_the_record_are_refused(tmp_path: Path, after: Path):
+    record = make_record(make_rows(seed=1))
+    contradiction = write_audit(tmp_path / "other", record, make_rows(seed=5))
+    with pytest.raises(RecordError, match="do not add up"):
+        read_comparison(contradiction, after)
+
+
+def test_comparing_loads_neither_torch_nor_scipy_until_it_must():
+    modules = "robaudit.report.comparison, robaudit.report.html, robaudit.report.terminal, robaudit.cli.compare"
+    code = f"import sys, {modules}; sys.exit(bool({{'torch', 'scipy', 'jinja2'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,98 @@
+import io
+from math import sqrt
+from pathlib import Path
+
+import pytest
+from made_up_audits import GRID, make_data, make_model, make_record, make_rows
+from rich.console import Console
+
+from robaudit.records import AuditRecord, Check, Verdict
+from robaudit.report.comparison import read_comparison
+from robaudit.report.terminal import comparison_summary, print_audit
+
+ROWS = make_rows(n_per_class=50)
+
+
+def printed(record: AuditRecord, width: int = 80) -> str:
+    stream = io.StringIO()
+    print_audit(record, Console(file=stream, width=width))
+    return stream.getvalue()
+
+
+def test_the_verdict_comes_first():
+    record = make_record(ROWS)
+    assert printed(record).startswith(record.verdict.sentence)
+
+
+def wilson_by_hand(n_correct: int, n_images: int) -> str:
+    """The textbook formula (Wilson 1927)."""
+    z, share = 1.959964, n_correct / n_images
+    centre = (share + z**2 / (2 * n_images)) / (1 + z**2 / n_images)
+    half = z / (1 + z**2 / n_images) * sqrt(share * (1 - share) / n_images + z**2 / (4 * n_images**2))
+    return f"{100 * (centre - half):.1f}–{100 * (centre + half):.1f}%"
+
+
+def test_counts_shares_and_intervals_stand_in_the_tables():
+    record = make_record(ROWS)
+    text = printed(record)
+    assert "Worst case over 4 attacks" in text
+    for name in ("FGSM", "BIM", "MI-FGSM", "PGD"):
+        assert name in text
+    for point in (record.clean, *record.worst_case.points):
+        line = next(line for line in text.splitlines() if f" {point.n_correct} of 100" in line)
+        assert f"{point.n_correct}.0%" in line
+        assert wilson_by_hand(point.n_correct, 100) in line
+    for attack in record.attacks:
+        for point in attack.points:
+            assert wilson_by_hand(point.n_correct, 100) in text
+
+
+@pytest.mark.parametrize("attacks", [("fgsm",), ("fgsm", "bim", "mifgsm", "pgd", "margin", "square", "a" * 40)])
+@pytest.mark.parametrize("classes", [("cancer", "no-cancer"), tuple(f"class number {i} of many" for i in range(7))])
+def test_it_fits_80_columns_and_is_plain_when_piped(attacks: tuple[str, ...], classes: tuple[str, ...]):
+    rows = make_rows(attacks=attacks, classes=classes, n_per_class=2000 // len(classes))
+    text = printed(make_record(rows, classes=classes, model=make_model(classes=classes, n_classes=len(classes))))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+    assert "…" not in text
+
+
+def test_every_eps_is_a_row_with_a_bar():
+    lines = [line for line in printed(make_record(ROWS)).splitlines() if "·" in line or "█" in line]
+    assert len(lines) == 1 + len(GRID)
+
+
+def test_sensitivity_and_specificity_need_a_named_positive_class():
+    assert "sensitivity" not in printed(make_record(ROWS))
+    named = printed(make_record(ROWS, data=make_data(ROWS, positive="cancer")))
+    assert "sensitivity" in named
+    assert "specificity" in named
+
+
+def test_notes_doubts_and_loud_checks_are_said_before_the_numbers():
+    loud = Check(id="M2", status="failed", value=0.1, threshold=0.0, why="Square Attack did better.", remedy="Look.")
+    record = make_record(
+        ROWS,
+        status="partial",
+        verdict=Verdict(kind="inconclusive", sentence="Inconclusive: masked gradients."),
+        data=make_data(ROWS, note="Synthetic phantoms"),
+        checks=(loud,),
+    )
+    opening = printed(record).split("Worst case over")[0]
+    for said in ("Inconclusive: masked", "Synthetic phantoms", "Unfinished", "M2, failed: Square Attack did better."):
+        assert said in opening
+
+
+def test_markup_and_control_characters_in_names_stay_text():
+    classes = ("[red]cancer[/red]", "no\x1b[31m")
+    rows = make_rows(classes=classes)
+    text = printed(make_record(rows, classes=classes, model=make_model(classes=classes)), width=200)
+    assert "[red]cancer" in text
+    assert "\x1b" not in text
+
+
+def test_a_comparison_is_told_in_a_few_lines(before: Path, after: Path):
+    lines = comparison_summary(read_comparison(before, after), Path("out/report/index.html")).splitlines()
+    assert "assimilated model" in lines[0]
+    assert lines[-1] == "Next: open out/report/index.html"
+    assert len(lines) <= 6

@@ -1,0 +1,45 @@
+import pytest
+
+from robaudit.records import Tally
+from robaudit.report.words import capital, duration, eps_ranges, headline_eps, inert, listed, of, p_value, percent
+
+
+@pytest.mark.parametrize(
+    ("chosen", "grid", "words"),
+    [
+        ([1, 2, 3], (1, 2, 3, 4), "1–3/255"),
+        ([1, 2, 4], (1, 2, 3, 4), "1–2/255 and 4/255"),
+        ([2, 8], (2, 4, 8), "2/255 and 8/255"),
+        ([4, 8], (2, 4, 8), "4–8/255"),
+        ([1], (1,), "1/255"),
+    ],
+)
+def test_neighbours_in_the_grid_are_joined(chosen: list[int], grid: tuple[int, ...], words: str):
+    assert eps_ranges(chosen, grid) == words
+
+
+def test_the_headline_is_at_the_eps_nearest_to_4():
+    assert headline_eps((1, 2, 3, 4, 5)) == 4
+    assert headline_eps((1, 2, 8)) == 2
+    assert headline_eps((3, 5)) == 3
+
+
+def test_text_that_could_disguise_itself_comes_out_inert():
+    assert inert("a\u202eb\x1b[31m\n") == "a\\u202eb\\x1b[31m\\n"
+    assert inert("Lunge (größer) 肺") == "Lunge (größer) 肺"
+
+
+def test_counts_and_shares():
+    assert of(Tally(n_correct=1072, n_images=3000)) == "1,072 of 3,000"
+    assert percent(Tally(n_correct=1, n_images=3)) == "33.3%"
+    assert percent(Tally(n_correct=0, n_images=0)) == "–"
+    assert p_value(0.0004) == "p < 0.001"
+    assert p_value(0.04) == "p = 0.040"
+
+
+def test_prose():
+    assert listed([]) == ""
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert capital("without GLCM loss") == "Without GLCM loss"
+    assert [duration(seconds) for seconds in (2.25, 61, 3725)] == ["2.2 s", "1 min 01 s", "1 h 02 min"]

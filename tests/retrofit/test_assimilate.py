@@ -1,0 +1,264 @@
+"""The whole retrofit on a tiny classifier and tiny images."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import robaudit
+from robaudit.errors import ModelError, OutputError, SettingsError, TrainingError
+from robaudit.load.images import open_images
+from robaudit.load.model import load_model
+from robaudit.progress import Silent
+from robaudit.retrofit import train as training_loop
+from robaudit.retrofit.assimilate import assimilate, with_front
+from robaudit.retrofit.record import TrainingRecord
+from robaudit.retrofit.settings import train_config
+
+QUICK = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
+
+
+class Heard(Silent):
+    """Progress that remembers what was said."""
+
+    def __init__(self):
+        self.lines, self.notes = [], []
+
+    def say(self, line):
+        """Remember a line."""
+        self.lines.append(line)
+
+    def advance(self, n=1, note=""):
+        """Remember a note."""
+        self.notes.append(note)
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def pixels(data):
+    images = open_images(data, "val")
+    return torch.stack([images.load(ref, (40, 40)) for ref in images.refs])
+
+
+@pytest.fixture(scope="module")
+def retrofitted(model, data, tmp_path_factory):
+    """One retrofit of everything, looked at by several tests."""
+    out = tmp_path_factory.mktemp("out") / "assimilated"
+    heard = Heard()
+    return out, assimilate(model, data, out=out, progress=heard, **QUICK), heard
+
+
+def test_before_the_first_step_the_logits_are_the_same_to_the_bit(model, data):
+    images = pixels(data)
+    vanilla = load_model(model)
+    with torch.no_grad():
+        expected = vanilla.classifier(images)
+        assert torch.equal(with_front(vanilla, 1, seed=0)(images), expected)
+
+
+def test_the_folder_is_complete_and_nothing_else_is_left(retrofitted):
+    out, record, _ = retrofitted
+    names = {path.name for path in out.iterdir()}
+    assert names == {"model.safetensors", "config.json", "training.json", "metrics.jsonl"}
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+    assert TrainingRecord.model_validate_json((out / "training.json").read_text()) == record
+
+
+def test_config_json_keeps_its_contract(retrofitted, model):
+    config = json.loads((retrofitted[0] / "config.json").read_text())
+    vanilla = load_model(model).info
+    assert config == {
+        "format": "robaudit-assimilated",
+        "format_version": 1,
+        "architecture": "test_resnet",
+        "num_classes": 2,
+        "classes": ["across", "down"],
+        "in_chans": 3,
+        "input_size": [1, 40, 40],
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.25, 0.25, 0.25],
+        "normalization_source": "config.json",
+        "front": {"in_channels": 1, "out_channels": 3, "width": 16},
+        "vanilla": {"path": str(model), "sha256": vanilla.sha256},
+    }
+    prefixes = {name.split(".")[0] for name in load_file(retrofitted[0] / "model.safetensors")}
+    assert prefixes == {"front", "backbone"}
+
+
+def test_the_folder_loads_as_a_model_with_the_best_epochs_weights(retrofitted, data):
+    out, record, _ = retrofitted
+    loaded = load_model(out)
+    with torch.no_grad():
+        predictions = loaded.classifier(pixels(data)).argmax(1)
+    assert (predictions == torch.tensor([0] * 4 + [1] * 4)).sum() == record.best.val.n_correct
+    assert loaded.info.front.modules == "T+C"
+    assert (loaded.info.front.vanilla.path, loaded.info.front.vanilla.sha256) == (
+        record.vanilla.path, record.vanilla.sha256,
+    )  # fmt: skip
+
+
+def test_training_lowers_the_loss_and_the_best_epoch_is_the_one_kept(retrofitted):
+    out, record, _ = retrofitted
+    rows = metrics(out)
+    assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
+    assert rows[0]["train"] is None
+    assert rows[3]["train"]["total"] < rows[1]["train"]["total"]
+    best = min(rows[1:], key=lambda row: row["val"]["losses"]["total"])
+    assert record.best.epoch == best["epoch"]
+
+
+def test_the_parts_of_the_loss_add_up_in_every_epoch(retrofitted):
+    for row in metrics(retrofitted[0])[1:]:
+        for losses in (row["train"], row["val"]["losses"]):
+            expected = 0.9 * losses["cross_entropy"] + 0.1 * losses["texture"]
+            assert losses["total"] == pytest.approx(expected, rel=1e-4)
+            assert losses["texture"] > 0
+
+
+def test_the_person_is_told_what_happens(retrofitted):
+    _, _, heard = retrofitted
+    assert any(line.startswith("T+C in front") for line in heard.lines)
+    assert any("not stated by the source, ours:" in line and "alpha" in line for line in heard.lines)
+    assert any("epoch 3/3" in line and "of 8 correct" in line for line in heard.lines)
+    assert any("0.9 x cross-entropy" in note and "0.1 x texture" in note for note in heard.notes)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(retrofitted, model, data, tmp_path):
+    state = torch.get_rng_state()
+    again = assimilate(model, data, out=tmp_path / "again", **QUICK)
+    assert again.weights.sha256 == retrofitted[1].weights.sha256
+    assert torch.equal(torch.get_rng_state(), state)
+    other = assimilate(model, data, out=tmp_path / "other", seed=1, **QUICK)
+    assert other.weights.sha256 != again.weights.sha256
+
+
+@pytest.mark.parametrize("trains", ["front", "front+head"])
+def test_a_frozen_backbone_does_not_change_by_a_bit_its_statistics_included(model, data, tmp_path, trains):
+    assimilate(model, data, out=tmp_path / "out", trains=trains, **(QUICK | {"epochs": 1}))
+    before = load_file(model / "model.safetensors")
+    after = load_file(tmp_path / "out" / "model.safetensors")
+    changed = {name for name, weight in before.items() if not torch.equal(after[f"backbone.{name}"], weight)}
+    assert changed == (set() if trains == "front" else {"fc.weight", "fc.bias"})
+    assert any(weight.abs().max() > 0 for name, weight in after.items() if name.endswith("amount.4.weight"))
+
+
+def test_a_one_channel_backbone_gets_t_alone_and_is_told_so(grey_model, data, tmp_path):
+    heard = Heard()
+    record = assimilate(
+        grey_model, data, out=tmp_path / "out", trains="front", progress=heard, **(QUICK | {"epochs": 1})
+    )
+    assert record.modules == "T"
+    assert "this model takes one channel: T alone, there is no C" in heard.lines
+    assert load_model(tmp_path / "out").classifier.front.colour is None
+
+
+def test_alpha_one_trains_without_texture(model, data, tmp_path):
+    record = assimilate(model, data, out=tmp_path / "out", alpha=1.0, **(QUICK | {"epochs": 1}))
+    assert record.best.train.texture == 0
+    assert record.best.worst_patch is None
+
+
+def test_undivided_data_is_split_and_the_split_written_out(model, data, tmp_path):
+    record = assimilate(
+        model, data / "train", out=tmp_path / "out", trains="front", alpha=1.0, **(QUICK | {"epochs": 1})
+    )
+    manifest = tmp_path / "out" / "split.csv"
+    assert open_images(manifest, "train").sha256 == record.train.sha256
+    assert len(open_images(manifest, "test")) > 0
+
+
+def test_a_finished_folder_is_reused_and_other_settings_need_restart(model, data, tmp_path):
+    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
+    record = assimilate(model, data, out=out, **cheap)
+    assert assimilate(model, data, out=out, **cheap) == record
+    assert (out / "model.safetensors").exists()
+    with pytest.raises(OutputError, match="made with other settings; use --restart"):
+        assimilate(model, data, out=out, **(cheap | {"seed": 3}))
+    assert assimilate(model, data, out=out, restart=True, **(cheap | {"seed": 3})).settings["seed"] == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(model, data, tmp_path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(OutputError, match="no folder written by robaudit assimilate"):
+        assimilate(model, data, out=tmp_path, restart=True, **QUICK)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_training_stops_when_validation_no_longer_improves(model, data, tmp_path):
+    """A step so large that the first epoch ruins the model: the loss soon stops falling."""
+    record = assimilate(
+        model,
+        data,
+        out=tmp_path / "out",
+        trains="front",
+        epochs=30,
+        patience=1,
+        learning_rate=1.0,
+        alpha=0.0,
+        batch_size=8,
+    )
+    assert record.stopped == "patience"
+    assert record.n_epochs == record.best.epoch + 1 < 30
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(model, data, tmp_path, monkeypatch):
+    spoil_after(monkeypatch, n_calls=1 + 2 + 1)  # epoch 0; epoch 1: two steps, one validation
+    heard = Heard()
+    record = assimilate(model, data, out=tmp_path / "out", trains="front", progress=heard, **QUICK)
+    assert (record.stopped, record.n_epochs, record.best.epoch) == ("nan", 1, 1)
+    assert "stopped in epoch 2: the loss was not finite; the last good weights were kept" in heard.lines[-1]
+
+
+def test_a_loss_that_is_never_finite_leaves_nothing_behind(model, data, tmp_path, monkeypatch):
+    spoil_after(monkeypatch, n_calls=1)
+    with pytest.raises(TrainingError, match="not finite in epoch 1"):
+        assimilate(model, data, out=tmp_path / "out", trains="front", **QUICK)
+    assert list(tmp_path.iterdir()) == []
+
+
+def spoil_after(monkeypatch, n_calls):
+    """Make the loss NaN from the given call on."""
+    calls, honest = iter(range(10_000)), training_loop.assimilation_loss
+
+    def spoilt(logits, *rest):
+        return honest(logits if next(calls) < n_calls else logits * float("nan"), *rest)
+
+    monkeypatch.setattr(training_loop, "assimilation_loss", spoilt)
+
+
+def test_a_retrofitted_model_is_not_retrofitted_again(retrofitted, data, tmp_path):
+    with pytest.raises(ModelError, match="already retrofitted"):
+        assimilate(retrofitted[0], data, out=tmp_path / "out", **QUICK)
+
+
+def test_the_paper_preset_is_what_the_source_states_and_can_be_overridden():
+    config = train_config("paper", epochs=2)
+    assert (config.epochs, config.patience, config.batch_size, config.learning_rate) == (2, 30, 32, 1e-4)
+    assert config.texture.glcm_on == "color"
+    assert {"epochs", "alpha", "levels", "weight_decay"} <= set(config.ours())
+    assert not {"patience", "batch_size", "glcm_on", "trains"} & set(config.ours())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"alpha": 1.5}, "alpha is 1.5, wanted between 0 and 1"),
+        ({"epochs": 0}, "epochs is 0, wanted at least 1"),
+        ({"learning_rate": float("nan")}, "learning rate is nan, wanted above 0"),
+        ({"levels": 1}, "levels is 1, wanted from 2 to 256"),
+        ({"trains": "head"}, "trains is head, wanted all, front or front"),
+        ({"preset": "papre"}, "preset papre is unknown; there is paper"),
+    ],
+)
+def test_settings_out_of_range_are_named_before_anything_is_read(settings, message, tmp_path):
+    with pytest.raises(SettingsError, match=message):
+        assimilate("no-such-model.pt", "no-such-data", out=tmp_path / "out", **settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_api_is_reached_from_the_package():
+    assert robaudit.assimilate is assimilate

@@ -1,0 +1,139 @@
+"""The contract of the command line: exit codes, one line per error, and no torch before it is needed."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from robaudit.cli.main import app
+from robaudit.records import AuditRecord
+
+REPOSITORY = Path(__file__).parents[1]
+COMMANDS = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+
+
+def robaudit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "robaudit", *map(str, arguments)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+def test_reading_records_reporting_and_gating_load_no_torch() -> None:
+    code = """
+import sys
+from importlib import import_module
+from pkgutil import iter_modules
+import robaudit.gates, robaudit.report
+for package in (robaudit.gates, robaudit.report):
+    for module in iter_modules(package.__path__, package.__name__ + "."):
+        import_module(module.name)
+import robaudit.cli.main, robaudit.records, robaudit.tally, robaudit.intervals
+print(sorted({"torch", "timm", "scipy"} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_works(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+def test_version() -> None:
+    assert robaudit("--version").stdout.startswith("robaudit ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--no-such-option"], "--no-such-option"),
+        (["no-such-command"], "no-such-command"),
+        (["gate"], "AUDIT.json"),
+        (["gate", "a.json"], "policy"),
+        (["gate", "nowhere.json", "--policy", "examples/robaudit.toml"], "nowhere.json: cannot be read"),
+        (["inspect", "nowhere.pt"], "nowhere.pt: cannot be read"),
+        (["inspect", "pyproject.toml"], "pyproject.toml: is a text file"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], expected: str) -> None:
+    done = robaudit(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert expected in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+RULE = '[[rule]]\nmeasure = "worst_case"\neps_255 = 4\nmode = "lenient"\nat_least = '
+
+
+@pytest.mark.parametrize(
+    ("changes", "at_least", "options", "code"),
+    [
+        ({}, "0.5", [], 0),
+        ({}, "0.7", [], 1),
+        ({"status": "partial"}, "0.5", [], 3),
+        ({}, "0.7", ["--exit-zero"], 0),
+        ({"status": "partial"}, "0.5", ["--exit-zero"], 0),
+        ({}, "seven", ["--exit-zero"], 2),
+        ({}, "0.5", ["--exit-zero", "--baseline", "nowhere.json"], 2),
+    ],
+)
+def test_gate_exits_as_the_contract_says(
+    audit_of: Callable[..., AuditRecord],
+    tmp_path: Path,
+    changes: dict[str, str],
+    at_least: str,
+    options: list[str],
+    code: int,
+) -> None:
+    audit, policy = tmp_path / "audit.json", tmp_path / "robaudit.toml"
+    audit.write_text(audit_of(60, 100, **changes).model_dump_json(), encoding="utf-8")
+    policy.write_text(RULE + at_least, encoding="utf-8")
+    done = robaudit("gate", audit, "--policy", policy, *options)
+    assert done.returncode == code, done.stderr
+    assert len(done.stdout.splitlines()) == (0 if code == 2 else 1)
+    if code == 0 and not options:
+        assert done.stdout.startswith("passed        worst-case accuracy at 4/255 at least 0.5: 60 of 100 (60.0%")
+
+
+def test_what_a_record_says_comes_out_inert(audit_of: Callable[..., AuditRecord], tmp_path: Path) -> None:
+    """A class name may hold anything, escape sequences included."""
+    audit = audit_of(60, 100)
+    evil = "\x1b[2J\u202eevil"
+    clean = audit.clean.model_copy(update={"per_class": {evil: audit.clean}})
+    audit_file, policy = tmp_path / "audit.json", tmp_path / "robaudit.toml"
+    audit_file.write_text(audit.model_copy(update={"clean": clean}).model_dump_json(), encoding="utf-8")
+    policy.write_text('[[rule]]\nmeasure = "clean"\nclass = "\\u001b[2J\\u202eevil"\nat_least = 0\n', encoding="utf-8")
+    done = robaudit("gate", audit_file, "--policy", policy)
+    assert done.returncode == 0, done.stderr
+    assert r"\x1b[2J\u202eevil" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_inspect_prints_what_a_file_says_inert(tmp_path: Path) -> None:
+    model = tmp_path / "[bold]model.safetensors"
+    names = "[red]\x1b[2J.weight"
+    header = json.dumps({names: {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}}).encode()
+    model.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    done = robaudit("inspect", model)
+    assert done.returncode == 0, done.stderr
+    assert "[bold]model.safetensors" in done.stdout
+    assert r"[red]\x1b[2J.weight 1 x 1" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_inspect_json_is_one_document_and_nothing_else(tmp_path: Path) -> None:
+    model = tmp_path / "model.safetensors"
+    header = json.dumps({"a.weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
+    model.write_bytes(len(header).to_bytes(8, "little") + header + bytes(24))
+    done = robaudit("inspect", model, "--json")
+    document = json.loads(done.stdout)
+    assert document["kind"] == "safetensors"
+    assert document["tensors"] == {"a.weight": {"shape": [2, 3], "dtype": "float32"}}
+    assert (document["n_parameters"], document["obstacle"], done.stderr) == (6, None, "")
