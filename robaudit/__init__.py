@@ -10,9 +10,10 @@ from typing import Any
 __version__ = "0.1.0"
 
 _API = {
-    "scan": "robaudit.audit",
+    "scan": "robaudit.audit.scan",
     "assimilate": "robaudit.retrofit.assimilate",
     "compare": "robaudit.report.html",
+    "run": "robaudit.job.run",
     "gate": "robaudit.gates.gate",
 }
 

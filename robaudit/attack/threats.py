@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from robaudit.attack.losses import Loss
 from robaudit.errors import SettingsError
@@ -83,10 +84,33 @@ TABLE: Mapping[str, Attack] = {
     )
 }
 
-PRESETS: Mapping[str, tuple[str, ...]] = {
-    "quick": ("fgsm", "bim"),
-    "default": ("fgsm", "bim", "mifgsm", "pgd"),
+FOUR = ("fgsm", "bim", "mifgsm", "pgd")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named choice of attacks and protocol."""
+
+    attacks: tuple[str, ...]
+    protocol: Literal["nested", "paper"] = "nested"
+
+
+PRESETS: Mapping[str, Preset] = {
+    "quick": Preset(("fgsm", "bim")),
+    "default": Preset(FOUR),
+    "paper": Preset(FOUR, protocol="paper"),
 }
+
+
+def find_preset(name: str) -> Preset:
+    """Look up a preset.
+
+    Raises:
+        SettingsError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise SettingsError(f"--preset {name}: is unknown; there are {', '.join(PRESETS)}")
+    return PRESETS[name]
 
 
 def parse_attacks(names: Sequence[str]) -> tuple[Attack | FoolboxAttack, ...]:

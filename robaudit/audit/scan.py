@@ -14,7 +14,7 @@ from robaudit import __version__, tally
 from robaudit.attack.curve import Engine
 from robaudit.attack.examine import Plan
 from robaudit.attack.prepare import Speedups, fingerprint
-from robaudit.attack.threats import EPS_GRID, PRESETS, Attack, FoolboxAttack, check_grid, parse_attacks
+from robaudit.attack.threats import EPS_GRID, Attack, FoolboxAttack, check_grid, find_preset, parse_attacks
 from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
 from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal, refuse_other
 from robaudit.audit.verdict import verdict
@@ -60,7 +60,7 @@ def scan(
     attacks: Sequence[str] | None = None,
     eps: Sequence[int] = EPS_GRID,
     preset: str = "default",
-    protocol: Literal["nested", "paper"] = "nested",
+    protocol: Literal["nested", "paper"] | None = None,
     seed: int = 0,
     limit: int | None = None,
     positive: str | None = None,
@@ -89,8 +89,8 @@ def scan(
         input_size: (height, width) of the model's input grid.
         attacks: names as in `robaudit.attack.threats`; None takes the preset's.
         eps: L-inf budgets in 255ths.
-        preset: which attacks, where `attacks` does not say: quick or default.
-        protocol: `paper` runs every eps on its own and judges the last iterate.
+        preset: which attacks and protocol, where `attacks` and `protocol` do not say: quick, default or paper.
+        protocol: `paper` runs every eps on its own and judges the last iterate; None takes the preset's.
         seed: of random starts and of `limit`.
         limit: stratified upper bound on the number of images.
         positive: class whose recall is called sensitivity.
@@ -108,7 +108,7 @@ def scan(
         InputError: the model, data, settings or output folder cannot be used.
     """
     model, data, out, progress = Path(model), Path(data), Path(out), progress or Silent()
-    plan = Plan(parse_attacks(attacks or _preset(preset)), check_grid(eps), seed, protocol)
+    plan = plan_of(attacks, eps, preset, protocol, seed)
     images = open_images(
         data, "test", merge=merge, limit=limit, seed=seed, on_bad_image=on_bad_image, progress=progress
     )
@@ -126,10 +126,20 @@ def scan(
     return _Scan(loaded, images, engine, draft, out, progress).run(restart)
 
 
-def _preset(name: str) -> tuple[str, ...]:
-    if name not in PRESETS:
-        raise SettingsError(f"--preset {name}: is unknown; there are {', '.join(PRESETS)}")
-    return PRESETS[name]
+def plan_of(
+    attacks: Sequence[str] | None,
+    eps: Sequence[int],
+    preset: str,
+    protocol: Literal["nested", "paper"] | None,
+    seed: int,
+) -> Plan:
+    """What a scan with these settings does to every image.
+
+    Raises:
+        SettingsError: an unknown preset or attack, or an eps out of range.
+    """
+    chosen = find_preset(preset)
+    return Plan(parse_attacks(attacks or chosen.attacks), check_grid(eps), seed, protocol or chosen.protocol)
 
 
 class _Scan:

@@ -11,10 +11,13 @@ import typer
 from typer.exceptions import TyperException
 
 from robaudit import __version__
+from robaudit.cli.assimilate import assimilate
 from robaudit.cli.compare import compare
 from robaudit.cli.console import to_stderr
+from robaudit.cli.demo import demo
 from robaudit.cli.gate import gate
 from robaudit.cli.inspect import inspect
+from robaudit.cli.run import run
 from robaudit.cli.scan import scan
 from robaudit.errors import ExitCode, RobauditError
 
@@ -29,10 +32,8 @@ app = typer.Typer(
     "130 interrupted.",
 )
 
-app.command()(scan)
-app.command()(compare)
-app.command()(gate)
-app.command()(inspect)
+for command in (demo, scan, assimilate, compare, run, gate, inspect):
+    app.command()(command)
 
 
 def _print_version(wanted: bool) -> None:

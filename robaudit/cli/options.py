@@ -3,13 +3,11 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from robaudit.errors import SettingsError
-
-Choice = TypeVar("Choice", bound=str)
 
 MODEL, DATA, ATTACK, RUN = "The model", "The images", "The attack", "The run"
 
@@ -134,16 +132,15 @@ def size(text: str | None) -> tuple[int, int] | None:
     return sides[0], sides[-1]
 
 
-def choice(option: str, value: str, *allowed: Choice) -> Choice:
+def choice(option: str, value: str, *allowed: str) -> Any:
     """The value, if it is one of those allowed.
 
     Raises:
         SettingsError: it is not.
     """
-    for one in allowed:
-        if value == one:
-            return one
-    raise SettingsError(f"{option} {value}: wanted {' or '.join(allowed)}")
+    if value not in allowed:
+        raise SettingsError(f"{option} {value}: wanted {' or '.join(allowed)}")
+    return value
 
 
 def merged(pairs: list[str] | None) -> dict[str, list[str]] | None:

@@ -23,17 +23,16 @@ Preset = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="quick: fgsm and bim, at most about 12 gradients an image · default: fgsm, bim, mifgsm and pgd, about 60 "
-        "to 100 gradients an image.",
+        help="quick: fgsm and bim · default: fgsm, bim, mifgsm and pgd · paper: the same four under --protocol paper.",
         rich_help_panel=options.ATTACK,
     ),
 ]
 Protocol = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="nested|paper",
         help="nested searches the smallest fooling eps per image; paper runs every eps on its own and judges the last "
-        "iterate, as the literature does (8 eps cost about 480 gradients an image).",
+        "iterate, as the literature does [dim](default: the preset's)[/dim].",
         rich_help_panel=options.ATTACK,
     ),
 ]
@@ -57,7 +56,7 @@ def scan(
     attacks: Attacks = None,
     eps: Eps = "1-8",
     preset: Preset = "default",
-    protocol: Protocol = "nested",
+    protocol: Protocol = None,
     limit: options.Limit = None,
     positive: options.Positive = None,
     merge: options.Merge = None,
@@ -91,7 +90,7 @@ def scan(
         attacks=options.names(attacks),
         eps=options.whole_numbers("--eps", eps),
         preset=preset,
-        protocol=options.choice("--protocol", protocol, "nested", "paper"),
+        protocol=None if protocol is None else options.choice("--protocol", protocol, "nested", "paper"),
         limit=limit,
         positive=positive,
         merge=options.merged(merge),

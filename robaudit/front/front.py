@@ -8,7 +8,7 @@ from robaudit.front.curve import saturated_fraction
 from robaudit.front.texture import Texture
 
 WIDTH = 16
-"""Channels inside T and C: together about 6,000 weights, a 2,000th of a ResNet18. Ours."""
+"""Channels inside T and C: together under 6,000 weights for grey images. Ours."""
 
 
 class Front(nn.Module):

@@ -43,7 +43,7 @@ def phantom(lesion: bool, rng: np.random.Generator, side: int = SIDE) -> NDArray
     nodule = gaussian(nodule, sigma=1)
     image += 0.14 * nodule
     if lesion:
-        image += 0.07 * nodule * _oriented_texture(rng, side)
+        image += 0.045 * nodule * _oriented_texture(rng, side)
     image += 0.015 * rng.standard_normal((side, side))
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
@@ -68,4 +68,5 @@ def _oriented_texture(rng: np.random.Generator, side: int) -> NDArray[np.float64
     angle = rng.uniform(0, np.pi)
     along = rows * np.cos(angle) + columns * np.sin(angle)
     bend = 6 * gaussian(rng.standard_normal((side, side)), sigma=5)
-    return np.sin(2 * np.pi * (along + bend) / rng.uniform(4, 5))
+    stripes: NDArray[np.float64] = np.sin(2 * np.pi * (along + bend) / rng.uniform(4, 5))
+    return stripes

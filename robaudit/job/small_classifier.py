@@ -33,7 +33,7 @@ def train_small_classifier(data: Path, folder: Path, size: tuple[int, int], seed
 
 
 def _fit(x: Tensor, y: Tensor, n_classes: int, progress: Progress) -> torch.nn.Module:
-    model = timm.create_model(ARCHITECTURE, num_classes=n_classes).train()
+    model: torch.nn.Module = timm.create_model(ARCHITECTURE, num_classes=n_classes).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_LEARNING_RATE, weight_decay=0.05)
     steps = EPOCHS * (len(x) // BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LEARNING_RATE, total_steps=steps)
@@ -51,7 +51,7 @@ def _fit(x: Tensor, y: Tensor, n_classes: int, progress: Progress) -> torch.nn.M
             pictures = pictures.flip(2)
         loss = F.cross_entropy(model((pictures.expand(-1, 3, -1, -1) - mean) / std), y[batch])
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
         progress.advance(note=f"loss {float(loss.detach()):.3f}")

@@ -34,6 +34,11 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(normalization.mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(normalization.std).view(1, -1, 1, 1), persistent=False)
 
+    @property
+    def takes_channels(self) -> int:
+        """Channels of the images it takes; a grey image is repeated to them."""
+        return self.in_chans if self.front is None else self.front.in_channels
+
     def features_in(self, x: Tensor) -> Tensor:
         """What the backbone sees before normalisation.
 
@@ -43,10 +48,11 @@ class Classifier(nn.Module):
         Returns:
             (B, in_chans, H, W) in [0, 1].
         """
-        if self.front is not None:
-            coloured: Tensor = self.front(x)
-            return coloured
-        return x.expand(-1, self.in_chans, -1, -1) if x.shape[1] == 1 else x
+        seen = x.expand(-1, self.takes_channels, -1, -1) if x.shape[1] == 1 else x
+        if self.front is None:
+            return seen
+        coloured: Tensor = self.front(seen)
+        return coloured
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> logits (B, K)."""
@@ -72,9 +78,8 @@ class LoadedModel:
         Raises:
             ModelError: coloured images for a model of grey ones.
         """
-        front = self.classifier.front
-        accepted = front.in_channels if front is not None else self.classifier.in_chans
-        if image_channels != accepted and not (image_channels == 1 and front is None):
+        accepted = self.classifier.takes_channels
+        if image_channels not in (1, accepted):
             raise ModelError(
                 f"{self.info.path}: takes images of {accepted} channel(s), the data has {image_channels}; "
                 "convert the images, or assimilate again with images like these"

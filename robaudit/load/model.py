@@ -104,7 +104,8 @@ def _read_weights(contents: Contents) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         blocked = ", ".join(contents.foreign_globals[:3]) or _first_line(error)
         raise ModelError(
-            f"{contents.path}: needs code to load ({blocked}), which robaudit does not run; save model.state_dict() alone"
+            f"{contents.path}: needs code to load ({blocked}), which robaudit does not run; "
+            "save model.state_dict() alone"
         ) from None
     except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"{contents.path}: cannot be loaded ({_first_line(error)}); fetch or save it again") from None

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from robaudit import __version__
-from robaudit.errors import ModelError, OutputError
+from robaudit.errors import ModelError, OutputError, SettingsError
 from robaudit.files import write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
@@ -25,6 +25,7 @@ from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, Ep
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, train_config
 from robaudit.retrofit.train import Trained, train
+from robaudit.texture.patches import grid
 
 
 class Reading(TypedDict):
@@ -104,6 +105,7 @@ def assimilate(
             input_size=input_size,
             device=device,
         )
+        _require_patches(vanilla.size, config)
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
         asked = {"preset": preset, "limit": limit, **config.flat()}
         inputs = {
@@ -184,6 +186,13 @@ def _open(source: Path, limit: int | None, reading: Reading) -> tuple[Images, Im
     training, validation = (open_images(source, part, limit=limit, **reading) for part in parts)
     channels = max(training.channels, validation.channels)
     return replace(training, channels=channels), replace(validation, channels=channels)
+
+
+def _require_patches(size: tuple[int, int], config: TrainConfig) -> None:
+    try:
+        grid(*size, config.texture.patch)
+    except ValueError as error:
+        raise SettingsError(f"texture term: {error}; use a larger --input-size") from None
 
 
 def _data_info(data: Path, images: Images) -> DataInfo:

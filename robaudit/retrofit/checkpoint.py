@@ -68,6 +68,7 @@ def write_model(folder: Path, classifier: Classifier, vanilla: ModelInfo, image_
     }
     try:
         save_file(weights, folder / WEIGHTS_FILE)
+        (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors makes it readable to its owner alone
     except SafetensorError as error:
         raise OutputError(f"{folder / WEIGHTS_FILE}: cannot be written ({error}); free space") from None
     config = json.dumps(_config(classifier, vanilla, image_channels), indent=2, ensure_ascii=False)

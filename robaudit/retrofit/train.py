@@ -238,10 +238,10 @@ def _copy(classifier: Classifier) -> dict[str, Tensor]:
 def _equation(losses: Losses, config: TrainConfig) -> str:
     """The loss and its parts, as the eye adds them up."""
     if config.alpha == 1:
-        return f"loss {losses.total:.3f} (cross-entropy alone)"
+        return f"loss {losses.total:.4f} (cross-entropy alone)"
     return (
-        f"loss {losses.total:.3f} = {config.alpha:g} x cross-entropy {losses.cross_entropy:.3f}"
-        f" + {1 - config.alpha:.3g} x texture {losses.texture:.3f}"
+        f"loss {losses.total:.4f} = {config.alpha:g} x cross-entropy {losses.cross_entropy:.4f}"
+        f" + {1 - config.alpha:.3g} x texture {losses.texture:.4f}"
     )
 
 

@@ -260,5 +260,10 @@ def test_settings_out_of_range_are_named_before_anything_is_read(settings, messa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_input_grid_without_a_whole_patch_is_refused(model, data, tmp_path):
+    with pytest.raises(SettingsError, match="16x16 pixels holds no patch of 20x20; use a larger --input-size"):
+        assimilate(model, data, out=tmp_path / "out", input_size=(16, 16), **QUICK)
+
+
 def test_the_api_is_reached_from_the_package():
     assert robaudit.assimilate is assimilate

@@ -1,0 +1,94 @@
+"""`robaudit run`: the whole job on a model and images."""
+
+from typing import Annotated
+
+import typer
+
+from robaudit.cli import options
+from robaudit.cli.assimilate import Alpha, Epochs, LearningRate, Trains
+from robaudit.cli.scan import Attacks, Eps
+
+Preset = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="quick or default choose the attacks; paper measures and trains as the source does (300 epochs).",
+        rich_help_panel=options.RUN,
+    ),
+]
+WithoutGlcm = Annotated[
+    bool,
+    typer.Option(
+        "--without-glcm",
+        help="Also retrofit with cross-entropy alone, to show what the GLCM loss changes.",
+        rich_help_panel=options.RUN,
+    ),
+]
+
+
+def run(
+    model: options.ModelArgument,
+    data: options.DataArgument,
+    out: options.Out,
+    preset: Preset = "default",
+    epochs: Epochs = None,
+    lr: LearningRate = None,
+    trains: Trains = None,
+    alpha: Alpha = None,
+    without_glcm: WithoutGlcm = False,
+    attacks: Attacks = None,
+    eps: Eps = "1-8",
+    arch: options.Arch = None,
+    classes: options.Classes = None,
+    mean: options.Mean = None,
+    std: options.Std = None,
+    input_size: options.InputSize = None,
+    limit: options.Limit = None,
+    positive: options.Positive = None,
+    merge: options.Merge = None,
+    note: options.Note = None,
+    on_bad_image: options.OnBadImage = "fail",
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
+    restart: options.Restart = False,
+) -> None:
+    """Scan, assimilate, scan again and compare, in one go.
+
+    Prints an estimate of the time first. DATA has train, val and test parts, or is split 60/20/20 and the split
+    written out. Interrupted? The same command continues; finished stages are reused.
+    """
+    from robaudit.cli.progress import terminal_progress
+    from robaudit.job.run import run as whole_job
+
+    page = whole_job(
+        model,
+        data,
+        out=out,
+        preset=options.choice("--preset", preset, "quick", "default", "paper"),
+        without_glcm=without_glcm,
+        loading={
+            "arch": arch,
+            "classes": options.names(classes),
+            "mean": options.numbers("--mean", mean),
+            "std": options.numbers("--std", std),
+            "input_size": options.size(input_size),
+            "device": device,
+        },
+        reading={
+            "limit": limit,
+            "merge": options.merged(merge),
+            "on_bad_image": options.choice("--on-bad-image", on_bad_image, "fail", "skip"),
+        },
+        scanning={
+            "attacks": options.names(attacks),
+            "eps": options.whole_numbers("--eps", eps),
+            "positive": positive,
+            "note": note,
+        },
+        training={"epochs": epochs, "learning_rate": lr, "trains": trains, "alpha": alpha},
+        seed=seed,
+        restart=restart,
+        command=options.command_line(),
+        progress=terminal_progress(),
+    )
+    typer.echo(page)

@@ -1,0 +1,191 @@
+"""scan, assimilate, scan again, compare: the whole job, each stage through its own files on disk.
+
+An interrupted job continues where it stopped: a stage that finished is reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from robaudit.attack.curve import Engine
+from robaudit.attack.threats import EPS_GRID
+from robaudit.audit.scan import plan_of, scan
+from robaudit.job.estimate import Pace, duration, measure_pace, scan_seconds, training_seconds
+from robaudit.load.images import has_splits, open_images, write_split
+from robaudit.load.model import load_model
+from robaudit.progress import Progress, Silent
+from robaudit.records import AUDIT_FILE
+from robaudit.report.comparison import read_comparison
+from robaudit.report.html import write_report
+from robaudit.report.terminal import comparison_summary
+from robaudit.retrofit.assimilate import assimilate
+from robaudit.retrofit.settings import TrainConfig, train_config
+
+SPLIT_FILE = "split.csv"
+MODEL_OPTIONS = ("arch", "classes", "mean", "std", "input_size")
+"""What a person may have to say about a vanilla model, and an assimilated folder says itself."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Where each stage of a job writes."""
+
+    out: Path
+
+    @property
+    def before(self) -> Path:
+        """Folder of the first scan."""
+        return self.out / "before"
+
+    @property
+    def assimilated(self) -> Path:
+        """Folder of the retrofitted model."""
+        return self.out / "assimilated"
+
+    @property
+    def after(self) -> Path:
+        """Folder of the second scan."""
+        return self.out / "after"
+
+    @property
+    def assimilated_without_glcm(self) -> Path:
+        """Folder of the model retrofitted with cross-entropy alone."""
+        return self.out / "assimilated-without-glcm"
+
+    @property
+    def without_glcm(self) -> Path:
+        """Folder of its scan."""
+        return self.out / "without-glcm"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the page."""
+        return self.out / "report"
+
+
+def run(
+    model: Path | str,
+    data: Path | str,
+    *,
+    out: Path | str,
+    preset: Literal["quick", "default", "paper"] = "default",
+    without_glcm: bool = False,
+    loading: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
+    scanning: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    restart: bool = False,
+    command: str = "robaudit.run",
+    progress: Progress | None = None,
+) -> Path:
+    """Scan a model, retrofit it, scan the result on the same test images, and write the comparison.
+
+    Args:
+        model: model file or folder.
+        data: train, val and test parts, or undivided: then split 60/20/20, and the split written to `out`.
+        out: folder for every stage: before, assimilated, after, report.
+        preset: `paper` measures and trains as the source states; others choose the attacks.
+        without_glcm: also retrofit with cross-entropy alone, for the gallery.
+        loading: arch, classes, mean, std, input_size, device, as in `scan`.
+        reading: limit, merge, on_bad_image, as in `scan`.
+        scanning: further arguments of `scan`.
+        training: further arguments of `assimilate`.
+        seed: of the split, random starts and training.
+        restart: discard what `out` holds.
+        command: what the person typed, for the records.
+        progress: told of everything.
+
+    Returns:
+        The page to open.
+
+    Raises:
+        InputError: something given cannot be used.
+        TrainingError: training went wrong before any epoch was completed.
+    """
+    model, data, stages = Path(model), Path(data), Stages(Path(out))
+    progress = progress or Silent()
+    shared: dict[str, Any] = {
+        **(loading or {}), **(reading or {}), "seed": seed, "restart": restart, "command": command,
+        "progress": progress,
+    }  # fmt: skip
+    measured: dict[str, Any] = {"preset": preset, **shared, **(scanning or {})}
+    trained: dict[str, Any] = {"preset": "paper" if preset == "paper" else None, **shared, **(training or {})}
+
+    divided = _divided(data, stages.out / SPLIT_FILE, reading or {}, seed, progress)
+    _say_estimate(model, divided, measured, trained, 2 + without_glcm, progress)
+
+    progress.say("1 scan: the model as it is")
+    scan(model, divided, out=stages.before, **measured)
+    progress.say("2 assimilate: T and C in front, with GLCM loss")
+    assimilate(model, divided, out=stages.assimilated, **trained)
+    progress.say("3 scan: the retrofitted model")
+    retrofitted = _for_retrofit(measured)
+    scan(stages.assimilated, divided, out=stages.after, **retrofitted)
+    if without_glcm:
+        progress.say("4 assimilate and scan without GLCM loss, for the pictures")
+        assimilate(model, divided, out=stages.assimilated_without_glcm, **{**trained, "alpha": 1.0})
+        scan(stages.assimilated_without_glcm, divided, out=stages.without_glcm, **retrofitted)
+    comparison = read_comparison(
+        stages.before / AUDIT_FILE,
+        stages.after / AUDIT_FILE,
+        without_glcm=stages.without_glcm / AUDIT_FILE if without_glcm else None,
+    )
+    page = write_report(comparison, stages.report)
+    progress.say(comparison_summary(comparison, page))
+    return page
+
+
+def _divided(data: Path, manifest: Path, reading: Mapping[str, Any], seed: int, progress: Progress) -> Path:
+    """DATA itself where it has parts, else a manifest of a 60/20/20 split: both scans use the same test part."""
+    if has_splits(data):
+        return data
+    options = {name: value for name, value in reading.items() if name != "limit"}
+    write_split(data, manifest, seed=seed, progress=progress, **options)
+    progress.say(f"{data} is not divided: split 60/20/20 per class, written to {manifest}")
+    return manifest
+
+
+def _for_retrofit(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Scan options without what the assimilated folder says itself."""
+    return {name: value for name, value in measured.items() if name not in MODEL_OPTIONS}
+
+
+def _say_estimate(
+    model: Path, data: Path, measured: Mapping[str, Any], trained: Mapping[str, Any], n_arms: int, progress: Progress
+) -> None:
+    """Measure the pace on this machine, and say how long the job will take at most."""
+    reading = {key: measured[key] for key in ("limit", "merge", "on_bad_image", "seed") if key in measured}
+    counts = {part: open_images(data, part, **reading, progress=progress) for part in ("train", "val", "test")}
+    loading = {
+        key: measured[key] for key in ("arch", "classes", "mean", "std", "input_size", "device") if key in measured
+    }
+    loaded = load_model(model, folder_classes=counts["test"].classes, **loading)
+    plan = plan_of(
+        measured.get("attacks"), measured.get("eps", EPS_GRID), measured["preset"], measured.get("protocol"), 0
+    )
+    config = _config(trained)
+    engine = Engine(loaded.classifier, loaded.size, counts["test"].channels, plan, measured.get("batch_size"))
+    pace = measure_pace(engine, config.batch_size)
+    scans = n_arms * scan_seconds(pace, plan, len(counts["test"]))
+    trainings = (n_arms - 1) * training_seconds(pace, config.epochs, len(counts["train"]), len(counts["val"]))
+    progress.say(_estimate_sentence(pace, n_arms, scans, trainings, config, loaded.info.arch, len(counts["test"])))
+
+
+def _config(trained: Mapping[str, Any]) -> TrainConfig:
+    fields = TrainConfig.__dataclass_fields__.keys() - {"texture"}
+    return train_config(trained["preset"], **{name: value for name, value in trained.items() if name in fields})
+
+
+def _estimate_sentence(
+    pace: Pace, n_arms: int, scans: float, trainings: float, config: TrainConfig, arch: str, n_test: int
+) -> str:
+    return (
+        f"{arch}, {1000 * pace.gradient:.0f} ms per image-gradient on this machine: "
+        f"about {duration(scans + trainings)} ({n_arms} scans of {n_test} images {duration(scans)}, "
+        f"{n_arms - 1} x up to {config.epochs} epochs {duration(trainings)}); "
+        "images that fall early and early stopping shorten it"
+    )
