@@ -1,0 +1,229 @@
+"""The climbs against independent loops: foolbox, six lines from the paper, and textbook projections."""
+
+import eagerpy as ep
+import foolbox
+import pytest
+import torch
+import torch.nn.functional as F
+from small_models import SIDE, small_network
+
+from robaudit.attack.batching import Ascend, Judge
+from robaudit.attack.climb import Target, _start, climb, final_iterates
+from robaudit.attack.losses import ascent_loss
+from robaudit.attack.seeding import derived_seed, uniform
+from robaudit.attack.step import Iterate, take_steps
+from robaudit.attack.threats import TABLE, Attack
+
+EPS_255 = 60
+"""Large, so that gradients change sign on the way and the rules can differ."""
+
+
+@pytest.fixture
+def model():
+    return small_network()
+
+
+@pytest.fixture
+def target(model):
+    picture = torch.randint(0, 256, (1, SIDE, SIDE), generator=torch.Generator().manual_seed(7)).float() / 255
+    with torch.no_grad():
+        label = int(model(picture[None]).argmax())
+    return Target(picture, label, "f" * 64, seed=0, first_gradients={})
+
+
+def iterates_of(model, target, attack, eps_255=EPS_255):
+    """Every point the climb visits, the last included, whether or not it fools."""
+    iterate, steps_left = _start(target, attack, eps_255, 0)
+    points = [iterate.x]
+    for _ in range(steps_left):
+        take_steps([iterate], gradient(model, iterate)[None])
+        points.append(iterate.x)
+    return points
+
+
+def gradient(model, iterate):
+    x = iterate.x[None].clone().requires_grad_()
+    loss = ascent_loss(model(x), torch.tensor([iterate.label]), torch.tensor([iterate.loss == "margin"]))
+    return torch.autograd.grad(loss.sum(), x)[0][0]
+
+
+def entropy_gradient(model, x, label):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(F.cross_entropy(model(x), torch.tensor([label])), x)[0]
+
+
+def test_mifgsm_is_the_six_lines_of_the_paper(model, target):
+    """Dong et al. 2018, algorithm 1: accumulate the L1-normalised gradient, step along its sign."""
+    eps = EPS_255 / 255
+    x, x0, g = target.origin[None], target.origin[None], torch.zeros(1)
+    expected = [x[0]]
+    for _ in range(10):
+        grad = entropy_gradient(model, x, target.label)
+        g = 1.0 * g + grad / grad.abs().sum()
+        x = (x + eps / 10 * g.sign()).clamp(x0 - eps, x0 + eps).clamp(0, 1)
+        expected.append(x[0])
+    actual = iterates_of(model, target, TABLE["mifgsm"])
+    assert len(actual) == 11
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+
+
+def test_mifgsm_is_not_foolboxs_accumulation_of_signs(model, target):
+    """Foolbox 3.3.4 takes the sign before the momentum sum; where the two rules part, we follow the paper."""
+    attack = foolbox.attacks.LinfMomentumIterativeFastGradientMethod(rel_stepsize=1 / 10, steps=10, momentum=1.0)
+    theirs = foolbox_final(attack, model, target)
+    ours = iterates_of(model, target, TABLE["mifgsm"])[-1]
+    assert not torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("n_steps", [1, 2, 5, 10])
+def test_bim_is_foolboxs_iterate_by_iterate(model, target, n_steps):
+    theirs = foolbox_final(foolbox.attacks.LinfBasicIterativeAttack(rel_stepsize=1 / 4, steps=n_steps), model, target)
+    torch.testing.assert_close(iterates_of(model, target, TABLE["bim"])[n_steps], theirs, rtol=0, atol=1e-6)
+
+
+def test_fgsm_is_foolboxs(model, target):
+    theirs = foolbox_final(foolbox.attacks.LinfFastGradientAttack(), model, target)
+    torch.testing.assert_close(iterates_of(model, target, TABLE["fgsm"])[1], theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_steps", [1, 7, 40])
+def test_pgd_is_foolboxs_from_the_same_start(model, target, n_steps):
+    class FromOurStart(foolbox.attacks.LinfProjectedGradientDescentAttack):
+        def get_random_start(self, x0, epsilon):
+            noise = uniform(target.origin.shape, epsilon, derived_seed(0, target.sha256, "pgd", EPS_255, 0))
+            return ep.astensor((x0.raw + noise).clamp(0, 1))
+
+    theirs = foolbox_final(FromOurStart(rel_stepsize=2.5 / 40, steps=n_steps), model, target)
+    torch.testing.assert_close(iterates_of(model, target, TABLE["pgd"])[n_steps], theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_iterate_is_in_the_ball_and_a_picture(model, target, name):
+    for point in iterates_of(model, target, TABLE[name], eps_255=8):
+        assert (point - target.origin).abs().max() <= 8 / 255 + 1e-6
+        assert point.min() >= 0
+        assert point.max() <= 1
+
+
+def foolbox_final(attack, model, target):
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+    raw, _, _ = attack(wrapped, target.origin[None], torch.tensor([target.label]), epsilons=EPS_255 / 255)
+    return raw[0].detach()
+
+
+def converse(dialogue, model):
+    """Answer a climb's requests one by one; returns its result and how many gradients and judgements it asked for."""
+    asked = {Ascend: 0, Judge: 0}
+    answer = None
+    try:
+        while True:
+            request = dialogue.send(answer)
+            asked[type(request)] += 1
+            if isinstance(request, Judge):
+                with torch.no_grad():
+                    answer = model(torch.stack(list(request.pictures))).argmax(1).tolist()
+            else:
+                it = request.iterate
+                grad = gradient(model, it)
+                with torch.no_grad():
+                    it.prediction = int(model(it.x[None]).argmax())
+                    loss = ascent_loss(model(it.x[None]), torch.tensor([it.label]), torch.tensor([it.loss == "margin"]))
+                it.evaluated, it.gradient, it.loss_value = it.x, grad, float(loss)
+                take_steps([it], grad[None])
+                answer = None
+    except StopIteration as stop:
+        return stop.value, asked[Ascend], asked[Judge]
+
+
+def test_a_climb_stops_at_the_first_iterate_that_fools(model, target):
+    attack = TABLE["pgd"]
+    points = iterates_of(model, target, attack, eps_255=40)
+    with torch.no_grad():
+        wrong = (model(torch.stack(points)).argmax(1) != target.label).tolist()
+    assert any(wrong), "the case is too hard to show anything"
+    found, n_gradients, _ = converse(climb(target, attack, 40), model)
+    assert torch.equal(found, points[wrong.index(True)])
+    assert n_gradients == min(wrong.index(True) + 1, attack.steps)
+
+
+def test_a_resisted_climb_costs_every_step_and_one_judgement(target):
+    def flat(x):
+        return (
+            x.sum((1, 2, 3), keepdim=True)[:, :, 0, 0] * 0.001 * torch.tensor([1.0, -1.0]) + torch.eye(2)[target.label]
+        )
+
+    found, n_gradients, n_judged = converse(climb(target, TABLE["bim"], 1), flat)
+    assert found is None
+    assert (n_gradients, n_judged) == (10, 1)
+
+
+def test_the_paper_protocol_takes_every_step_even_after_fooling(model, target):
+    points = iterates_of(model, target, TABLE["bim"], eps_255=40)
+    _, n_gradients, n_judged = converse(final_iterates(target, TABLE["bim"], 40), model)
+    assert (n_gradients, n_judged) == (10, 1)
+    with torch.no_grad():
+        fooled = int(model(points[-1][None]).argmax()) != target.label
+    found, _, _ = converse(final_iterates(target, TABLE["bim"], 40), model)
+    assert (found is not None) == fooled
+
+
+def test_a_shared_first_gradient_changes_no_iterate(model, target):
+    first = Iterate(target.origin, target.label, eps=0.0, step_size=0.0, x=target.origin)
+    first.gradient = gradient(model, first)
+    sharing = Target(target.origin, target.label, target.sha256, 0, {"ce": first})
+    for name in ("fgsm", "bim", "mifgsm"):
+        alone = iterates_of(model, target, TABLE[name])
+        iterate, steps_left = _start(sharing, TABLE[name], EPS_255, 0)
+        assert steps_left == TABLE[name].steps - 1
+        assert torch.equal(iterate.x, alone[1])
+
+
+def test_restarts_begin_elsewhere(model, target):
+    twice = Attack("pgd", steps=3, step_fraction=0.1, random_start=True, restarts=2)
+    first, _ = _start(target, twice, 4, 0)
+    second, _ = _start(target, twice, 4, 1)
+    assert not torch.equal(first.x, second.x)
+
+
+def test_a_zero_or_non_finite_gradient_moves_nothing(target):
+    for value in (0.0, float("nan"), float("inf")):
+        iterate = Iterate(target.origin, 0, eps=0.1, step_size=0.1, x=target.origin, decay=1.0)
+        take_steps([iterate], torch.full_like(target.origin, value)[None])
+        assert torch.equal(iterate.x, target.origin)
+
+
+def test_apgd_climbs_higher_than_pgd_of_equal_steps_on_average():
+    """The point of its rule (Croce & Hein 2020, figure 1): a higher final loss for the same gradients."""
+    model = small_network(n_classes=4, seed=3, sharpness=1.0)
+    gains = []
+    for index in range(12):
+        picture = torch.rand((1, SIDE, SIDE), generator=torch.Generator().manual_seed(index))
+        with torch.no_grad():
+            label = int(model(picture[None]).argmax())
+        target = Target(picture, label, str(index), 0, {})
+        best = {name: best_loss(model, target, TABLE[name]) for name in ("pgd", "apgd")}
+        gains.append(best["apgd"] - best["pgd"])
+    assert sum(gains) > 0
+
+
+def best_loss(model, target, attack):
+    """Highest loss on the way, with the success test switched off by judging everything as resisted."""
+    values = []
+    dialogue = climb(target, attack, 12)
+    request = next(dialogue)
+    try:
+        while True:
+            if isinstance(request, Judge):
+                request = dialogue.send([target.label])
+                continue
+            it = request.iterate
+            grad = gradient(model, it)
+            with torch.no_grad():
+                it.loss_value = float(F.cross_entropy(model(it.x[None]), torch.tensor([target.label])))
+            it.evaluated, it.gradient, it.prediction = it.x, grad, target.label
+            values.append(it.loss_value)
+            take_steps([it], grad[None])
+            request = dialogue.send(None)
+    except StopIteration:
+        return max(values)

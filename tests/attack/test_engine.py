@@ -1,0 +1,275 @@
+"""The engine end to end on small networks: closed form, brute force, order, shards, batch shape, untouched model."""
+
+import copy
+import itertools
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_models import TensorImages, engine_for, images_for, rows_of, small_network
+from torch import nn
+
+from robaudit import tally
+from robaudit.attack.prepare import Speedups, fingerprint
+from robaudit.attack.search import Search
+
+FOUR = ("fgsm", "bim", "mifgsm", "pgd")
+GRID = tuple(range(1, 9))
+
+
+class Linear(nn.Module):
+    """Two classes, z = (0, w.x + b): the smallest fooling eps of an image is |w.x + b| / |w|_1."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(side * side, generator=generator))
+        self.bias = nn.Parameter(-0.5 * self.weight.sum().detach())
+
+    def forward(self, x):
+        score = x.flatten(1) @ self.weight + self.bias
+        return torch.stack([torch.zeros_like(score), score], 1)
+
+
+def test_a_linear_model_falls_at_the_eps_known_in_closed_form():
+    side = 12
+    model = Linear(side)
+    pictures = []
+    generator = torch.Generator().manual_seed(1)
+    direction = model.weight.detach().sign().view(1, side, side)
+    for index in range(16):
+        # Mid-grey, away from 0 and 1, so that clipping plays no part; shifted by (index + 0.5) / 2 levels.
+        picture = 0.5 + 0.1 * (torch.rand((1, side, side), generator=generator) - 0.5)
+        score = float(model(picture[None])[0, 1].detach())
+        wanted = (index + 0.5) / 2 / 255 * float(model.weight.detach().abs().sum())
+        pictures.append(picture + (wanted - score) / float(model.weight.detach().abs().sum()) * direction)
+    images = with_pictures(images_for(model, 16, side=side), pictures, label="1")
+    rows = rows_of(engine_for(model, images, *FOUR), images)
+    expected = [next((eps for eps in GRID if eps > (index + 0.5) / 2), None) for index in range(16)]
+    for name in ("fgsm", "bim", "mifgsm", "pgd"):
+        assert [row.fooled_at[name] for row in rows] == expected, name
+
+
+def with_pictures(images: TensorImages, pictures: list[torch.Tensor], label: str) -> TensorImages:
+    refs = tuple(copy.copy(ref) for ref in images.refs)
+    for ref in refs:
+        object.__setattr__(ref, "label", label)
+    return TensorImages(images.root, refs, images.classes, images.channels, pictures=tuple(pictures))
+
+
+class FewPixels(nn.Module):
+    """A crooked function of four pixels, small enough to try every corner of the ball."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        self.first = nn.Parameter(torch.randn(4, 8, generator=generator) * 4)
+        self.second = nn.Parameter(torch.randn(8, 2, generator=generator))
+
+    def forward(self, x):
+        return torch.tanh((x[:, 0, :2, :2].flatten(1) - 0.5) @ self.first) @ self.second * 3
+
+
+def test_no_image_called_robust_by_brute_force_is_called_fooled_and_few_are_missed():
+    """An independent search over a fine lattice of the ball: the engine finds no less robust image than exists."""
+    model = FewPixels()
+    images = images_for(model, 24, side=8)
+    grid = (8, 24, 48)
+    rows = rows_of(engine_for(model, images, "bim", "pgd", "pgd-margin", "apgd", grid=grid), images)
+    found = [tally.worst_eps(row) for row in rows]
+    exists = [
+        brute_force(model, picture, int(ref.label), grid)
+        for picture, ref in zip(images.pictures, images.refs, strict=True)
+    ]
+    assert all(ours >= truth for ours, truth in zip(found, exists, strict=True))
+    assert sum(ours > truth for ours, truth in zip(found, exists, strict=True)) <= 1
+    assert len(set(found)) >= 3, "the case shows nothing if all images fall alike"
+
+
+def brute_force(model: nn.Module, picture: torch.Tensor, label: int, grid: tuple[int, ...]) -> int:
+    lattice = torch.tensor(list(itertools.product(torch.linspace(-1, 1, 9).tolist(), repeat=4)))
+    with torch.no_grad():
+        if int(model(picture[None]).argmax()) != label:
+            return 0
+        for eps in grid:
+            moved = picture.repeat(len(lattice), 1, 1, 1)
+            moved[:, 0, :2, :2] = (moved[:, 0, :2, :2] + eps / 255 * lattice.view(-1, 2, 2)).clamp(0, 1)
+            if (model(moved).argmax(1) != label).any():
+                return eps
+    return tally.NEVER
+
+
+@pytest.fixture(scope="module")
+def network():
+    return small_network()
+
+
+@pytest.fixture(scope="module")
+def images(network):
+    return images_for(network, 14)
+
+
+@pytest.fixture(scope="module")
+def rows(network, images):
+    return rows_of(engine_for(network, images, *FOUR), images)
+
+
+def test_the_case_is_informative(rows):
+    """Images fall at different eps, some resist, some are wrong from the start."""
+    worst = {tally.worst_eps(row) for row in rows}
+    assert 0 in worst
+    assert len(worst) >= 4
+
+
+def test_clean_errors_count_as_fooled_at_zero(rows, images):
+    wrong = [row for row in rows if row.prediction != row.label]
+    assert len(wrong) == 2
+    for row in wrong:
+        assert set(row.fooled_at.values()) == {0}
+        assert row.raw_fooled_at["fgsm"] == GRID
+
+
+def test_order_does_not_matter(network, images, rows):
+    shuffled = list(images.refs)
+    random.Random(0).shuffle(shuffled)
+    assert rows_of(engine_for(network, images, *FOUR), images, tuple(shuffled)) == rows
+
+
+def test_shards_join_to_the_whole(network, images, rows):
+    first = rows_of(engine_for(network, images, *FOUR), images, images.refs[:5])
+    second = rows_of(engine_for(network, images, *FOUR), images, images.refs[5:])
+    assert sorted(first + second, key=lambda row: row.id) == rows
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_the_batch_shape_changes_at_most_borderline_images(network, images, rows, batch_size):
+    others = rows_of(engine_for(network, images, *FOUR, batch_size=batch_size), images)
+    assert sum(one != other for one, other in zip(rows, others, strict=True)) <= 1
+
+
+@pytest.mark.parametrize("search", list(Search))
+@pytest.mark.parametrize("rescale", [True, False])
+def test_every_search_agrees_with_running_every_eps(network, images, search, rescale):
+    """On this network fooling is monotone in eps, so the search may not differ from the full sweep."""
+    searched = rows_of(engine_for(network, images, "bim", "pgd", search=search, rescale=rescale), images)
+    for eps in GRID:
+        alone = rows_of(engine_for(network, images, "bim", "pgd", grid=(eps,)), images)
+        for name in ("bim", "pgd"):
+            assert [tally.fooling_eps(row, name) <= eps for row in searched] == [
+                tally.fooling_eps(row, name) <= eps for row in alone
+            ], (name, eps)
+
+
+def test_no_speedup_changes_more_than_borderline_images(network, images, rows):
+    plain = rows_of(
+        engine_for(
+            network, images, *FOUR, share_first_gradient=False, speedups=Speedups(fold=False, channels_last=False)
+        ),
+        images,
+    )
+    assert sum(one != other for one, other in zip(rows, plain, strict=True)) <= 1
+
+
+def test_the_nested_curve_lies_at_or_below_the_paper_protocols(network, images, rows):
+    """Best iterate and nesting can only find more than the last iterate of each eps on its own."""
+    paper = rows_of(engine_for(network, images, *FOUR, protocol="paper"), images)
+    for name in FOUR:
+        nested = [p.n_correct for p in tally.curve(rows, images.classes, name, GRID)]
+        alone = [p.n_correct for p in tally.raw_curve(paper, images.classes, name, GRID)]
+        assert sum(ours > theirs for ours, theirs in zip(nested, alone, strict=True)) == 0
+    assert all(row.raw_fooled_at.keys() == set(FOUR) for row in paper)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), channels=st.sampled_from([1, 3]), n_classes=st.integers(2, 4))
+def test_adversarials_are_in_the_ball_they_are_credited_to_and_fool(seed, channels, n_classes):
+    model = small_network(n_classes, channels, seed)
+    images = images_for(model, 5, channels, seed)
+    engine = engine_for(model, images, "fgsm", "bim", "pgd-margin")
+    pictures = {ref.id: picture for ref, picture in zip(images.refs, images.pictures, strict=True)}
+    for measured in engine.measure(images, images.refs, frozenset(pictures)):
+        if measured.adversarial is None:
+            assert tally.worst_eps(measured.row) in (0, tally.NEVER)
+            continue
+        eps = tally.worst_eps(measured.row)
+        assert measured.adversarial.shape[0] == channels
+        assert (measured.adversarial - pictures[measured.row.id]).abs().max() <= eps / 255 + 1e-6
+        assert measured.adversarial.min() >= 0
+        assert measured.adversarial.max() <= 1
+        with torch.no_grad():
+            assert str(int(model(measured.adversarial[None]).argmax())) != measured.row.label
+        assert measured.row.fooled_at[measured.adversarial_attack] == eps
+
+
+def test_the_model_is_left_as_it_was(images):
+    model = small_network().train()
+    model[0].weight.requires_grad_(False)
+    model.to(memory_format=torch.channels_last)
+    before = fingerprint(model)
+    rows_of(engine_for(model, images, *FOUR), images)
+    assert fingerprint(model) == before
+    model[1].running_mean[0] += 1e-3
+    assert fingerprint(model) != before
+
+
+def test_gradients_are_counted_image_by_image(network, images):
+    """An engine of batch 1, where every call is one image, must count what a hook sees."""
+    seen = {"gradients": 0, "forwards": 0}
+    engine = engine_for(network, images, "bim", batch_size=1)
+    working = engine.working
+
+    def counted(x):
+        seen["gradients" if x.requires_grad else "forwards"] += len(x)
+        return working(x)
+
+    engine.working = counted
+    handle = network.register_forward_hook(lambda *_: seen.__setitem__("forwards", seen["forwards"] + 1))
+    spent = [measured.work for measured in engine.measure(images, images.refs)]
+    handle.remove()
+    assert sum(work.gradients for work in spent) == seen["gradients"]
+    assert sum(work.forwards for work in spent) == seen["forwards"]
+
+
+def test_an_image_without_a_finite_answer_is_an_error_and_never_correct(images):
+    class Blind(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = small_network()
+
+        def forward(self, x):
+            logits = self.inner(x)
+            dark = x.flatten(1).mean(1, keepdim=True) < threshold
+            return torch.where(dark, torch.nan, logits)
+
+    means = sorted(float(picture.mean()) for picture in images.pictures)
+    threshold = (means[3] + means[4]) / 2
+    rows = rows_of(engine_for(Blind(), images, "fgsm", "bim"), images)
+    errors = [row for row in rows if row.error]
+    assert len(errors) == 4
+    assert all(row.prediction is None for row in errors)
+    assert tally.clean_tallies(rows, images.classes).n_errors == 4
+    assert all(point.n_correct <= 10 for point in tally.worst_case(rows, images.classes, GRID))
+
+
+def test_memory_running_out_halves_the_batch_and_changes_nothing(network, images, rows):
+    engine = engine_for(network, images, *FOUR, batch_size=8)
+    working = engine.working
+
+    def small_memory(x):
+        if len(x) > 4:
+            raise torch.OutOfMemoryError
+        return working(x)
+
+    engine.working = small_memory
+    assert rows_of(engine, images) == rows
+    assert engine.width == 4
+
+
+def test_a_foolbox_attack_is_judged_by_our_rule(network, images):
+    rows = rows_of(engine_for(network, images, "foolbox:LinfPGD", grid=(2, 8)), images)
+    ours = rows_of(engine_for(network, images, "pgd", grid=(2, 8)), images)
+    for eps in (2, 8):
+        theirs = sum(tally.fooling_eps(row, "foolbox:LinfPGD") <= eps for row in rows)
+        assert abs(theirs - sum(tally.fooling_eps(row, "pgd") <= eps for row in ours)) <= 1
