@@ -46,6 +46,11 @@ def worst_eps(row: ImageRow) -> int:
     return min((fooling_eps(row, attack) for attack in row.fooled_at), default=NEVER)
 
 
+def headline_eps(grid: Sequence[int]) -> int:
+    """The eps_255 that headlines: the one of the grid nearest to 4, whatever the result there."""
+    return min(grid, key=lambda eps: (abs(eps - 4), eps))
+
+
 def _points(
     rows: Sequence[ImageRow],
     classes: Sequence[str],

@@ -51,12 +51,13 @@ def write_pictures(
     pictures["adversarial"] = adversarial
     pictures["difference"] = 0.5 + magnification * (adversarial - original)
     with torch.no_grad():
-        seen = int(classifier(adversarial[None]).argmax())
+        logits = classifier(adversarial[None])
+    seen = images.classes[int(logits.argmax())] if logits.isfinite().all() else None
     return GalleryItem(
         id=ref.id,
         label=ref.label,
         prediction=row.prediction,
-        adversarial_prediction=images.classes[seen],
+        adversarial_prediction=seen,
         attack=measured.adversarial_attack,
         eps_255=min(eps for eps in row.fooled_at.values() if eps is not None),
         magnification=magnification,

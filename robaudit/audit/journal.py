@@ -8,11 +8,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
-
-from pydantic import ValidationError
 
 from robaudit.errors import OutputError
 from robaudit.records import GalleryItem, ImageRow, Record, Spent
@@ -65,14 +63,18 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]
         if lines:
             refuse_other(path, json.loads(lines[0])["identity"], json.loads(header)["identity"])
         entries = {entry.row.id: entry for entry in map(Entry.model_validate_json, lines[1:])}
-        with path.open("a", encoding="utf-8") as file:
-            if not lines:
-                file.write(header + "\n")
-            yield Journal(entries, file)
-    except (ValidationError, ValueError, KeyError, TypeError):
+        file = path.open("a", encoding="utf-8")
+    except (ValueError, KeyError, TypeError):  # pydantic's ValidationError is a ValueError
         raise OutputError(f"{path}: is damaged; start again with --restart") from None
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+    try:
+        if not lines:
+            file.write(header + "\n")
+        yield Journal(entries, file)
+    finally:
+        with suppress(OSError):  # what could not be written, `append` has told
+            file.close()
 
 
 def refuse_other(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -98,7 +100,8 @@ def _whole_lines(path: Path) -> list[str]:
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         os.truncate(path, len(whole))
-    return whole.decode("utf-8").splitlines()
+    # Not splitlines: a file name may hold a line separator of Unicode, which JSON leaves as it is.
+    return whole.decode("utf-8").split("\n")[:-1]
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from robaudit import __version__, tally
 from robaudit.attack.curve import Engine
 from robaudit.attack.examine import Plan
-from robaudit.attack.prepare import Speedups, fingerprint
-from robaudit.attack.threats import EPS_GRID, Attack, FoolboxAttack, check_grid, find_preset, parse_attacks
+from robaudit.attack.prepare import fingerprint
+from robaudit.attack.settings import Precision, Protocol, plan_of, speedups_of
+from robaudit.attack.threats import EPS_GRID, Attack, FoolboxAttack
 from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
 from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal, refuse_other
 from robaudit.audit.verdict import verdict
@@ -60,7 +61,7 @@ def scan(
     attacks: Sequence[str] | None = None,
     eps: Sequence[int] = EPS_GRID,
     preset: str = "default",
-    protocol: Literal["nested", "paper"] | None = None,
+    protocol: Protocol | None = None,
     seed: int = 0,
     limit: int | None = None,
     positive: str | None = None,
@@ -69,7 +70,9 @@ def scan(
     on_bad_image: Literal["fail", "skip"] = "fail",
     batch_size: int | None = None,
     device: str = "cpu",
-    speedups: Speedups | None = None,
+    search: str = "descend",
+    precision: Precision = "float32",
+    without: Sequence[str] = (),
     restart: bool = False,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
@@ -99,7 +102,9 @@ def scan(
         on_bad_image: `skip` leaves unreadable images out.
         batch_size: padded batch shape; None chooses.
         device: torch device, or `auto`.
-        speedups: what the working copy does to save time.
+        search: how the smallest fooling eps is looked for: descend, bisect or ascend.
+        precision: of the gradients; `auto` takes bfloat16 where the hardware has it. Success is judged in float32.
+        without: what to switch off, of `robaudit.attack.settings.SWITCHES`.
         restart: discard what `out` holds.
         command: what the person typed, for the record.
         progress: told of every image.
@@ -108,7 +113,7 @@ def scan(
         InputError: the model, data, settings or output folder cannot be used.
     """
     model, data, out, progress = Path(model), Path(data), Path(out), progress or Silent()
-    plan = plan_of(attacks, eps, preset, protocol, seed)
+    plan = plan_of(attacks, eps, preset, protocol, seed, search, without)
     images = open_images(
         data, "test", merge=merge, limit=limit, seed=seed, on_bad_image=on_bad_image, progress=progress
     )
@@ -120,26 +125,27 @@ def scan(
     loaded.require_channels(images.channels)
     if positive is not None and positive not in images.classes:
         raise SettingsError(f"--positive {positive}: is no class; the classes are {', '.join(images.classes)}")
-    speedups = speedups or Speedups()
+    speedups = speedups_of(precision, without, loaded.classifier.mean.device)
     engine = Engine(loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups)
+    _introduce(loaded, images, engine, progress)
     draft = _draft(loaded, images, plan, engine, positive, note, command)
     return _Scan(loaded, images, engine, draft, out, progress).run(restart)
 
 
-def plan_of(
-    attacks: Sequence[str] | None,
-    eps: Sequence[int],
-    preset: str,
-    protocol: Literal["nested", "paper"] | None,
-    seed: int,
-) -> Plan:
-    """What a scan with these settings does to every image.
+def _introduce(loaded: LoadedModel, images: Images, engine: Engine, progress: Progress) -> None:
+    """Say what will be measured as it was understood: the commonest mistakes show here."""
+    info, norm = loaded.info, loaded.info.normalization
+    front = f", retrofitted with {info.front.modules}" if info.front else ""
+    numbers = f"mean {_listed(norm.mean)} std {_listed(norm.std)}"
+    progress.say(f"model: {info.arch}{front}, outputs {', '.join(info.classes)} in this order")
+    progress.say(f"input: {info.input.height}x{info.input.width}, normalised inside with {numbers} ({norm.source})")
+    kind = "grey, attacked in one channel" if images.channels == 1 else "colour"
+    skipped = f", {images.n_skipped} unreadable ones skipped" if images.n_skipped else ""
+    progress.say(f"images: {len(images)}, {kind}{skipped}; on {engine.device}, batches of {engine.width}")
 
-    Raises:
-        SettingsError: an unknown preset or attack, or an eps out of range.
-    """
-    chosen = find_preset(preset)
-    return Plan(parse_attacks(attacks or chosen.attacks), check_grid(eps), seed, protocol or chosen.protocol)
+
+def _listed(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 class _Scan:

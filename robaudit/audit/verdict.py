@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from robaudit.intervals import wilson
 from robaudit.records import AttackCurve, Check, Point, Verdict
+from robaudit.tally import headline_eps
 
 
 def verdict(worst: Sequence[Point], attacks: Sequence[AttackCurve], checks: Sequence[Check]) -> Verdict:
@@ -27,13 +28,9 @@ def verdict(worst: Sequence[Point], attacks: Sequence[AttackCurve], checks: Sequ
     return Verdict(kind="measured", sentence=_measured_sentence(worst, attacks))
 
 
-def headline_point(points: Sequence[Point]) -> Point:
-    """The point the verdict speaks of: 4/255, or the one nearest to it."""
-    return min(points, key=lambda point: (abs(point.eps_255 - 4), point.eps_255))
-
-
 def _measured_sentence(worst: Sequence[Point], attacks: Sequence[AttackCurve]) -> str:
-    point = headline_point(worst)
+    eps_255 = headline_eps([point.eps_255 for point in worst])
+    point = next(point for point in worst if point.eps_255 == eps_255)
     low, high = wilson(point.n_correct, point.n_images)
     lowest = min(attacks, key=lambda attack: _at(attack, point.eps_255).n_correct)
     return (

@@ -33,5 +33,6 @@ def compare(
 
     comparison = read_comparison(before, after, without_glcm=without_glcm)
     page = write_report(comparison, out)
-    to_stderr(comparison_summary(comparison, page))
+    for line in comparison_summary(comparison, page):
+        to_stderr(line)
     typer.echo(page)

@@ -2,15 +2,9 @@
 
 import sys
 
+from robaudit.inert import inert
+
 
 def to_stderr(line: str) -> None:
-    """Tell the person one line; text from a file comes out inert (no control characters)."""
-    print(printable(line), file=sys.stderr)
-
-
-def printable(text: str) -> str:
-    """Replace control and direction-changing characters, which could rewrite a terminal, by their escapes."""
-    return "".join(
-        character if character.isprintable() or character == "\n" else character.encode("unicode_escape").decode()
-        for character in text
-    )
+    """Tell the person one line; whatever it quotes from a file comes out inert."""
+    print(inert(line), file=sys.stderr, flush=True)

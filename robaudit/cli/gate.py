@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from robaudit.cli.console import printable, to_stderr
+from robaudit.cli.console import to_stderr
+from robaudit.inert import inert
 
 
 def gate(
@@ -27,7 +28,7 @@ def gate(
         read_audit(audit), policy=read_policy(policy), baseline=None if baseline is None else read_audit(baseline)
     )
     for verdict in verdicts.rules:
-        typer.echo(printable(str(verdict).replace("\n", " ")))
+        typer.echo(inert(str(verdict)))
     for doubt in verdicts.doubts:
         to_stderr(f"robaudit: {doubt}")
     to_stderr(f"robaudit: gate {verdicts.outcome}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robaudit.cli.console import printable
+from robaudit.inert import inert
 
 if TYPE_CHECKING:
     from robaudit.load.description import Description
@@ -34,7 +34,7 @@ def inspect(
     console = Console(highlight=False)
     for label, value in _lines(description):
         # A Text, not a string: whatever the file's strings hold, rich reads no markup in them.
-        console.print(Text.assemble((f"{label:<14}", "bold"), _one_line(value)), soft_wrap=True)
+        console.print(Text.assemble((f"{label:<14}", "bold"), inert(value)), soft_wrap=True)
 
 
 def _lines(description: "Description") -> Iterator[tuple[str, str]]:
@@ -77,7 +77,3 @@ def _layers(description: "Description") -> Iterator[tuple[str, str]]:
         for name, tensor in layers:
             yield label, f"{name} {' x '.join(map(str, tensor.shape))}"
             label = ""
-
-
-def _one_line(text: str) -> str:
-    return printable(text.replace("\n", " "))

@@ -1,6 +1,7 @@
 """The `robaudit` command: its sub-commands, and the one place that turns errors into exit codes."""
 
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -54,14 +55,16 @@ def _options(
 
 def main() -> NoReturn:
     """Run the command line and exit with a code of `ExitCode`."""
+    # A CI server ends a job with SIGTERM: what is under way is kept as for Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except RobauditError as error:
-        to_stderr(f"robaudit: {error}")
+        to_stderr(f"robaudit: {' '.join(str(error).splitlines())}")
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        to_stderr("robaudit: interrupted; the same command continues where it stopped")
+        to_stderr("robaudit: interrupted; the same command continues a scan, and repeats an unfinished training")
         code = ExitCode.INTERRUPTED
     except TyperException as error:
         to_stderr(f"robaudit: {error.format_message()} See `robaudit --help`.")

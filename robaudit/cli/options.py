@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from math import isfinite, nan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,9 @@ import typer
 
 from robaudit.errors import SettingsError
 
-MODEL, DATA, ATTACK, RUN = "The model", "The images", "The attack", "The run"
+MODEL, DATA, ATTACK, RUN, ENGINE = "The model", "The images", "The attack", "The run", "The engine"
+MAX_RANGE = 1000
+"""No range of whole numbers is longer: `1-8000000000` is a slip, and would fill the memory."""
 
 ModelArgument = Annotated[
     Path,
@@ -97,9 +100,12 @@ def numbers(option: str, text: str | None) -> list[float] | None:
         SettingsError: something in it is no number.
     """
     try:
-        return None if text is None else [float(part) for part in text.split(",")]
+        found = None if text is None else [float(part) for part in text.split(",")]
     except ValueError:
-        raise SettingsError(f"{option} {text}: wanted numbers separated by commas, such as 0.5,0.5,0.5") from None
+        found = [nan]
+    if found is not None and not all(map(isfinite, found)):
+        raise SettingsError(f"{option} {text}: wanted numbers separated by commas, such as 0.5,0.5,0.5")
+    return found
 
 
 def whole_numbers(option: str, text: str) -> list[int]:
@@ -112,6 +118,8 @@ def whole_numbers(option: str, text: str) -> list[int]:
     try:
         for part in text.replace("..", "-").split(","):
             first, _, last = part.partition("-")
+            if int(last or first) - int(first) > MAX_RANGE:
+                raise ValueError
             found += range(int(first), int(last or first) + 1)
     except ValueError:
         raise SettingsError(f"{option} {text}: wanted whole numbers, such as 1,2,4 or 1-8") from None

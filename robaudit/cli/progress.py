@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
-from robaudit.cli.console import printable
+from robaudit.cli.console import to_stderr
+from robaudit.inert import inert
 from robaudit.progress import Progress
 
 SECONDS_BETWEEN_LINES = 15.0
@@ -22,6 +23,8 @@ class _Bar:
     """A rich progress bar."""
 
     def __init__(self) -> None:
+        import atexit
+
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -37,6 +40,8 @@ class _Bar:
             console=Console(stderr=True),
             transient=True,
         )
+        # An error or Ctrl-C ends a stage without `finish`; the terminal must get its cursor back all the same.
+        atexit.register(self._bars.stop)
 
     def start(self, stage: str, total: int) -> None:
         self._bars.start()
@@ -45,14 +50,14 @@ class _Bar:
     def advance(self, n: int = 1, note: str = "") -> None:
         self._bars.advance(self._task, n)
         if note:
-            self._bars.update(self._task, note=printable(note))
+            self._bars.update(self._task, note=inert(note))
 
     def finish(self) -> None:
         self._bars.remove_task(self._task)
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        self._bars.console.print(printable(line), markup=False, highlight=False)
+        self._bars.console.print(inert(line), markup=False, highlight=False)
 
 
 class _Lines:
@@ -74,7 +79,7 @@ class _Lines:
             self._print(f"took {_clock(elapsed)}")
 
     def say(self, line: str) -> None:
-        print(printable(line), file=sys.stderr, flush=True)
+        to_stderr(line)
 
     def _print(self, when: str) -> None:
         note = f"  {self._note}" if self._note else ""

@@ -7,6 +7,7 @@ import typer
 from robaudit.cli import options
 from robaudit.cli.assimilate import Alpha, Epochs, LearningRate, Trains
 from robaudit.cli.scan import Attacks, Eps
+from robaudit.errors import ExitCode
 
 Preset = Annotated[
     str,
@@ -58,6 +59,7 @@ def run(
     written out. Interrupted? The same command continues; finished stages are reused.
     """
     from robaudit.cli.progress import terminal_progress
+    from robaudit.job.run import Stages
     from robaudit.job.run import run as whole_job
 
     page = whole_job(
@@ -92,3 +94,5 @@ def run(
         progress=terminal_progress(),
     )
     typer.echo(page)
+    if Stages(out).inconclusive:
+        raise typer.Exit(ExitCode.INCONCLUSIVE)

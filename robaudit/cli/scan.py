@@ -42,6 +42,31 @@ BatchSize = Annotated[
         min=1, metavar="N", help="Padded batch shape [dim](default: chosen)[/dim].", rich_help_panel=options.RUN
     ),
 ]
+Search = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="How an image's smallest fooling eps is looked for: descend, bisect or ascend.",
+        rich_help_panel=options.ENGINE,
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Of the gradients: float32, bfloat16, or auto for bfloat16 where the hardware has it. Success is always "
+        "judged in float32.",
+        rich_help_panel=options.ENGINE,
+    ),
+]
+Without = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,..",
+        help="Switch off: rescale, shared-gradient, fold, channels-last.",
+        rich_help_panel=options.ENGINE,
+    ),
+]
 
 
 def scan(
@@ -66,6 +91,9 @@ def scan(
     batch_size: BatchSize = None,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    search: Search = "descend",
+    precision: Precision = "float32",
+    without: Without = None,
 ) -> None:
     """Measure a classifier's accuracy under attack; write audit.json.
 
@@ -100,6 +128,9 @@ def scan(
         batch_size=batch_size,
         device=device,
         restart=restart,
+        search=search,
+        precision=options.choice("--precision", precision, "float32", "bfloat16", "auto"),
+        without=options.names(without) or (),
         command=options.command_line(),
         progress=terminal_progress(),
     )

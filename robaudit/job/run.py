@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robaudit.attack.curve import Engine
+from robaudit.attack.settings import plan_of
 from robaudit.attack.threats import EPS_GRID
-from robaudit.audit.scan import plan_of, scan
+from robaudit.audit.scan import scan
 from robaudit.job.estimate import Pace, duration, measure_pace, scan_seconds, training_seconds
 from robaudit.load.images import has_splits, open_images, write_split
 from robaudit.load.model import load_model
 from robaudit.progress import Progress, Silent
-from robaudit.records import AUDIT_FILE
+from robaudit.records import AUDIT_FILE, read_audit
 from robaudit.report.comparison import read_comparison
 from robaudit.report.html import write_report
 from robaudit.report.terminal import comparison_summary
@@ -64,6 +65,12 @@ class Stages:
     def report(self) -> Path:
         """Folder of the page."""
         return self.out / "report"
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether one of the two scans that are compared cannot be believed."""
+        audits = [read_audit(folder / AUDIT_FILE) for folder in (self.before, self.after)]
+        return any(audit.verdict.kind == "inconclusive" for audit in audits)
 
 
 def run(
@@ -135,7 +142,8 @@ def run(
         without_glcm=stages.without_glcm / AUDIT_FILE if without_glcm else None,
     )
     page = write_report(comparison, stages.report)
-    progress.say(comparison_summary(comparison, page))
+    for line in comparison_summary(comparison, page):
+        progress.say(line)
     return page
 
 

@@ -51,7 +51,7 @@ def _fit(x: Tensor, y: Tensor, n_classes: int, progress: Progress) -> torch.nn.M
             pictures = pictures.flip(2)
         loss = F.cross_entropy(model((pictures.expand(-1, 3, -1, -1) - mean) / std), y[batch])
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         progress.advance(note=f"loss {float(loss.detach()):.3f}")

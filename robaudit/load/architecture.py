@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import timm
@@ -48,7 +48,7 @@ def candidates(shapes: Shapes) -> tuple[str, ...]:
 
 def n_classes(arch: str, shapes: Shapes) -> int | None:
     """Number of outputs of these weights as `arch`; None where they do not fit it."""
-    head = shapes.get(f"{_reference(arch, 3)[1]}.weight")
+    head = shapes.get(f"{_reference(arch, 3)[1][0]}.weight")
     if head is None or misfit(arch, shapes):
         return None
     return head[0]
@@ -56,20 +56,20 @@ def n_classes(arch: str, shapes: Shapes) -> int | None:
 
 def in_chans(arch: str, shapes: Shapes) -> int:
     """Input channels of these weights as `arch`: the second dimension of its first convolution."""
-    first = shapes.get(f"{_first_layer(arch)}.weight", (0, 3))
+    first = shapes.get(f"{_first_layers(arch)[0]}.weight", (0, 3))
     return first[1] if len(first) > 1 else 3
 
 
 def misfit(arch: str, shapes: Shapes) -> str:
     """What keeps these weights from being `arch`, in words; empty where they fit."""
-    reference, head = _reference(arch, in_chans(arch, shapes))
+    reference, heads = _reference(arch, in_chans(arch, shapes))
     missing = [key for key in reference if key not in shapes]
     unexpected = [key for key in shapes if key not in reference]
-    heads = (f"{head}.weight", f"{head}.bias")
+    of_heads = {f"{head}.{part}" for head in heads for part in ("weight", "bias")}
     different = [
         f"{key} {list(shapes[key])} instead of {list(shape)}"
         for key, shape in reference.items()
-        if key in shapes and key not in heads and tuple(shapes[key]) != shape
+        if key in shapes and key not in of_heads and tuple(shapes[key]) != shape
     ]
     parts = [
         f"{len(keys)} {word}, such as {keys[0]}"
@@ -80,14 +80,20 @@ def misfit(arch: str, shapes: Shapes) -> str:
 
 
 @lru_cache(maxsize=256)
-def _reference(arch: str, channels: int) -> tuple[dict[str, tuple[int, ...]], str]:
-    """Shapes of a two-class `arch` and the name of its head, without allocating any weight."""
+def _reference(arch: str, channels: int) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+    """Shapes of a two-class `arch` and the names of its heads, without allocating any weight."""
     with torch.device("meta"):
         model = timm.create_model(arch, num_classes=2, in_chans=channels)
     shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    return shapes, str(model.pretrained_cfg["classifier"])
+    return shapes, _layers(model.pretrained_cfg["classifier"])
 
 
-def _first_layer(arch: str) -> str:
+@lru_cache(maxsize=256)
+def _first_layers(arch: str) -> tuple[str, ...]:
     with torch.device("meta"):
-        return str(timm.create_model(arch, num_classes=2).pretrained_cfg["first_conv"])
+        return _layers(timm.create_model(arch, num_classes=2).pretrained_cfg["first_conv"])
+
+
+def _layers(named: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the one layer, several (a distilled head, two branches) or none that timm states."""
+    return (named,) if isinstance(named, str) else tuple(named or ("",))

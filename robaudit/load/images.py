@@ -10,7 +10,7 @@ import hashlib
 import io
 import os
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,11 +120,12 @@ class Images:
         """At most `limit` images, each class in proportion, chosen by hash so that order plays no part."""
         if limit is None or limit >= len(self):
             return self
-        share = limit / len(self)
-        chosen: set[str] = set()
+        queue = []
         for name in self.classes:
             members = sorted((ref for ref in self.refs if ref.label == name), key=lambda ref: _lot(ref, seed))
-            chosen.update(ref.id for ref in members[: max(1, round(share * len(members)))] if members)
+            # One of each class first; then whoever's class has had the smallest share of its images.
+            queue += [(rank > 0, (rank + 0.5) / len(members), ref.id) for rank, ref in enumerate(members)]
+        chosen = {id_ for *_, id_ in sorted(queue)[:limit]}
         return replace(self, refs=tuple(ref for ref in self.refs if ref.id in chosen))
 
 
@@ -177,9 +178,13 @@ def write_split(path: Path, manifest: Path, *, seed: int, progress: Progress | N
     """Split an undivided data folder 60/20/20 per class and write the parts as a manifest, itself valid DATA.
 
     Identical files share a part, so no test image is seen in training; which part is decided by image hash and seed.
+
+    Raises:
+        DataError: as for `open_images`, or a class has too few images for three parts.
     """
     images = open_images(path, progress=progress, **options)  # type: ignore[arg-type]
     rows = []
+    part_of: dict[str, str] = {}  # an image may stand under two labels: the part it got first is its part
     for name in images.classes:
         groups: dict[str, list[ImageRef]] = defaultdict(list)
         for ref in images.refs:
@@ -188,8 +193,20 @@ def write_split(path: Path, manifest: Path, *, seed: int, progress: Progress | N
         lots = sorted(groups.values(), key=lambda group: _lot(group[0], seed))
         first = round(SPLIT_SHARES["train"] * len(lots))
         second = first + round(SPLIT_SHARES["val"] * len(lots))
-        for split, part in (("train", lots[:first]), ("val", lots[first:second]), ("test", lots[second:])):
-            rows += [(os.path.relpath(ref.path, manifest.parent), ref.label, split) for group in part for ref in group]
+        parts: Mapping[Split, list[list[ImageRef]]] = {
+            "train": lots[:first], "val": lots[first:second], "test": lots[second:]
+        }  # fmt: skip
+        if not all(parts.values()):
+            raise DataError(
+                f"{path}: has {len(lots)} different image(s) of class {name}, too few to split 60/20/20; "
+                "add images, or divide it into train, val and test folders"
+            )
+        for split, part in parts.items():
+            rows += [
+                (os.path.relpath(ref.path, manifest.parent), name, part_of.setdefault(ref.sha256, split))
+                for group in part
+                for ref in group
+            ]
     with replacing(manifest) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(MANIFEST_COLUMNS)
@@ -197,8 +214,8 @@ def write_split(path: Path, manifest: Path, *, seed: int, progress: Progress | N
 
 
 def _lot(ref: ImageRef, seed: int) -> str:
-    """Where an image stands in a seeded draw: depends on its bytes alone."""
-    return hashlib.sha256(f"{seed}/{ref.sha256}/{ref.id}".encode()).hexdigest()
+    """Where an image stands in a seeded draw: its bytes decide, its id only between identical files."""
+    return hashlib.sha256(f"{seed}/{ref.sha256}".encode()).hexdigest() + ref.id
 
 
 def _list(path: Path, split: Split | None) -> list[tuple[str, Path, str]]:
@@ -219,16 +236,24 @@ def _list(path: Path, split: Split | None) -> list[tuple[str, Path, str]]:
         (file.relative_to(path).as_posix(), file, class_folder.name)
         for class_folder in _subfolders(folder)
         for file in class_folder.rglob("*")
-        if file.suffix.lower() in suffixes and file.is_file() and not file.name.startswith(".")
+        if file.suffix.lower() in suffixes and file.is_file() and not _is_hidden(file.relative_to(class_folder))
     )
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether a file, or a folder it lies in, is hidden: `._scan.png` of macOS, `.ipynb_checkpoints`."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _list_manifest(path: Path, split: Split | None) -> list[tuple[str, Path, str]]:
     rows = _manifest_rows(path)
     if split and any(part for *_, part in rows):
-        rows = [row for row in rows if row[3] in SPLIT_NAMES[split]]
+        rows = [row for row in rows if row[3].lower() in SPLIT_NAMES[split]]
         if not rows:
             raise DataError(f"{path}: has no row with split {split}; add some, or drop the split column")
+    counts = Counter(id_ for id_, *_ in rows)
+    if twice := [id_ for id_, count in counts.items() if count > 1]:
+        raise DataError(f"{path}: lists {twice[0]} {counts[twice[0]]} times; keep one row per image")
     return sorted((id_, file, label) for id_, file, label, _ in rows)
 
 
@@ -238,17 +263,23 @@ def _manifest_rows(path: Path) -> list[tuple[str, Path, str, str]]:
             reader = csv.DictReader(file)
             if not {"path", "label"} <= set(reader.fieldnames or ()):
                 raise DataError(f"{path}: has columns {reader.fieldnames}, wanted path and label (and split)")
-            return [(row["path"], path.parent / row["path"], row["label"], row.get("split") or "") for row in reader]
+            rows = []
+            for row in reader:
+                id_, label = row["path"], row["label"]
+                if not id_ or not label or "\0" in id_:
+                    raise DataError(f"{path}: line {reader.line_num} names no path or no label; correct or remove it")
+                rows.append((id_, path.parent / id_, label, (row.get("split") or "").strip()))
+            return rows
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a CSV manifest ({error}); pass a folder of classes") from None
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return sorted(child for child in folder.glob("*") if child.is_dir() and not child.name.startswith("."))
 
 
 def _split_folder(path: Path, split: Split) -> Path | None:
-    return next((path / name for name in SPLIT_NAMES[split] if (path / name).is_dir()), None)
+    return next((child for child in _subfolders(path) if child.name.lower() in SPLIT_NAMES[split]), None)
 
 
 def _examine(
@@ -306,6 +337,8 @@ def _to_unit_range(picture: Image.Image) -> np.ndarray:
         return (pixels[..., None] / 65535).astype(np.float32)
     if picture.mode in ("1", "L", "LA"):
         return np.asarray(picture.convert("L"), dtype=np.float32)[..., None] / 255
+    if isinstance(picture.info.get("transparency"), bytes):
+        picture = picture.convert("RGBA")  # what Pillow asks for, by a warning, where each colour has its own alpha
     return np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import timm
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -17,7 +18,8 @@ from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load import architecture
 from robaudit.load.classifier import Classifier, LoadedModel
-from robaudit.load.contents import Contents, Kind, State, read_contents, state_tensors
+from robaudit.load.contents import CONFIG_FILE, Contents, Kind, State, read_contents, state_tensors
+from robaudit.load.safetensors_header import looks_like_safetensors
 from robaudit.records import FileRef, FrontInfo, InputSize, ModelInfo, Normalization
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -69,10 +71,17 @@ def load_model(
     weights = _read_weights(contents)
     front = _build_front(path, config, weights) if contents.kind is Kind.ASSIMILATED else None
     arch, backbone, in_chans = _build_backbone(path, arch or config.get("architecture"), weights)
-    names = _class_names(path, backbone, classes, config, folder_classes)
-    normalization = _normalization(path, config, mean, std, in_chans)
+    try:
+        names = _class_names(path, backbone, classes, config, folder_classes)
+        normalization = _normalization(path, config, mean, std, in_chans)
+        height, width = input_size or _input_size(config)
+    except (TypeError, ValueError, LookupError) as error:
+        raise ModelError(
+            f"{path}: its {CONFIG_FILE} holds what robaudit cannot use ({_first_line(error)}); "
+            "correct it, or pass the weights file and --arch"
+        ) from None
     classifier = Classifier(backbone, normalization, in_chans=in_chans, front=front).eval().to(_device(device))
-    height, width = input_size or _input_size(config)
+    _require_input(path, classifier, height, width)
     return LoadedModel(
         classifier,
         ModelInfo(
@@ -94,20 +103,20 @@ def _read_weights(contents: Contents) -> dict[str, Tensor]:
     state = state_tensors(contents) if contents.kind is not Kind.ASSIMILATED else State((), "", contents.groups[()])
     try:
         with contents.weights.open("rb") as file:
-            is_torch = file.read(2) in (b"PK", b"\x80\x02")
+            is_safetensors = looks_like_safetensors(file.read(16))
         loaded = (
-            torch.load(contents.weights, map_location="cpu", weights_only=True)
-            if is_torch
-            else load_file(contents.weights)
+            load_file(contents.weights)
+            if is_safetensors
+            else torch.load(contents.weights, map_location="cpu", weights_only=True)
         )
         tensors = state.select(loaded)
-    except pickle.UnpicklingError as error:
-        blocked = ", ".join(contents.foreign_globals[:3]) or _first_line(error)
+    except pickle.UnpicklingError:
+        blocked = ", ".join(contents.foreign_globals[:3]) or "its pickle protocol is not torch's own"
         raise ModelError(
             f"{contents.path}: needs code to load ({blocked}), which robaudit does not run; "
-            "save model.state_dict() alone"
+            "save model.state_dict() alone, with torch.save as it is"
         ) from None
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, SafetensorError) as error:
         raise ModelError(f"{contents.path}: cannot be loaded ({_first_line(error)}); fetch or save it again") from None
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
@@ -140,7 +149,8 @@ def _build_backbone(path: Path, arch: str | None, weights: dict[str, Tensor]) ->
     if n_classes is None:
         raise ModelError(f"{path}: does not fit {arch} ({architecture.misfit(arch, shapes)}); pass another --arch")
     in_chans = architecture.in_chans(arch, shapes)
-    backbone = timm.create_model(arch, num_classes=n_classes, in_chans=in_chans)
+    with torch.random.fork_rng():  # weights about to be replaced are drawn at random
+        backbone = timm.create_model(arch, num_classes=n_classes, in_chans=in_chans)
     backbone.load_state_dict(weights, strict=True)
     return arch, backbone, in_chans
 
@@ -166,7 +176,7 @@ def _class_names(
     if n_outputs < 2:
         raise ModelError(f"{path}: has one output, wanted one logit per class; export it with two outputs [-z/2, z/2]")
     names = classes or config.get("classes") or config.get("label_names") or folder_classes
-    names = tuple(names or (str(index) for index in range(n_outputs)))
+    names = tuple(map(str, names or range(n_outputs)))
     if len(names) != n_outputs:
         whose = "--classes lists" if classes else "the data has"
         raise ModelError(
@@ -208,6 +218,19 @@ def _input_size(config: Mapping[str, Any]) -> tuple[int, int]:
     own = config.get("pretrained_cfg", config)
     size = own.get("input_size")
     return (int(size[-2]), int(size[-1])) if size else DEFAULT_SIZE
+
+
+def _require_input(path: Path, classifier: Classifier, height: int, width: int) -> None:
+    """Ask once, so that a grid the network cannot take is named before hours are spent."""
+    picture = torch.zeros(1, classifier.takes_channels, height, width, device=classifier.mean.device)
+    try:
+        with torch.no_grad():
+            classifier(picture)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"{path}: takes no {height}x{width} images ({_first_line(error)}); "
+            "pass the grid it was trained on with --input-size"
+        ) from None
 
 
 def _front_info(config: Mapping[str, Any], front: Front | None) -> FrontInfo | None:

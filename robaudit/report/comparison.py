@@ -19,7 +19,6 @@ from robaudit.report.words import (
     UPPER_BOUND,
     capital,
     eps,
-    headline_eps,
     interval,
     listed,
     number,
@@ -27,6 +26,7 @@ from robaudit.report.words import (
     p_value,
     percent,
 )
+from robaudit.tally import headline_eps
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.files import replacing, write_text
+from robaudit.inert import inert
 from robaudit.report.comparison import Comparison, read_comparison
 from robaudit.report.sources import IMAGES_FOLDER, Picture
-from robaudit.report.words import inert
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -1,7 +1,8 @@
 """Recall, class by class: what it is called, and where it is worst."""
 
 from robaudit.records import AuditRecord, Point, Tally
-from robaudit.report.words import headline_eps, share
+from robaudit.report.words import share
+from robaudit.tally import headline_eps
 
 
 def recall_kinds(record: AuditRecord) -> dict[str, str]:

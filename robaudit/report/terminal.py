@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robaudit.inert import inert
 from robaudit.records import AuditRecord, Tally
 from robaudit.report.believability import speaks_up
 from robaudit.report.recall import headline_point, recall_kinds, worst_class
-from robaudit.report.words import UPPER_BOUND, attack_name, eps, inert, interval, number, of, percent, share
+from robaudit.report.words import UPPER_BOUND, attack_name, eps, interval, number, of, percent, share
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -41,10 +42,10 @@ def audit_summary(record: AuditRecord) -> "RenderableType":
     )
 
 
-def comparison_summary(comparison: "Comparison", page: Path) -> str:
+def comparison_summary(comparison: "Comparison", page: Path) -> list[str]:
     """Tell of a comparison in a few lines: the verdict, the numbers behind it, and where to read on."""
     verdict = comparison.verdict
-    lines = [
+    return [
         *comparison.notes,
         verdict.headline,
         *(f"{alarm.title}: {' '.join(alarm.sentences)}" for alarm in verdict.alarms),
@@ -52,7 +53,6 @@ def comparison_summary(comparison: "Comparison", page: Path) -> str:
         comparison.upper_bound,
         f"Next: open {page}",
     ]
-    return "\n".join(inert(line) for line in lines)
 
 
 def _warnings(record: AuditRecord) -> list[str]:

@@ -14,14 +14,6 @@ CLEAN = "clean"
 NOT_MEASURED = "–"
 
 _ATTACK_NAMES = {"fgsm": "FGSM", "bim": "BIM", "mifgsm": "MI-FGSM", "pgd": "PGD"}
-_HEADLINE_EPS_255 = 4
-
-
-def inert(text: str) -> str:
-    """Replace control and direction-changing characters, which could disguise a text, by their escapes."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
 
 
 def attack_name(name: str) -> str:
@@ -32,11 +24,6 @@ def attack_name(name: str) -> str:
 def eps(eps_255: int) -> str:
     """Word an L-inf budget; 0 is no attack."""
     return f"{eps_255}/255" if eps_255 else CLEAN
-
-
-def headline_eps(grid: Sequence[int]) -> int:
-    """Choose the eps that headlines: the tested one nearest to 4/255, whatever the result there."""
-    return min(grid, key=lambda eps_255: (abs(eps_255 - _HEADLINE_EPS_255), eps_255))
 
 
 def eps_ranges(chosen: Sequence[int], grid: Sequence[int]) -> str:

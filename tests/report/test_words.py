@@ -1,7 +1,9 @@
 import pytest
 
+from robaudit.inert import inert
 from robaudit.records import Tally
-from robaudit.report.words import capital, duration, eps_ranges, headline_eps, inert, listed, of, p_value, percent
+from robaudit.report.words import capital, duration, eps_ranges, listed, of, p_value, percent
+from robaudit.tally import headline_eps
 
 
 @pytest.mark.parametrize(

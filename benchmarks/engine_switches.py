@@ -1,0 +1,95 @@
+"""What each switch of the curve engine saves, and how often it changes an image's value against full float32 sweeps.
+
+    python benchmarks/engine_switches.py MODEL DATA [--limit 20] [--variants all,no-rescale]
+
+The reference runs every eps of the grid on its own in float32 with every other switch off, best iterate kept; its
+value for an image and attack is the smallest eps that fooled. `weaker` counts values larger than that (the engine
+missed something), `stronger` those smaller, out of images x attacks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from robaudit import tally
+from robaudit.attack.curve import Engine
+from robaudit.attack.examine import Plan
+from robaudit.attack.prepare import Speedups
+from robaudit.attack.search import Search
+from robaudit.attack.threats import FOUR, parse_attacks
+from robaudit.load.images import open_images
+from robaudit.load.model import load_model
+
+GRID = tuple(range(1, 9))
+DEFAULT = Plan(parse_attacks(FOUR), GRID, seed=0)
+VARIANTS: dict[str, tuple[Plan, Speedups]] = {
+    "default": (DEFAULT, Speedups()),
+    "bf16": (DEFAULT, Speedups(bfloat16=True)),
+    "no-rescale": (replace(DEFAULT, rescale=False), Speedups()),
+    "bisect": (replace(DEFAULT, search=Search.BISECT), Speedups()),
+    "ascend": (replace(DEFAULT, search=Search.ASCEND), Speedups()),
+    "no-sharing": (replace(DEFAULT, share_first_gradient=False), Speedups()),
+    "no-fold": (DEFAULT, Speedups(fold=False)),
+    "no-channels-last": (DEFAULT, Speedups(channels_last=False)),
+}
+
+
+def sweep(loaded: Any, images: Any) -> dict[tuple[str, str], int]:
+    """Smallest fooling eps of every image and attack, every eps on its own: one engine per eps."""
+    smallest: dict[tuple[str, str], int] = {}
+    plain = Speedups(fold=False, channels_last=False)
+    for eps in reversed(GRID):
+        plan = replace(DEFAULT, grid=(eps,), rescale=False, share_first_gradient=False)
+        engine = Engine(loaded.classifier, loaded.size, images.channels, plan, None, plain)
+        for measured in engine.measure(images, images.refs):
+            for attack in FOUR:
+                found = tally.fooling_eps(measured.row, attack)
+                if found <= eps:
+                    smallest[measured.row.id, attack] = found
+    return smallest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--limit", type=int, default=20)
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    options = parser.parse_args()
+    images = open_images(options.data, "test", limit=options.limit)
+    loaded = load_model(options.model, folder_classes=images.classes)
+    images = images.ordered_as(loaded.info.classes)
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.model.name}, {len(images)} images")
+
+    started = time.perf_counter()
+    reference = sweep(loaded, images)
+    print(f"reference sweep {time.perf_counter() - started:.0f} s", flush=True)
+    print(f"{'variant':18} {'gradients/image':>16} {'forwards/image':>15} {'s/image':>8} {'weaker':>7} {'stronger':>9}")
+    for name in options.variants.split(","):
+        plan, speedups = VARIANTS[name]
+        engine = Engine(loaded.classifier, loaded.size, images.channels, plan, None, speedups)
+        started = time.perf_counter()
+        measured = list(engine.measure(images, images.refs))
+        seconds = time.perf_counter() - started
+        pairs = [
+            (tally.fooling_eps(each.row, attack), reference.get((each.row.id, attack), tally.NEVER))
+            for each in measured
+            for attack in FOUR
+        ]
+        n = len(images)
+        print(
+            f"{name:18} {sum(each.work.gradients for each in measured) / n:16.1f} "
+            f"{sum(each.work.forwards for each in measured) / n:15.1f} {seconds / n:8.2f} "
+            f"{sum(ours > theirs for ours, theirs in pairs):7d} {sum(ours < theirs for ours, theirs in pairs):9d}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The curve engine against foolbox, torchattacks and ART: gradients, wall time, peak memory, and the four curves.
+
+    python benchmarks/engine_vs_peers.py MODEL DATA [--limit 20] [--seeds 0,1,2] [--arms robaudit,foolbox]
+
+Same classifier, images, steps, step sizes and eps (1..8/255) in every arm; each arm runs in a process of its own. The
+peers' models are given frozen parameters and channels-last memory too (the arm name says `tuned`), or as their users
+have them. foolbox comes with robaudit; torchattacks and ART are measured where they are installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import multiprocessing
+import resource
+import time
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robaudit import tally
+from robaudit.attack.curve import Engine
+from robaudit.attack.examine import Plan
+from robaudit.attack.prepare import Speedups
+from robaudit.attack.threats import FOUR, TABLE, parse_attacks
+from robaudit.load.images import open_images
+from robaudit.load.model import load_model
+
+GRID = tuple(range(1, 9))
+PEER_BATCH = 16
+ARMS = {
+    "robaudit": "robaudit",
+    "robaudit-bf16": "robaudit",
+    "foolbox": "foolbox",
+    "foolbox-tuned": "foolbox",
+    "torchattacks": "torchattacks",
+    "art": "art",
+}
+
+
+class Counting(nn.Module):
+    """A classifier that counts the images it sees, with and without a gradient wanted."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.gradients = self.forwards = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Answer and count."""
+        if x.requires_grad:
+            self.gradients += len(x)
+        else:
+            self.forwards += len(x)
+        return self.inner(x)
+
+
+def robaudit_arm(name: str, model: nn.Module, images: Any, size: tuple[int, int], seed: int) -> dict[str, Any]:
+    """Our engine, with its default search."""
+    speedups = Speedups(bfloat16=name.endswith("bf16"))
+    engine = Engine(model, size, images.channels, Plan(parse_attacks(FOUR), GRID, seed), None, speedups)
+    started = time.perf_counter()
+    measured = list(engine.measure(images, images.refs))
+    seconds = time.perf_counter() - started
+    rows = [each.row for each in measured]
+    return {
+        "seconds": seconds,
+        "gradients": sum(each.work.gradients for each in measured),
+        "forwards": sum(each.work.forwards for each in measured),
+        "curves": {attack: [p.n_correct for p in tally.curve(rows, images.classes, attack, GRID)] for attack in FOUR},
+    }
+
+
+def peer_arm(name: str, model: nn.Module, images: Any, size: tuple[int, int], seed: int) -> dict[str, Any]:
+    """A peer: every attack at every eps over all images, in batches; success judged on its final pictures."""
+    model = copy.deepcopy(model).eval()
+    if name.endswith("tuned"):
+        model = model.requires_grad_(False).to(memory_format=torch.channels_last)
+    counting = Counting(model)
+    pictures = torch.stack([images.load(ref, size) for ref in images.refs])
+    labels = torch.tensor([images.label_index(ref) for ref in images.refs])
+    torch.manual_seed(seed)
+    make = {"foolbox": foolbox_attack, "torchattacks": torchattacks_attack, "art": art_attack}[ARMS[name]]
+    curves: dict[str, list[int]] = {}
+    started = time.perf_counter()
+    for attack in FOUR:
+        curves[attack] = []
+        for eps_255 in GRID:
+            perturb = make(attack, eps_255 / 255, counting)
+            robust = 0
+            for x, y in zip(pictures.split(PEER_BATCH), labels.split(PEER_BATCH), strict=True):
+                adversarial = perturb(x, y)
+                with torch.no_grad():
+                    robust += int((counting(adversarial).argmax(1) == y).sum())
+            curves[attack].append(robust)
+    return {
+        "seconds": time.perf_counter() - started,
+        "gradients": counting.gradients,
+        "forwards": counting.forwards,
+        "curves": curves,
+    }
+
+
+def foolbox_attack(name: str, eps: float, model: nn.Module) -> Any:
+    """Our steps in foolbox."""
+    import foolbox
+
+    steps, fraction = TABLE[name].steps, TABLE[name].step_fraction
+    attack = {
+        "fgsm": lambda: foolbox.attacks.LinfFastGradientAttack(),
+        "bim": lambda: foolbox.attacks.LinfBasicIterativeAttack(rel_stepsize=fraction, steps=steps),
+        "mifgsm": lambda: foolbox.attacks.LinfMomentumIterativeFastGradientMethod(
+            rel_stepsize=fraction, steps=steps, momentum=1.0
+        ),
+        "pgd": lambda: foolbox.attacks.LinfPGD(rel_stepsize=fraction, steps=steps),
+    }[name]()
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+    return lambda x, y: attack.run(wrapped, x, y, epsilon=eps)
+
+
+def torchattacks_attack(name: str, eps: float, model: nn.Module) -> Any:
+    """Our steps in torchattacks."""
+    import torchattacks
+
+    steps, alpha = TABLE[name].steps, TABLE[name].step_fraction * eps
+    return {
+        "fgsm": lambda: torchattacks.FGSM(model, eps=eps),
+        "bim": lambda: torchattacks.BIM(model, eps=eps, alpha=alpha, steps=steps),
+        "mifgsm": lambda: torchattacks.MIFGSM(model, eps=eps, alpha=alpha, steps=steps, decay=1.0),
+        "pgd": lambda: torchattacks.PGD(model, eps=eps, alpha=alpha, steps=steps, random_start=True),
+    }[name]()
+
+
+def art_attack(name: str, eps: float, model: nn.Module) -> Any:
+    """Our steps in ART."""
+    from art.attacks.evasion import (
+        BasicIterativeMethod,
+        FastGradientMethod,
+        MomentumIterativeMethod,
+        ProjectedGradientDescent,
+    )
+    from art.estimators.classification import PyTorchClassifier
+
+    estimator = PyTorchClassifier(
+        model, loss=nn.CrossEntropyLoss(), input_shape=(1, 224, 224), nb_classes=2, clip_values=(0.0, 1.0)
+    )
+    steps, alpha = TABLE[name].steps, TABLE[name].step_fraction * eps
+    options = {"eps": eps, "eps_step": alpha, "max_iter": steps, "batch_size": PEER_BATCH, "verbose": False}
+    attack = {
+        "fgsm": lambda: FastGradientMethod(estimator, eps=eps, batch_size=PEER_BATCH),
+        "bim": lambda: BasicIterativeMethod(estimator, **options),
+        "mifgsm": lambda: MomentumIterativeMethod(estimator, decay=1.0, **options),
+        "pgd": lambda: ProjectedGradientDescent(estimator, num_random_init=1, **options),
+    }[name]()
+    return lambda x, y: torch.from_numpy(attack.generate(x.numpy(), y.numpy()))
+
+
+def bare_gradient_seconds(model: nn.Module, channels: int, size: tuple[int, int]) -> float:
+    """Seconds per image of the cheapest bare forward and backward pass for this model, in float32."""
+    engine = Engine(model, size, channels, Plan(parse_attacks(["fgsm"]), (1,), 0))
+    x = torch.rand(engine.width, channels, *size).requires_grad_()
+    seconds = []
+    for _ in range(6):
+        started = time.perf_counter()
+        torch.autograd.grad(engine.working(x).sum(), x)
+        seconds.append((time.perf_counter() - started) / engine.width)
+    return min(seconds)
+
+
+def measure(arm: str, options: argparse.Namespace, seed: int, queue: Any) -> None:
+    """Run one arm in this process and put its result on the queue."""
+    loaded, images = load(options)
+    run = robaudit_arm if ARMS[arm] == "robaudit" else peer_arm
+    bare = bare_gradient_seconds(loaded.classifier, images.channels, loaded.size)
+    result = run(arm, loaded.classifier, images, loaded.size, seed)
+    result["bare"] = min(bare, bare_gradient_seconds(loaded.classifier, images.channels, loaded.size))
+    result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    queue.put(result)
+
+
+def load(options: argparse.Namespace) -> Any:
+    """The classifier and the images."""
+    images = open_images(options.data, "test", limit=options.limit)
+    loaded = load_model(options.model, folder_classes=images.classes)
+    return loaded, images.ordered_as(loaded.info.classes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--limit", type=int, default=20)
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--arms", default="robaudit,robaudit-bf16,foolbox,torchattacks,art")
+    options = parser.parse_args()
+    arms = [arm for arm in options.arms.split(",") if find_spec(ARMS[arm])]
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    print({package: installed(package) for package in ("torch", "timm", "foolbox", "torchattacks")})
+    print(
+        f"{options.model.name}, {options.limit} images, eps 1..8/255, {torch.get_num_threads()} threads, seeds {seeds}"
+    )
+
+    results: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
+    context = multiprocessing.get_context("spawn")
+    for seed in seeds:
+        for arm in arms:
+            queue = context.Queue()
+            process = context.Process(target=measure, args=(arm, options, seed, queue))
+            process.start()
+            results[arm].append(queue.get())
+            process.join()
+            print(json.dumps({"arm": arm, "seed": seed, **results[arm][-1]}), flush=True)
+    print_ratios(results, options.limit)
+
+
+def print_ratios(results: dict[str, list[dict[str, Any]]], n_images: int) -> None:
+    """One line per arm: means over seeds, and ratios to foolbox where it ran."""
+    means = {
+        arm: {key: sum(run[key] for run in runs) / len(runs) for key in ("seconds", "gradients", "bare", "peak_mib")}
+        for arm, runs in results.items()
+    }
+    reference = means.get("foolbox")
+    heads = ("gradients", "share", "s/image", "speed-up", "wall/(gradients x bare)", "MiB")
+    print("\n{:14} {:>10} {:>7} {:>8} {:>9} {:>24} {:>6}".format("arm", *heads))
+    for arm, mean in means.items():
+        share = f"{mean['gradients'] / reference['gradients']:.1%}" if reference else "-"
+        speedup = f"{reference['seconds'] / mean['seconds']:.1f}x" if reference else "-"
+        over_bare = mean["seconds"] / (mean["gradients"] * mean["bare"])
+        print(
+            f"{arm:14} {mean['gradients'] / n_images:10.1f} {share:>7} {mean['seconds'] / n_images:8.2f} {speedup:>9} "
+            f"{over_bare:24.2f} {mean['peak_mib']:6.0f}"
+        )
+    print("\nimages still correct at eps 1..8/255, mean over seeds")
+    for attack in FOUR:
+        for arm, runs in results.items():
+            curve = [sum(run["curves"][attack][k] for run in runs) / len(runs) for k in range(len(GRID))]
+            print(f"{attack:8} {arm:14} " + " ".join(f"{value:6.1f}" for value in curve))
+
+
+def installed(package: str) -> str:
+    """Version of a package, or that it is not there."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,485 @@
+"""Images on disk are made here, pixel by pixel; what comes out is compared with the pixels that went in."""
+
+import csv
+import io
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from robaudit.errors import DataError
+from robaudit.load.images import Images, has_splits, open_images, write_split
+from robaudit.progress import Silent
+
+
+def noise(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape or (6, 8), dtype=np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def folder(root: Path, counts: dict[str, int], seed: int = 0) -> Path:
+    """Write a folder of classes with that many different grey images each."""
+    for label, count in counts.items():
+        for index in range(count):
+            seed += 1
+            save(root / label / f"{index:02d}.png", noise(seed))
+    return root
+
+
+def ids(images: Images) -> list[str]:
+    return [ref.id for ref in images.refs]
+
+
+def labels(images: Images) -> dict[str, str]:
+    return {ref.id: ref.label for ref in images.refs}
+
+
+def pixels_of(images: Images, id_: str, size: tuple[int, int] = (6, 8)) -> np.ndarray:
+    return images.load(next(ref for ref in images.refs if ref.id == id_), size).numpy()
+
+
+# Where images lie
+
+
+def test_a_folder_of_classes(tmp_path: Path) -> None:
+    images = open_images(folder(tmp_path, {"well": 2, "ill": 1}))
+    assert labels(images) == {"ill/00.png": "ill", "well/00.png": "well", "well/01.png": "well"}
+    assert images.classes == ("ill", "well")
+    assert images.per_class == {"ill": 1, "well": 2}
+    assert [images.label_index(ref) for ref in images.refs] == [0, 1, 1]
+
+
+def test_images_in_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    save(tmp_path / "b" / "patient 7" / "slice.png", noise(9))
+    assert labels(open_images(tmp_path))["b/patient 7/slice.png"] == "b"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train", "val", "test"), ("training", "valid", "testing"), ("Train", "Validation", "TEST")],
+)
+def test_the_parts_of_a_split_folder(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    for count, name in enumerate(names, start=1):
+        folder(tmp_path / name, {"a": count, "b": count})
+    assert has_splits(tmp_path)
+    for count, part in enumerate(("train", "val", "test"), start=1):
+        images = open_images(tmp_path, part)
+        assert images.per_class == {"a": count, "b": count}
+        assert {id_.split("/")[0] for id_ in ids(images)} == {names[count - 1]}
+
+
+def test_a_folder_of_classes_is_taken_whole_whatever_part_is_asked_for(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 2, "b": 2})
+    assert not has_splits(tmp_path)
+    assert ids(open_images(tmp_path, "test")) == ids(open_images(tmp_path, "train")) == ids(open_images(tmp_path))
+
+
+def test_a_missing_part_is_named(tmp_path: Path) -> None:
+    folder(tmp_path / "train", {"a": 1, "b": 1})
+    with pytest.raises(DataError, match="has train but no test folder"):
+        open_images(tmp_path, "test")
+
+
+def write_manifest(path: Path, *rows: tuple[str, ...], columns: str = "path,label,split") -> Path:
+    path.write_text("\n".join([columns, *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_manifest_names_images_relative_to_itself(tmp_path: Path) -> None:
+    folder(tmp_path / "files", {"x": 2})
+    manifest = write_manifest(
+        tmp_path / "m.csv", ("files/x/00.png", "ill"), ("files/x/01.png", "well"), columns="path,label"
+    )
+    assert not has_splits(manifest)
+    assert labels(open_images(manifest, "test")) == {"files/x/00.png": "ill", "files/x/01.png": "well"}
+
+
+def test_the_split_column_of_a_manifest_and_its_synonyms(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 3, "b": 3})
+    words = ("train", "Validation ", "TEST")
+    manifest = write_manifest(
+        tmp_path / "m.csv",
+        *((f"{label}/{index:02d}.png", label, word) for label in "ab" for index, word in enumerate(words)),
+    )
+    assert has_splits(manifest)
+    for index, part in enumerate(("train", "val", "test")):
+        assert ids(open_images(manifest, part)) == [f"a/{index:02d}.png", f"b/{index:02d}.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "wanted path and label"),
+        ("file,class\na,b\n", "wanted path and label"),
+        ("path,label\na/00.png\n", "line 2 names no path or no label"),
+        ("path,label\na/00.png,\n", "line 2 names no path or no label"),
+        ("path,label\n,a\n", "line 2 names no path or no label"),
+        ("path,label\na/\0.png,a\n", "line 2 names no path or no label|cannot be read as a CSV manifest"),
+        ("path,label,split\na/00.png,a,train\nb/00.png,b,train\n", "has no row with split test"),
+        ("path,label\na/00.png,a\na/00.png,b\n", "lists a/00.png 2 times"),
+        ("path,label\na/00.png,a\nb/nowhere.png,b\n", "nowhere.png: cannot be read"),
+        ("path,label\na/00.png,a\n", "holds only class a"),
+    ],
+)
+def test_what_is_wrong_with_a_manifest_is_said(tmp_path: Path, text: str, expected: str) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "m.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=expected):
+        open_images(tmp_path / "m.csv", "test")
+
+
+def test_a_picture_is_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read as a CSV manifest"):
+        open_images(save(tmp_path / "a.png", noise(0)))
+
+
+def test_what_is_hidden_is_not_data(tmp_path: Path) -> None:
+    """macOS leaves `._scan.png` beside every image, notebooks leave copies in `.ipynb_checkpoints`."""
+    before = ids(open_images(folder(tmp_path, {"a": 1, "b": 1})))
+    (tmp_path / "a" / "._00.png").write_bytes(b"no image")
+    save(tmp_path / "a" / ".ipynb_checkpoints" / "00-checkpoint.png", noise(3))
+    save(tmp_path / ".cache" / "x.png", noise(4))
+    (tmp_path / "a" / "notes.txt").write_text("no image either")
+    assert ids(open_images(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"), [({}, "no readable image"), ({"a": 0}, "no readable image"), ({"a": 2}, "only class a")]
+)
+def test_fewer_than_two_classes_are_refused(tmp_path: Path, counts: dict[str, int], expected: str) -> None:
+    for name in counts:
+        (tmp_path / name).mkdir()
+    with pytest.raises(DataError, match=f"{expected}; an audit needs"):
+        open_images(folder(tmp_path, counts))
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        open_images(tmp_path / "nowhere", "test")
+
+
+# Classes
+
+
+def test_class_order_is_the_models(tmp_path: Path) -> None:
+    images = open_images(folder(tmp_path, {"a": 1, "b": 1}), classes=("b", "other", "a"))
+    assert images.classes == ("b", "other", "a")
+    assert [images.label_index(ref) for ref in images.refs] == [2, 0]
+    assert images.per_class == {"b": 1, "other": 0, "a": 1}
+
+
+def test_a_class_the_model_does_not_know_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds class b, the model knows a, c"):
+        open_images(folder(tmp_path, {"a": 1, "b": 1}), classes=("a", "c"))
+
+
+def test_merging_joins_classes_and_keeps_ids(tmp_path: Path) -> None:
+    folder(tmp_path, {"glioma": 2, "meningioma": 1, "none": 1})
+    merged = open_images(tmp_path, merge={"tumor": ["glioma", "meningioma"]})
+    assert merged.per_class == {"none": 1, "tumor": 3}
+    assert ids(merged) == ids(open_images(tmp_path))
+
+
+# A part of them
+
+
+@pytest.mark.parametrize("limit", [2, 3, 7, 8, 10, 19])
+def test_a_limit_is_kept_and_shared_out_in_proportion(tmp_path: Path, limit: int) -> None:
+    counts = {"a": 12, "b": 6, "c": 2}
+    images = open_images(folder(tmp_path, counts), limit=limit)
+    assert len(images) == limit
+    for name, count in counts.items():
+        share = limit * count / 20
+        assert abs(images.per_class[name] - share) <= 1
+        assert images.per_class[name] >= (limit >= 3), "no class vanishes while there is room for it"
+
+
+def test_a_limit_above_what_is_there_takes_all(tmp_path: Path) -> None:
+    assert len(open_images(folder(tmp_path, {"a": 2, "b": 2}), limit=99)) == 4
+
+
+def test_a_limit_depends_on_seed_and_bytes_but_not_on_order(tmp_path: Path) -> None:
+    images = open_images(folder(tmp_path, {"a": 20, "b": 20}))
+    chosen = set(ids(images.limited(10, seed=0)))
+    shuffled = list(images.refs)
+    random.Random(3).shuffle(shuffled)
+    other_order = Images(images.root, tuple(shuffled), images.classes, images.channels)
+    assert set(ids(other_order.limited(10, seed=0))) == chosen
+    assert set(ids(images.limited(10, seed=1))) != chosen
+    assert chosen < set(ids(images.limited(20, seed=0))), "a larger limit only adds"
+
+
+def test_the_hash_of_the_data_depends_on_ids_labels_and_bytes_but_not_on_order(tmp_path: Path) -> None:
+    images = open_images(folder(tmp_path / "x", {"a": 2, "b": 2}))
+    backwards = Images(images.root, images.refs[::-1], images.classes, images.channels)
+    elsewhere = open_images(folder(tmp_path / "y", {"a": 2, "b": 2}))
+    assert images.sha256 == backwards.sha256 == elsewhere.sha256
+    relabelled = open_images(tmp_path / "x", merge={"c": ["b"]})
+    save(tmp_path / "y" / "a" / "00.png", noise(99))
+    assert len({images.sha256, relabelled.sha256, open_images(tmp_path / "y").sha256}) == 3
+
+
+# Pixels
+
+
+def encode(mode: str, form: str, **options: object) -> Callable[[Path], np.ndarray]:
+    """A file of that mode, and the pixels (H, W, C) that a person sees in it."""
+
+    def write(path: Path) -> np.ndarray:
+        picture = Image.fromarray(noise(5, 6, 8, 3)).convert(mode)
+        picture.save(path, form, **options)
+        seen = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
+        return np.atleast_3d(np.asarray(seen)) / 255
+
+    return write
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        encode("L", "PNG"),
+        encode("RGB", "PNG"),
+        encode("1", "PNG"),
+        encode("P", "PNG"),
+        encode("P", "PNG", transparency=3),
+        encode("P", "PNG", transparency=bytes(range(256))),
+        encode("LA", "PNG"),
+        encode("RGBA", "PNG"),
+        encode("CMYK", "TIFF"),
+        encode("L", "BMP"),
+        encode("P", "GIF"),
+    ],
+)
+def test_eight_bit_pixels_come_out_as_they_went_in(tmp_path: Path, write: Callable[[Path], np.ndarray]) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    expected = write(tmp_path / "a" / "00.png")
+    images = open_images(tmp_path)
+    assert images.channels == expected.shape[2]
+    found = pixels_of(images, "a/00.png")
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_sixteen_bits_keep_their_depth(tmp_path: Path, suffix: str) -> None:
+    """Through 8 bits, neighbouring levels of a CT would fall together."""
+    folder(tmp_path, {"a": 1, "b": 1})
+    levels = np.arange(40000, 40048, dtype=np.uint16).reshape(6, 8)
+    save(tmp_path / "a" / f"deep.{suffix}", levels)
+    images = open_images(tmp_path)
+    found = pixels_of(images, f"a/deep.{suffix}")
+    np.testing.assert_allclose(found[0], levels / 65535, rtol=1e-6)
+    assert len(np.unique(found)) == 48
+    assert images.channels == 1
+
+
+def test_floating_point_pixels_carry_no_scale_and_are_refused(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    save(tmp_path / "a" / "float.tiff", np.linspace(-1000, 1000, 48, dtype=np.float32).reshape(6, 8))
+    with pytest.raises(DataError, match=r"float\.tiff: is no readable image \(F pixels from -1000 to 1000"):
+        open_images(tmp_path)
+
+
+def test_a_photograph_on_its_side_is_turned_upright(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it
+    stored = noise(7)
+    save(tmp_path / "a" / "side.png", stored, exif=exif)
+    found = pixels_of(open_images(tmp_path), "a/side.png", (8, 6))
+    np.testing.assert_allclose(found[0] * 255, np.rot90(stored, -1), atol=1e-4)
+
+
+def test_grey_is_one_channel_even_when_stored_as_three(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    grey = noise(1)
+    save(tmp_path / "b" / "rgb.png", np.repeat(grey[..., None], 3, axis=2))
+    images = open_images(tmp_path)
+    assert images.channels == 1
+    np.testing.assert_allclose(pixels_of(images, "b/rgb.png")[0] * 255, grey, atol=1e-4)
+
+
+def test_one_coloured_image_makes_the_set_coloured(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    grey = np.repeat(noise(1)[..., None], 3, axis=2)
+    grey[0, 0, 2] ^= 1
+    save(tmp_path / "b" / "tinted.png", grey)
+    images = open_images(tmp_path)
+    assert images.channels == 3
+    plain = pixels_of(images, "a/00.png")
+    assert plain.shape == (3, 6, 8)
+    assert (plain[0] == plain[1]).all()
+    assert (plain[0] == plain[2]).all()
+
+
+@pytest.mark.parametrize("size", [(6, 8), (3, 4), (13, 5), (24, 32)])
+def test_other_sizes_are_resized_as_pillow_does_in_floating_point(tmp_path: Path, size: tuple[int, int]) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    stored = np.asarray(Image.open(tmp_path / "a" / "00.png"), dtype=np.float32)
+    expected = np.asarray(Image.fromarray(stored).resize(size[::-1], Image.Resampling.BILINEAR)) / 255
+    found = pixels_of(open_images(tmp_path), "a/00.png", size)
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+# What cannot be read
+
+
+class Told(Silent):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", noise(0).tobytes(), b"\x89PNG\r\n\x1a\n" + bytes(40)])
+def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path: Path, content: bytes) -> None:
+    folder(tmp_path, {"a": 2, "b": 1})
+    (tmp_path / "a" / "bad.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"a/bad\.png: is no readable image .*--on-bad-image skip"):
+        open_images(tmp_path)
+    told = Told()
+    images = open_images(tmp_path, on_bad_image="skip", progress=told)
+    assert (len(images), images.n_skipped) == (3, 1)
+    assert [line.split(":")[0] for line in told.lines] == ["skipped"]
+
+
+def test_a_truncated_image_is_not_filled_up(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    path = save(tmp_path / "a" / "cut.jpg", noise(1, 64, 64))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match=r"cut\.jpg: is no readable image"):
+        open_images(tmp_path)
+
+
+def test_damage_of_any_kind_is_a_data_error_or_an_image(tmp_path: Path) -> None:
+    """A decoder's own exceptions never reach the user."""
+    folder(tmp_path, {"a": 1, "b": 1})
+    dice = random.Random(0)
+    originals = []
+    for form, mode in (("PNG", "P"), ("PNG", "LA"), ("JPEG", "L"), ("GIF", "L"), ("BMP", "L"), ("WEBP", "RGB")):
+        stream = io.BytesIO()
+        Image.fromarray(noise(8, 9, 9, 3)).convert(mode).save(stream, form)
+        originals.append(stream.getvalue())
+    outcomes = Counter()
+    for _ in range(300):
+        damaged = bytearray(dice.choice(originals))
+        for _ in range(dice.choice([1, 2, 10])):
+            damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+        (tmp_path / "a" / "bad.png").write_bytes(damaged[: dice.choice([None, dice.randrange(len(damaged))])])
+        try:
+            outcomes[open_images(tmp_path).channels] += 1
+        except DataError:
+            outcomes["refused"] += 1
+    assert outcomes["refused"] > 50
+    assert outcomes[1] + outcomes[3] > 50
+
+
+@pytest.mark.parametrize("change", [lambda path: save(path, noise(77)), lambda path: path.unlink()])
+def test_an_image_that_changes_after_it_was_listed_is_refused(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    images = open_images(folder(tmp_path, {"a": 1, "b": 1}))
+    change(tmp_path / "a" / "00.png")
+    with pytest.raises(DataError, match=r"a/00\.png: (changed while robaudit was running|cannot be read)"):
+        images.load(images.refs[0], (6, 8))
+
+
+# Splits
+
+
+def parts_of(manifest: Path) -> dict[str, str]:
+    """File name -> part, read without robaudit."""
+    with manifest.open(newline="", encoding="utf-8") as file:
+        return {f"{row['label']}/{Path(row['path']).name}": row["split"] for row in csv.DictReader(file)}
+
+
+def test_a_split_is_stratified_60_20_20_and_complete(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", {"a": 20, "b": 10})
+    write_split(data, tmp_path / "out" / "split.csv", seed=0)
+    parts = parts_of(tmp_path / "out" / "split.csv")
+    assert parts.keys() == set(ids(open_images(data)))
+    counts = Counter((id_.split("/")[0], part) for id_, part in parts.items())
+    assert counts == {
+        ("a", "train"): 12, ("a", "val"): 4, ("a", "test"): 4, ("b", "train"): 6, ("b", "val"): 2, ("b", "test"): 2,
+    }  # fmt: skip
+
+
+def test_a_split_is_itself_data(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", {"a": 10, "b": 10})
+    manifest = tmp_path / "out" / "split.csv"
+    write_split(data, manifest, seed=0)
+    assert has_splits(manifest)
+    together = [ref for part in ("train", "val", "test") for ref in open_images(manifest, part).refs]
+    assert sorted((ref.sha256, ref.label) for ref in together) == sorted(
+        (ref.sha256, ref.label) for ref in open_images(data).refs
+    )
+
+
+def test_a_split_depends_on_bytes_and_seed_alone(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", {"a": 20, "b": 20})
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        write_split(data, tmp_path / f"{name}.csv", seed=seed)
+    first = parts_of(tmp_path / "first.csv")
+    assert first == parts_of(tmp_path / "again.csv")
+    assert first != parts_of(tmp_path / "other.csv")
+    # Renamed, an image stays in its part.
+    renamed = tmp_path / "renamed"
+    for index, ref in enumerate(reversed(open_images(data).refs)):
+        target = renamed / ref.label / f"{index:03d}.png"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(ref.path.read_bytes())
+    write_split(renamed, tmp_path / "renamed.csv", seed=0)
+    by_bytes = {
+        name: {ref.sha256: part for part in ("train", "val", "test") for ref in open_images(manifest, part).refs}
+        for name, manifest in (("first", tmp_path / "first.csv"), ("renamed", tmp_path / "renamed.csv"))
+    }
+    assert by_bytes["first"] == by_bytes["renamed"]
+
+
+def test_identical_files_stay_in_one_part_even_under_two_labels(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", {"a": 15, "b": 15})
+    for index in range(10):
+        content = (data / "a" / f"{index:02d}.png").read_bytes()
+        (data / "a" / f"copy-{index}.png").write_bytes(content)
+        (data / "b" / f"mislabelled-{index}.png").write_bytes(content)
+    write_split(data, tmp_path / "split.csv", seed=0)
+    seen: dict[str, set[str]] = {}
+    for part in ("train", "val", "test"):
+        for ref in open_images(tmp_path / "split.csv", part).refs:
+            seen.setdefault(ref.sha256, set()).add(part)
+    assert {len(parts) for parts in seen.values()} == {1}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_class_too_small_to_split_is_named(tmp_path: Path, count: int) -> None:
+    data = folder(tmp_path / "data", {"a": 10, "rare": count})
+    with pytest.raises(DataError, match=rf"has {count} different image\(s\) of class rare, too few to split"):
+        write_split(data, tmp_path / "split.csv", seed=0)
+    assert not (tmp_path / "split.csv").exists()
+
+
+def test_merged_classes_are_split_as_one(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", {"a": 5, "b": 5, "c": 10})
+    merge = {"ab": ["a", "b"]}
+    write_split(data, tmp_path / "split.csv", seed=0, merge=merge)
+    assert open_images(tmp_path / "split.csv", "train", merge=merge).per_class == {"ab": 6, "c": 6}
+
+
+def test_the_picture_is_ready_for_a_network(tmp_path: Path) -> None:
+    images = open_images(folder(tmp_path, {"a": 1, "b": 1}))
+    picture = images.load(images.refs[0], (4, 4))
+    assert (picture.dtype, picture.shape, picture.requires_grad) == (torch.float32, (1, 4, 4), False)
