@@ -32,6 +32,7 @@ VARIANTS: dict[str, tuple[Plan, Speedups]] = {
     "default": (DEFAULT, Speedups()),
     "bf16": (DEFAULT, Speedups(bfloat16=True)),
     "no-rescale": (replace(DEFAULT, rescale=False), Speedups()),
+    "warm-start": (replace(DEFAULT, warm_start=True), Speedups()),
     "bisect": (replace(DEFAULT, search=Search.BISECT), Speedups()),
     "ascend": (replace(DEFAULT, search=Search.ASCEND), Speedups()),
     "no-sharing": (replace(DEFAULT, share_first_gradient=False), Speedups()),

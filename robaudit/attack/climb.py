@@ -30,14 +30,20 @@ class Target:
     """Loss -> the iterate whose gradient was taken at the image itself; shared by attacks that start there."""
 
 
-def climb(target: Target, attack: Attack, eps_255: int) -> Dialogue[Tensor | None]:
+def climb(target: Target, attack: Attack, eps_255: int, warm: Tensor | None = None) -> Dialogue[Tensor | None]:
     """Attack at one eps; stop at the first iterate that fools, over all restarts.
+
+    Args:
+        target: what to attack.
+        attack: how.
+        eps_255: budget.
+        warm: where the first restart begins instead of the attack's own start.
 
     Returns:
         The adversarial picture (C, H, W), inside the ball and in [0, 1], as the untouched model judged it; or None.
     """
     for restart in range(attack.restarts):
-        found = yield from _one_climb(target, attack, eps_255, restart)
+        found = yield from _one_climb(target, attack, eps_255, restart, warm if restart == 0 else None)
         if found is not None:
             return found
     return None
@@ -61,8 +67,10 @@ def fools(target: Target, picture: Tensor) -> Dialogue[bool]:
     return predictions[0] != target.label
 
 
-def _one_climb(target: Target, attack: Attack, eps_255: int, restart: int) -> Dialogue[Tensor | None]:
-    iterate, steps_left = _start(target, attack, eps_255, restart)
+def _one_climb(
+    target: Target, attack: Attack, eps_255: int, restart: int, warm: Tensor | None
+) -> Dialogue[Tensor | None]:
+    iterate, steps_left = _start(target, attack, eps_255, restart, warm)
     schedule = _StepHalving(attack.steps) if attack.adaptive else None
     for _ in range(steps_left):
         yield Ascend(iterate)
@@ -74,7 +82,9 @@ def _one_climb(target: Target, attack: Attack, eps_255: int, restart: int) -> Di
     return iterate.x if (yield from fools(target, iterate.x)) else None
 
 
-def _start(target: Target, attack: Attack, eps_255: int, restart: int) -> tuple[Iterate, int]:
+def _start(
+    target: Target, attack: Attack, eps_255: int, restart: int, warm: Tensor | None = None
+) -> tuple[Iterate, int]:
     """The iterate to begin with, and how many gradients are still to be asked for."""
     eps = eps_255 / 255
     iterate = Iterate(
@@ -86,7 +96,9 @@ def _start(target: Target, attack: Attack, eps_255: int, restart: int) -> tuple[
         loss=attack.loss,
         decay=attack.decay,
     )
-    if attack.random_start:
+    if warm is not None:
+        iterate.x = iterate.previous = within_ball(warm, target.origin, eps)
+    elif attack.random_start:
         seed = derived_seed(target.seed, target.sha256, attack.name, eps_255, restart)
         noise = uniform(target.origin.shape, eps, seed).to(target.origin.device)
         iterate.x = iterate.previous = within_ball(target.origin + noise, target.origin, eps)

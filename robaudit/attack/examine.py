@@ -35,6 +35,8 @@ class Plan:
     rescale: bool = True
     """Try a found perturbation, scaled down, at the smaller eps (forwards only)."""
     share_first_gradient: bool = True
+    warm_start: bool = False
+    """Begin a climb below a found eps at the found perturbation, cut to the smaller ball."""
 
     def runs_every_eps(self, attack: Attack | FoolboxAttack) -> bool:
         """Whether each eps is run on its own, so that a raw curve exists."""
@@ -129,7 +131,8 @@ def _smallest_eps(
         if isinstance(attack, FoolboxAttack):
             picture = yield from _foolbox_trial(target, attack, plan.grid[trial], foolbox)
         else:
-            picture = yield from climb(target, attack, plan.grid[trial])
+            warm = found[min(found)] if plan.warm_start and found else None
+            picture = yield from climb(target, attack, plan.grid[trial], warm)
         outcomes[trial] = picture is not None
         if picture is not None:
             reached, picture = yield from _shrink(target, picture, plan, outcomes)

@@ -17,7 +17,7 @@ Protocol = Literal["nested", "paper"]
 Precision = Literal["float32", "bfloat16", "auto"]
 
 SWITCHES = ("rescale", "shared-gradient", "fold", "channels-last")
-"""What can be switched off; docs/what-is-exact.md says what each saves and what it can change."""
+"""What is on and can be switched off; docs/what-is-exact.md says what each saves and what it can change."""
 
 
 def plan_of(
@@ -28,6 +28,7 @@ def plan_of(
     seed: int,
     search: str = Search.DESCEND,
     without: Sequence[str] = (),
+    warm_start: bool = False,
 ) -> Plan:
     """What a scan with these settings does to every image.
 
@@ -48,6 +49,7 @@ def plan_of(
         Search(search),
         rescale="rescale" not in without,
         share_first_gradient="shared-gradient" not in without,
+        warm_start=warm_start,
     )
 
 

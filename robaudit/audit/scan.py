@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -73,6 +74,7 @@ def scan(
     search: str = "descend",
     precision: Precision = "float32",
     without: Sequence[str] = (),
+    warm_start: bool = False,
     restart: bool = False,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
@@ -105,6 +107,7 @@ def scan(
         search: how the smallest fooling eps is looked for: descend, bisect or ascend.
         precision: of the gradients; `auto` takes bfloat16 where the hardware has it. Success is judged in float32.
         without: what to switch off, of `robaudit.attack.settings.SWITCHES`.
+        warm_start: begin below a found eps where the found perturbation left off.
         restart: discard what `out` holds.
         command: what the person typed, for the record.
         progress: told of every image.
@@ -113,7 +116,7 @@ def scan(
         InputError: the model, data, settings or output folder cannot be used.
     """
     model, data, out, progress = Path(model), Path(data), Path(out), progress or Silent()
-    plan = plan_of(attacks, eps, preset, protocol, seed, search, without)
+    plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start)
     images = open_images(
         data, "test", merge=merge, limit=limit, seed=seed, on_bad_image=on_bad_image, progress=progress
     )
@@ -190,6 +193,7 @@ class _Scan:
         refs = {ref.id: ref for ref in remaining}
         self.progress.start("attacking", len(self.images))
         self.progress.advance(len(journal.entries))
+        fallen = Counter(tally.worst_eps(entry.row) for entry in journal.entries.values())
         started = saved = time.monotonic()
         try:
             for measured in self.engine.measure(self.images, remaining, pictured):
@@ -204,13 +208,17 @@ class _Scan:
                 )
                 journal.append(Entry(row=measured.row, spent=spent, gallery=gallery))
                 started = now
-                self.progress.advance(note=self._note(journal))
+                fallen[tally.worst_eps(measured.row)] += 1
+                self.progress.advance(note=self._note(fallen))
                 if now - saved > PARTIAL_EVERY_SECONDS:
                     self._write_partial(journal)
                     saved = now
         except BaseException:
             # Whatever stopped the scan, the curve so far is worth keeping; the journal has every finished image.
             self._write_partial(journal)
+            self.progress.say(
+                f"stopped after {len(journal.entries)} of {len(self.images)} images: {self._note(fallen)}"
+            )
             raise
         finally:
             self.progress.finish()
@@ -227,12 +235,12 @@ class _Scan:
         n = len(self.images)
         self.progress.say(f"clean accuracy {n_correct} of {n} ({n_correct / n:.1%})")
 
-    def _note(self, journal: Journal) -> str:
-        """The curve so far, for the progress line."""
-        rows = _rows(journal.entries.values())
-        points = tally.worst_case(rows, self.images.classes, self.engine.plan.grid)
-        at = [points[0], points[len(points) // 2], points[-1]]
-        return "worst case " + " ".join(f"{p.eps_255}/255: {p.n_correct / p.n_images:.0%}" for p in at)
+    def _note(self, fallen: Counter[int]) -> str:
+        """The curve so far, from how many images fell at each eps."""
+        grid, n = self.engine.plan.grid, max(1, fallen.total())
+        shown = dict.fromkeys((grid[0], grid[len(grid) // 2], grid[-1]))
+        standing = {eps: sum(count for at, count in fallen.items() if at > eps) for eps in shown}
+        return "worst case " + ", ".join(f"{count / n:.0%} at {eps}/255" for eps, count in standing.items())
 
     def _write_partial(self, journal: Journal) -> None:
         if journal.entries:
@@ -322,6 +330,7 @@ def _draft(
                 "search": plan.search.value,
                 "rescale": plan.rescale,
                 "share_first_gradient": plan.share_first_gradient,
+                "warm_start": plan.warm_start,
                 **asdict(engine.speedups),
                 "n_skipped_images": images.n_skipped,
             },

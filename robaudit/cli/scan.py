@@ -67,6 +67,14 @@ Without = Annotated[
         rich_help_panel=options.ENGINE,
     ),
 ]
+WarmStart = Annotated[
+    bool,
+    typer.Option(
+        "--warm-start",
+        help="Begin below a found eps at the found perturbation instead of the attack's own start.",
+        rich_help_panel=options.ENGINE,
+    ),
+]
 
 
 def scan(
@@ -94,6 +102,7 @@ def scan(
     search: Search = "descend",
     precision: Precision = "float32",
     without: Without = None,
+    warm_start: WarmStart = False,
 ) -> None:
     """Measure a classifier's accuracy under attack; write audit.json.
 
@@ -131,6 +140,7 @@ def scan(
         search=search,
         precision=options.choice("--precision", precision, "float32", "bfloat16", "auto"),
         without=options.names(without) or (),
+        warm_start=warm_start,
         command=options.command_line(),
         progress=terminal_progress(),
     )

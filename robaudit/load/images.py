@@ -100,7 +100,7 @@ class Images:
             raise DataError(f"{ref.path}: changed while robaudit was running; restore it or start again with --restart")
         pixels = _decode(data, ref.path)
         grey = pixels[..., :1] if self.channels == 1 else np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        return _resize(torch.from_numpy(np.ascontiguousarray(grey)).permute(2, 0, 1), size)
+        return _resize(torch.from_numpy(np.array(grey)).permute(2, 0, 1), size)
 
     def ordered_as(self, classes: Sequence[str]) -> Images:
         """The same images with the class order of the model's outputs.
