@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check clean
+.PHONY: help demo test lint types check pictures clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,10 @@ types: $(INSTALLED) ## check types
 	$(BIN)/mypy
 
 check: lint types test ## everything that CI checks
+
+pictures: $(INSTALLED) ## run the demo afresh and take the pictures of the README; needs Chromium
+	$(BIN)/robaudit demo --out out/demo --restart
+	$(BIN)/python docs/pictures/take.py
 
 clean: ## remove what was built and measured; .venv stays
 	rm -rf out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

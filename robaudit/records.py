@@ -285,8 +285,11 @@ def read_rows(audit_path: Path, record: AuditRecord) -> tuple[ImageRow, ...]:
         RecordError: the file is missing, damaged, or its row count is not the record's.
     """
     path = audit_path.parent / record.images
+    if record.status == "partial":
+        raise RecordError(f"{audit_path}: is unfinished; run the same scan again to go on")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: a file name may hold a line separator of Unicode, which JSON leaves as it is.
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: cannot be read ({error}); keep it beside {audit_path.name}") from None
     try:

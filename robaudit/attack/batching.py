@@ -24,23 +24,47 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ascend:
-    """Ask for the gradient at an iterate's point, and its next step."""
+    """Ask for the gradient at an iterate's point, and for its next step."""
 
     iterate: Iterate
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What was seen at an iterate's point before it moved on. Views into a batch: clone what is to be kept."""
+
+    point: Tensor
+    gradient: Tensor
+    loss: float
+    prediction: int | None
+    """Of the working copy; None where it gave no finite answer."""
+
+
+@dataclass(frozen=True)
 class Judge:
-    """Ask the untouched model, in float32, what it sees in these pictures: answered with their predictions."""
+    """Ask the untouched model, in float32, what it sees in these pictures."""
 
     pictures: Sequence[Tensor]
 
 
-Request = Ascend | Judge
-Answer = list[int | None] | None
-"""Predictions for `Judge` (None: no finite answer); nothing for `Ascend`, which fills in the iterate."""
-Dialogue = Generator[Request, Answer, T]
-"""A coroutine that asks and is answered, and returns a T."""
+Predictions = list[int | None]
+"""Class indices; None: no finite answer."""
+Dialogue = Generator[Ascend | Judge, Evaluation | Predictions | None, T]
+"""A coroutine that asks and is answered (`Ascend` by `Evaluation`, `Judge` by `Predictions`), and returns a T."""
+
+
+def ascend(iterate: Iterate) -> Dialogue[Evaluation]:
+    """Ask for a gradient and a step."""
+    answer = yield Ascend(iterate)
+    assert isinstance(answer, Evaluation)
+    return answer
+
+
+def judge(pictures: Sequence[Tensor]) -> Dialogue[Predictions]:
+    """Ask for the untouched model's predictions."""
+    answer = yield Judge(pictures)
+    assert isinstance(answer, list)
+    return answer
 
 
 class Logits(Protocol):
@@ -52,10 +76,12 @@ class Logits(Protocol):
 
 @dataclass
 class Work:
-    """Image-gradients and image-forwards done so far."""
+    """What an image has cost, and how many of its gradients were useless."""
 
     gradients: int = 0
     forwards: int = 0
+    zero_gradients: int = 0
+    non_finite_gradients: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,18 +97,18 @@ class _Open(Generic[T]):
     """A task waiting for its answer."""
 
     task: Task[T]
-    request: Request
-    predictions: list[int | None] = field(default_factory=list)
+    request: Ascend | Judge
+    predictions: Predictions = field(default_factory=list)
 
 
 class Batches:
     """Answers the requests of many tasks in batches of `width` images."""
 
-    def __init__(self, working: Logits, judge: Logits, width: int) -> None:
+    def __init__(self, working: Logits, untouched: Logits, width: int) -> None:
         self.working = working
         """The model gradients are taken from."""
-        self.judge = judge
-        """The untouched model, which alone decides whether an image is fooled."""
+        self.untouched = untouched
+        """The model that alone decides whether an image is fooled."""
         self.width = width
 
     def run(self, tasks: Iterable[Task[T]]) -> Iterator[T]:
@@ -91,6 +117,7 @@ class Batches:
         exhausted = False
         climbing: deque[_Open[T]] = deque()
         judging: deque[tuple[_Open[T], Tensor]] = deque()
+        ready: list[tuple[Task[T], Evaluation | Predictions | None]]
         while True:
             if len(judging) >= self.width or (exhausted and judging and len(climbing) < self.width):
                 ready = self._judge([judging.popleft() for _ in range(min(self.width, len(judging)))])
@@ -113,10 +140,10 @@ class Batches:
                 else:
                     judging.extend((opened, picture) for picture in request.pictures)
 
-    def _judge(self, asked: list[tuple[_Open[T], Tensor]]) -> list[tuple[Task[T], Answer]]:
+    def _judge(self, asked: list[tuple[_Open[T], Tensor]]) -> list[tuple[Task[T], Evaluation | Predictions | None]]:
         with torch.no_grad():
-            logits = self.judge(self._padded([picture for _, picture in asked]))
-        ready: list[tuple[Task[T], Answer]] = []
+            logits = self.untouched(self._padded([picture for _, picture in asked]))
+        ready: list[tuple[Task[T], Evaluation | Predictions | None]] = []
         for (opened, _), prediction in zip(asked, _predictions(logits), strict=False):
             assert isinstance(opened.request, Judge)
             opened.task.work.forwards += 1
@@ -125,26 +152,35 @@ class Batches:
                 ready.append((opened.task, opened.predictions))
         return ready
 
-    def _ascend(self, asked: list[_Open[T]]) -> list[tuple[Task[T], Answer]]:
+    def _ascend(self, asked: list[_Open[T]]) -> list[tuple[Task[T], Evaluation | Predictions | None]]:
         iterates = [opened.request.iterate for opened in asked if isinstance(opened.request, Ascend)]
-        x = self._padded([it.x for it in iterates]).requires_grad_()
-        labels = self._padded([torch.tensor(it.label, device=x.device) for it in iterates])
-        margins = self._padded([torch.tensor(it.loss is Loss.MARGIN, device=x.device) for it in iterates])
+        points = [it.x for it in iterates]
+        x = self._padded(points).requires_grad_()
         logits = self.working(x)
-        losses = ascent_loss(logits, labels, margins)
+        losses = ascent_loss(logits, *self._labels_and_losses(iterates, x.device))
         (gradients,) = torch.autograd.grad(losses.sum(), x)
-        values = losses.tolist()
-        for index, (it, prediction) in enumerate(zip(iterates, _predictions(logits), strict=False)):
-            it.evaluated, it.gradient, it.loss_value, it.prediction = it.x, gradients[index], values[index], prediction
+        sizes = gradients.flatten(1).abs().amax(1).tolist()
+        ready: list[tuple[Task[T], Evaluation | Predictions | None]] = []
+        answers = zip(asked, points, gradients, losses.tolist(), _predictions(logits), sizes, strict=False)
+        for opened, point, gradient, loss, prediction, size in answers:
+            work = opened.task.work
+            work.gradients += 1
+            work.zero_gradients += size == 0
+            work.non_finite_gradients += not size < float("inf")  # NaN included
+            ready.append((opened.task, Evaluation(point, gradient, loss, prediction)))
         take_steps(iterates, gradients[: len(iterates)])
-        for opened in asked:
-            opened.task.work.gradients += 1
-        return [(opened.task, None) for opened in asked]
+        return ready
+
+    def _labels_and_losses(self, iterates: list[Iterate], device: torch.device) -> tuple[Tensor, Tensor]:
+        rows = [(it.label, it.loss is Loss.MARGIN) for it in iterates]
+        rows += rows[:1] * (self.width - len(rows))
+        columns = torch.tensor(rows, device=device).T
+        return columns[0], columns[1].bool()
 
     def _padded(self, rows: list[Tensor]) -> Tensor:
         return torch.stack(rows + rows[:1] * (self.width - len(rows)))
 
 
-def _predictions(logits: Tensor) -> list[int | None]:
+def _predictions(logits: Tensor) -> Predictions:
     finite = logits.isfinite().all(1).tolist()
     return [index if ok else None for index, ok in zip(logits.argmax(1).tolist(), finite, strict=True)]

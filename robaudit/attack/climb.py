@@ -6,14 +6,15 @@ FGSM, BIM, MI-FGSM and PGD are the same loop with other constants; APGD adds a r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from robaudit.attack.batching import Ascend, Dialogue, Judge
+from robaudit.attack.batching import Dialogue, Evaluation, ascend, judge
+from robaudit.attack.losses import Loss
 from robaudit.attack.seeding import derived_seed, uniform
-from robaudit.attack.step import Iterate, take_steps, within_ball
+from robaudit.attack.step import Iterate, take_steps
 from robaudit.attack.threats import Attack
 
 
@@ -26,60 +27,66 @@ class Target:
     label: int
     sha256: str
     seed: int
-    first_gradients: dict[str, Iterate]
-    """Loss -> the iterate whose gradient was taken at the image itself; shared by attacks that start there."""
+    first_gradients: dict[Loss, Tensor]
+    """Gradient at the image itself, by loss; shared by the attacks that start there."""
 
 
-def climb(target: Target, attack: Attack, eps_255: int, warm: Tensor | None = None) -> Dialogue[Tensor | None]:
-    """Attack at one eps; stop at the first iterate that fools, over all restarts.
+@dataclass(frozen=True)
+class Adversarial:
+    """A picture that fools the untouched model."""
+
+    picture: Tensor
+    """(C, H, W), inside the ball and in [0, 1]."""
+    prediction: int | None
+    """What the untouched model saw in it; None: it gave no finite answer."""
+
+
+def climb(
+    target: Target, attack: Attack, eps_255: int, *, early_stop: bool = True, warm: Tensor | None = None
+) -> Dialogue[Adversarial | None]:
+    """Attack at one eps, over all restarts.
 
     Args:
         target: what to attack.
         attack: how.
         eps_255: budget.
+        early_stop: stop at the first iterate that fools. Otherwise all steps are taken and the last iterate alone is
+            judged (APGD: the one of highest loss), as the literature's curves are made.
         warm: where the first restart begins instead of the attack's own start.
-
-    Returns:
-        The adversarial picture (C, H, W), inside the ball and in [0, 1], as the untouched model judged it; or None.
     """
     for restart in range(attack.restarts):
-        found = yield from _one_climb(target, attack, eps_255, restart, warm if restart == 0 else None)
-        if found is not None:
-            return found
-    return None
-
-
-def final_iterates(target: Target, attack: Attack, eps_255: int) -> Dialogue[Tensor | None]:
-    """Attack at one eps as the literature's curves are made: all steps are taken, the last iterate alone is judged."""
-    for restart in range(attack.restarts):
-        iterate, steps_left = _start(target, attack, eps_255, restart)
+        iterate, steps_left = _start(target, attack, eps_255, restart, warm if restart == 0 else None)
+        schedule = _StepHalving(attack.steps) if attack.adaptive else None
         for _ in range(steps_left):
-            yield Ascend(iterate)
-        if (yield from fools(target, iterate.x)):
-            return iterate.x
+            seen = yield from ascend(iterate)
+            # The success test of a point comes with its gradient; a claim counts once the untouched model agrees.
+            if early_stop and seen.prediction != target.label:
+                found = yield from judged(target, [seen.point])
+                if found[0] is not None:
+                    return found[0]
+            if schedule:
+                schedule.after_gradient(iterate, seen)
+        last = schedule.best_point if schedule and not early_stop else iterate.x
+        found = yield from judged(target, [last])
+        if found[0] is not None:
+            return found[0]
     return None
 
 
-def fools(target: Target, picture: Tensor) -> Dialogue[bool]:
-    """Whether the untouched model, in float32, is wrong about this picture (no finite answer is wrong too)."""
-    predictions = yield Judge([picture])
-    assert predictions is not None
-    return predictions[0] != target.label
+def single_steps(target: Target, attack: Attack, grid: Sequence[int]) -> Dialogue[dict[int, Adversarial]]:
+    """A single-step attack at every eps of the grid: forwards only, once the first gradient is known."""
+    iterates = [_start(target, attack, eps_255, 0, None)[0] for eps_255 in grid]
+    found = yield from judged(target, [it.x for it in iterates])
+    return {eps_255: one for eps_255, one in zip(grid, found, strict=True) if one is not None}
 
 
-def _one_climb(
-    target: Target, attack: Attack, eps_255: int, restart: int, warm: Tensor | None
-) -> Dialogue[Tensor | None]:
-    iterate, steps_left = _start(target, attack, eps_255, restart, warm)
-    schedule = _StepHalving(attack.steps) if attack.adaptive else None
-    for _ in range(steps_left):
-        yield Ascend(iterate)
-        # The success test of a point comes with its gradient; a claim counts once the untouched model agrees.
-        if iterate.prediction != target.label and (yield from fools(target, iterate.evaluated)):
-            return iterate.evaluated
-        if schedule:
-            schedule.after_gradient(iterate)
-    return iterate.x if (yield from fools(target, iterate.x)) else None
+def judged(target: Target, pictures: Sequence[Tensor]) -> Dialogue[list[Adversarial | None]]:
+    """Which pictures the untouched model, in float32, is wrong about (no finite answer is wrong too)."""
+    predictions = yield from judge(pictures)
+    return [
+        Adversarial(picture.clone(), prediction) if prediction != target.label else None
+        for picture, prediction in zip(pictures, predictions, strict=True)
+    ]
 
 
 def _start(
@@ -95,15 +102,15 @@ def _start(
         x=target.origin,
         loss=attack.loss,
         decay=attack.decay,
+        adaptive=attack.adaptive,
     )
     if warm is not None:
-        iterate.x = iterate.previous = within_ball(warm, target.origin, eps)
+        iterate.move_to(warm)
     elif attack.random_start:
         seed = derived_seed(target.seed, target.sha256, attack.name, eps_255, restart)
-        noise = uniform(target.origin.shape, eps, seed).to(target.origin.device)
-        iterate.x = iterate.previous = within_ball(target.origin + noise, target.origin, eps)
+        iterate.move_to(target.origin + uniform(target.origin.shape, eps, seed).to(target.origin.device))
     elif attack.loss in target.first_gradients:
-        take_steps([iterate], target.first_gradients[attack.loss].gradient[None])
+        take_steps([iterate], target.first_gradients[attack.loss][None])
         return iterate, attack.steps - 1
     return iterate, attack.steps
 
@@ -118,22 +125,21 @@ class _StepHalving:
         self.checkpoints = set(_checkpoints(steps))
         self.n_gradients = 0
         self.n_increases = 0
-        self.since_checkpoint = 0
+        self.since_checkpoint = -1  # the first evaluation has none before it to compare with
         self.last_value = float("inf")
         self.best_value = float("-inf")
         self.best_value_at_checkpoint = float("-inf")
-        self.best: tuple[Tensor, Tensor] | None = None
         self.halved_at_checkpoint = True
 
-    def after_gradient(self, iterate: Iterate) -> None:
+    def after_gradient(self, iterate: Iterate, seen: Evaluation) -> None:
         """Take note of the point just evaluated, and change the next one where the rule says so."""
         self.n_gradients += 1
         self.since_checkpoint += 1
-        self.n_increases += iterate.loss_value > self.last_value
-        self.last_value = iterate.loss_value
-        if iterate.loss_value > self.best_value:
-            self.best_value = iterate.loss_value
-            self.best = (iterate.evaluated, iterate.gradient)
+        self.n_increases += seen.loss > self.last_value
+        self.last_value = seen.loss
+        if seen.loss > self.best_value or self.n_gradients == 1:
+            self.best_value = seen.loss
+            self.best_point, self.best_gradient = seen.point.clone(), seen.gradient.clone()
         iterate.inertia = self.INERTIA  # the first step, taken with inertia 1, is plain
         if self.n_gradients in self.checkpoints:
             self._at_checkpoint(iterate)
@@ -144,11 +150,10 @@ class _StepHalving:
         self.halved_at_checkpoint = too_few_increases or stuck
         self.best_value_at_checkpoint = self.best_value
         self.n_increases = self.since_checkpoint = 0
-        if self.halved_at_checkpoint and self.best is not None:
+        if self.halved_at_checkpoint:
             iterate.step_size /= 2
-            point, gradient = self.best
-            iterate.x = iterate.previous = point
-            take_steps([iterate], gradient[None])
+            iterate.move_to(self.best_point)
+            take_steps([iterate], self.best_gradient[None])
 
 
 def _checkpoints(steps: int) -> Iterator[int]:

@@ -5,38 +5,42 @@ Images stream: only those being worked on are in memory, and their adversarials 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from robaudit.attack.batching import Batches, Dialogue, Judge, Task, Work
+from robaudit.attack.batching import Batches, Dialogue, Task, Work, judge
+from robaudit.attack.climb import Adversarial
 from robaudit.attack.examine import Findings, Plan, Subject, examine
-from robaudit.attack.foolbox_adapter import FoolboxRunner
+from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
 from robaudit.attack.prepare import Speedups, judging, working_copy
+from robaudit.attack.threats import FoolboxAttack
 from robaudit.load.images import ImageRef, Images
 from robaudit.records import ImageRow
 
 CPU_BATCH_SIZE = 8
 """Per-image cost is flat from 8 up on CPUs, and a small batch wastes least while the last images finish."""
-CUDA_BATCH_SIZE = 512
-"""First try on a GPU; halved until it fits."""
+CUDA_BATCH_SIZE = 128
+"""First try on a GPU; halved until it fits. Not more, as a set of few images cannot fill it."""
 
 NO_FINITE_ANSWER = "the model gave no finite answer"
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One image's row, and its adversarial picture where it was asked for."""
+    """One image's row, what it cost, and its adversarial where that was asked for."""
 
     row: ImageRow
-    adversarial: Tensor | None
-    adversarial_attack: str | None
     work: Work
+    batch_size: int
+    """Of the batches it was measured in."""
+    adversarial: Adversarial | None = None
+    adversarial_attack: str | None = None
 
 
 @dataclass
@@ -55,16 +59,35 @@ class Engine:
     speedups: Speedups = Speedups()  # noqa: RUF009 (frozen)
 
     def __post_init__(self) -> None:
-        """Prepare the working copy, and find a batch shape that fits."""
+        """Prepare the working copy, and find a batch shape that fits.
+
+        Raises:
+            SettingsError: foolbox has no such attack, or it does not belong in an L-inf audit.
+        """
+        for attack in self.plan.attacks:
+            if isinstance(attack, FoolboxAttack):
+                find_attack(attack.class_name)
         self.device = next(self.model.parameters()).device
         shape = (2, self.channels, *self.size)
         example = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
-        with judging(self.model):
-            self.working = working_copy(self.model, example, self.speedups)
-            self.width = self.batch_size or self._fitting_width(example)
+        self.working = working_copy(self.model, example, self.speedups)
+        self.width = self.batch_size or self._fitting_width(example)
+
+    def clean_predictions(self, images: Images, refs: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, int | None]]:
+        """What the untouched model sees in each image (None: no finite answer), in no particular order."""
+
+        def ask(ref: ImageRef) -> Dialogue[tuple[ImageRef, int | None]]:
+            predictions = yield from judge([self._picture(images, ref)])
+            return ref, predictions[0]
+
+        yield from self._conduct(refs, lambda ref: Task(ask(ref), Work()))
 
     def measure(
-        self, images: Images, refs: Sequence[ImageRef], keep_adversarials_of: Collection[str] = ()
+        self,
+        images: Images,
+        refs: Sequence[ImageRef],
+        keep_adversarials_of: Collection[str] = (),
+        clean: Mapping[str, int | None] | None = None,
     ) -> Iterator[Measured]:
         """Examine images, yielding each as it is done (not in order).
 
@@ -72,64 +95,71 @@ class Engine:
             images: the set they belong to.
             refs: those to examine.
             keep_adversarials_of: ids whose adversarial picture is wanted.
+            clean: clean predictions by id, where they are known; None asks for them.
 
         Raises:
             DataError: an image changed on disk.
-            torch.OutOfMemoryError: on one image alone; before that, the batch is halved and what was under way redone.
+            torch.OutOfMemoryError: at a given batch size, or for one image alone. A chosen batch size is halved, and
+                what was under way is done again.
         """
+        if clean is None:
+            clean = {ref.id: prediction for ref, prediction in self.clean_predictions(images, refs)}
+
+        def task(ref: ImageRef) -> Task[tuple[ImageRef, Measured]]:
+            work = Work(forwards=1)  # the clean prediction
+            return Task(self._examined(images, ref, clean[ref.id], work, ref.id in keep_adversarials_of), work)
+
+        for _, measured in self._conduct(refs, task):
+            yield measured
+
+    def unrepeatable(self, images: Images) -> float:
+        """Largest change of a logit between two runs of the same batch, relative to the largest logit; 0 is exact."""
+        pictures = torch.stack([self._picture(images, ref) for ref in images.refs[: self.width]])
+        with judging(self.model) as untouched, torch.no_grad():
+            first, second = untouched(pictures), untouched(pictures)
+        if not torch.equal(first.isfinite(), second.isfinite()):
+            return float("inf")
+        change = torch.nan_to_num((first - second).abs()).amax()
+        return float(change / torch.nan_to_num(first.abs()).amax().clamp_min(1e-12))
+
+    def _conduct(
+        self, refs: Sequence[ImageRef], task: Callable[[ImageRef], Task[tuple[ImageRef, T]]]
+    ) -> Iterator[tuple[ImageRef, T]]:
+        """Run a task per image, with a smaller batch where memory runs out."""
         remaining = {ref.id: ref for ref in refs}
         while remaining:
             try:
-                for ref, findings, work in self._run(images, list(remaining.values())):
-                    del remaining[ref.id]
-                    keep = ref.id in keep_adversarials_of
-                    yield Measured(
-                        _row(ref, findings, images.classes),
-                        findings.adversarial if keep else None,
-                        findings.adversarial_attack if keep else None,
-                        work,
-                    )
+                with judging(self.model) as untouched:
+                    batches = Batches(self.working, untouched, self.width)
+                    for ref, result in batches.run(task(ref) for ref in list(remaining.values())):
+                        del remaining[ref.id]
+                        yield ref, result
             except torch.OutOfMemoryError:
-                if self.width == 1:
+                if self.batch_size is not None or self.width == 1:
                     raise
                 self.width //= 2
-                _log.warning("out of memory: batch halved to %d", self.width)
 
-    def clean_predictions(self, images: Images, refs: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, int | None]]:
-        """What the untouched model sees in each image (None: no finite answer)."""
-
-        def ask(ref: ImageRef) -> Dialogue[tuple[ImageRef, int | None]]:
-            predictions = yield Judge([self._picture(images, ref)])
-            assert predictions is not None
-            return ref, predictions[0]
-
-        with judging(self.model) as judge:
-            yield from Batches(self.working, judge, self.width).run(Task(ask(ref), Work()) for ref in refs)
-
-    def _run(self, images: Images, refs: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, Findings, Work]]:
-        def task(ref: ImageRef) -> Task[tuple[ImageRef, Findings, Work]]:
-            work = Work()
-            return Task(self._examined(images, ref, work), work)
-
-        with judging(self.model) as judge:
-            yield from Batches(self.working, judge, self.width).run(task(ref) for ref in refs)
-
-    def _examined(self, images: Images, ref: ImageRef, work: Work) -> Dialogue[tuple[ImageRef, Findings, Work]]:
-        subject = Subject(self._picture(images, ref), images.label_index(ref), ref.sha256)
+    def _examined(
+        self, images: Images, ref: ImageRef, prediction: int | None, work: Work, keep: bool
+    ) -> Dialogue[tuple[ImageRef, Measured]]:
+        subject = Subject(self._picture(images, ref), images.label_index(ref), ref.sha256, prediction)
         findings = yield from examine(subject, self.plan, FoolboxRunner(self.working, self.device, work))
-        return ref, findings, work
+        row = _row(ref, findings, images.classes)
+        if not keep:
+            return ref, Measured(row, work, self.width)
+        return ref, Measured(row, work, self.width, findings.adversarial, findings.adversarial_attack)
 
     def _picture(self, images: Images, ref: ImageRef) -> Tensor:
         return images.load(ref, self.size).to(self.device)
 
     def _fitting_width(self, example: Tensor) -> int:
-        """The largest power-of-two batch that one gradient fits into."""
+        """The largest power-of-two batch that one gradient fits into, with as much again to spare."""
         if self.device.type == "cpu":
             return CPU_BATCH_SIZE
         width = CUDA_BATCH_SIZE
         while width > 1:
             try:
-                x = example[:1].repeat(width, 1, 1, 1).requires_grad_()
+                x = example[:1].repeat(2 * width, 1, 1, 1).requires_grad_()
                 torch.autograd.grad(self.working(x).sum(), x)
                 return width
             except torch.OutOfMemoryError:
@@ -138,13 +168,13 @@ class Engine:
 
 
 def _row(ref: ImageRef, findings: Findings, classes: Sequence[str]) -> ImageRow:
-    answered = findings.prediction is not None
+    seen = findings.prediction
     return ImageRow(
         id=ref.id,
         sha256=ref.sha256,
         label=ref.label,
-        prediction=classes[findings.prediction] if findings.prediction is not None else None,
+        prediction=None if seen is None else classes[seen],
         fooled_at=findings.fooled_at,
         raw_fooled_at=findings.raw_fooled_at,
-        error=None if answered else NO_FINITE_ANSWER,
+        error=NO_FINITE_ANSWER if seen is None else None,
     )

@@ -29,6 +29,7 @@ def plan_of(
     search: str = Search.DESCEND,
     without: Sequence[str] = (),
     warm_start: bool = False,
+    restarts: int = 1,
 ) -> Plan:
     """What a scan with these settings does to every image.
 
@@ -42,7 +43,7 @@ def plan_of(
     if unknown:
         raise SettingsError(f"--without {','.join(unknown)}: is unknown; there are {', '.join(SWITCHES)}")
     return Plan(
-        parse_attacks(attacks or chosen.attacks),
+        parse_attacks(attacks or chosen.attacks, restarts),
         check_grid(eps_255),
         seed,
         protocol or chosen.protocol,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -24,24 +25,24 @@ class Iterate:
     """(C, H, W), the point whose gradient is wanted next."""
     loss: Loss = Loss.CROSS_ENTROPY
     decay: float = 0.0
+    adaptive: bool = False
+    """Whether steps have inertia, and so need the point before."""
     inertia: float = 1.0
     """Weight of the new step against the last one: 1, or 0.75 in APGD."""
-    previous: Tensor = field(default=None)  # type: ignore[assignment]
-    momentum: Tensor = field(default=None)  # type: ignore[assignment]
-
-    # What the last gradient said, filled in by the batch.
-    evaluated: Tensor = field(default=None)  # type: ignore[assignment]
-    gradient: Tensor = field(default=None)  # type: ignore[assignment]
-    loss_value: float = float("-inf")
-    prediction: int | None = None
+    previous: Tensor = field(init=False)
+    momentum: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         """Start at rest."""
         self.previous = self.x
         self.momentum = torch.zeros_like(self.x)
 
+    def move_to(self, x: Tensor) -> None:
+        """Go to a point of the ball, and be at rest there."""
+        self.x = self.previous = within_ball(x, self.origin, self.eps)
 
-def take_steps(iterates: list[Iterate], gradients: Tensor) -> None:
+
+def take_steps(iterates: Sequence[Iterate], gradients: Tensor) -> None:
     """Move every iterate one step along its gradient (n, C, H, W); at the start and at the end all are in their ball.
 
     With momentum m and inertia a (all attacks are constants of this one rule):
@@ -54,7 +55,7 @@ def take_steps(iterates: list[Iterate], gradients: Tensor) -> None:
     eps, step_size, decay, inertia = _columns(iterates, x)
     lower, upper = (origin - eps).clamp_(min=0), (origin + eps).clamp_(max=1)
 
-    # A non-finite gradient says nothing about where to go; it is reported by a check, not followed.
+    # A non-finite gradient says nothing about where to go; a check reports it.
     g = torch.nan_to_num(gradients, nan=0.0, posinf=0.0, neginf=0.0)
     momentum = torch.stack([it.momentum for it in iterates])
     momentum = decay * momentum + g / g.abs().sum((1, 2, 3), keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)
@@ -64,7 +65,12 @@ def take_steps(iterates: list[Iterate], gradients: Tensor) -> None:
         blended = torch.clamp(x + inertia * (moved - x) + (1 - inertia) * (x - previous), lower, upper)
         moved = torch.where(inertia == 1, moved, blended)
     for index, it in enumerate(iterates):
-        it.previous, it.x, it.momentum = it.x, moved[index], momentum[index]
+        # A view keeps its whole batch in memory: only what the next step needs is kept.
+        if it.adaptive:
+            it.previous = it.x
+        if it.decay:
+            it.momentum = momentum[index]
+        it.x = moved[index]
 
 
 def within_ball(x: Tensor, origin: Tensor, eps: float) -> Tensor:
@@ -72,7 +78,7 @@ def within_ball(x: Tensor, origin: Tensor, eps: float) -> Tensor:
     return torch.clamp(x, (origin - eps).clamp(min=0), (origin + eps).clamp(max=1))
 
 
-def _columns(iterates: list[Iterate], like: Tensor) -> Tensor:
+def _columns(iterates: Sequence[Iterate], like: Tensor) -> Tensor:
     """Each iterate's constants, as four (n, 1, 1, 1) columns."""
     rows = [(it.eps, it.step_size, it.decay, it.inertia) for it in iterates]
     return torch.tensor(rows, dtype=like.dtype, device=like.device).T[..., None, None, None]

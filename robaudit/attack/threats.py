@@ -113,13 +113,23 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def parse_attacks(names: Sequence[str]) -> tuple[Attack | FoolboxAttack, ...]:
+def parse_attacks(names: Sequence[str], restarts: int = 1) -> tuple[Attack | FoolboxAttack, ...]:
     """Look up attacks: `pgd`, with another loss `pgd-margin`, or `foolbox:LinfDeepFoolAttack`.
 
+    Args:
+        names: what to look up.
+        restarts: of the attacks that start at random.
+
     Raises:
-        SettingsError: unknown or repeated name.
+        SettingsError: unknown or repeated name, or no restart at all.
     """
+    if restarts < 1:
+        raise SettingsError(f"--restarts {restarts}: wanted at least 1")
     attacks = tuple(_parse(name.strip()) for name in names)
+    attacks = tuple(
+        replace(attack, restarts=restarts) if isinstance(attack, Attack) and attack.random_start else attack
+        for attack in attacks
+    )
     if not attacks or len({attack.name for attack in attacks}) < len(attacks):
         raise SettingsError(f"--attacks {','.join(names)}: wanted at least one attack and none twice")
     return attacks

@@ -48,16 +48,13 @@ def write_pictures(
             id=ref.id, label=ref.label, prediction=row.prediction, files=_write_all(folder, ref, pictures)
         )
     magnification = max(1, int(127.5 // max(grid)))
-    pictures["adversarial"] = adversarial
-    pictures["difference"] = 0.5 + magnification * (adversarial - original)
-    with torch.no_grad():
-        logits = classifier(adversarial[None])
-    seen = images.classes[int(logits.argmax())] if logits.isfinite().all() else None
+    pictures["adversarial"] = adversarial.picture
+    pictures["difference"] = 0.5 + magnification * (adversarial.picture - original)
     return GalleryItem(
         id=ref.id,
         label=ref.label,
         prediction=row.prediction,
-        adversarial_prediction=seen,
+        adversarial_prediction=None if adversarial.prediction is None else images.classes[adversarial.prediction],
         attack=measured.adversarial_attack,
         eps_255=min(eps for eps in row.fooled_at.values() if eps is not None),
         magnification=magnification,

@@ -12,6 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 from robaudit.errors import OutputError
 from robaudit.records import GalleryItem, ImageRow, Record, Spent
 
@@ -23,6 +28,9 @@ class Entry(Record):
 
     row: ImageRow
     spent: Spent
+    zero_gradients: int = 0
+    non_finite_gradients: int = 0
+    batch_size: int
     gallery: GalleryItem | None = None
 
 
@@ -59,22 +67,55 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]
     path = folder / JOURNAL_FILE
     header = json.dumps({"identity": identity}, sort_keys=True)
     try:
-        lines = _whole_lines(path)
-        if lines:
-            refuse_other(path, json.loads(lines[0])["identity"], json.loads(header)["identity"])
-        entries = {entry.row.id: entry for entry in map(Entry.model_validate_json, lines[1:])}
         file = path.open("a", encoding="utf-8")
-    except (ValueError, KeyError, TypeError):  # pydantic's ValidationError is a ValueError
-        raise OutputError(f"{path}: is damaged; start again with --restart") from None
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
     try:
-        if not lines:
+        _lock(file)
+        lines = _whole_lines(path)
+        if lines:
+            refuse_other(path, _read_identity(path, lines[0]), json.loads(header)["identity"])
+        else:
             file.write(header + "\n")
-        yield Journal(entries, file)
+        yield Journal(_read_entries(path, lines[1:]), file)
     finally:
         with suppress(OSError):  # what could not be written, `append` has told
             file.close()
+
+
+def _read_identity(path: Path, line: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(line)["identity"]
+    except (ValueError, KeyError, TypeError):
+        raise OutputError(f"{path}: is damaged; start again with --restart") from None
+    return found
+
+
+def _read_entries(path: Path, lines: list[str]) -> dict[str, Entry]:
+    """Entries by image id; an image whose pictures were lost is left out, and so measured again."""
+    try:
+        entries = [Entry.model_validate_json(line) for line in lines]
+    except ValueError:  # pydantic's ValidationError
+        raise OutputError(f"{path}: is damaged; start again with --restart") from None
+    return {entry.row.id: entry for entry in entries if _has_pictures(path.parent, entry)}
+
+
+def _has_pictures(folder: Path, entry: Entry) -> bool:
+    return entry.gallery is None or all((folder / name).is_file() for name in entry.gallery.files.values())
+
+
+def _lock(file: TextIO) -> None:
+    """Keep a second scan out of the folder for as long as this process lives.
+
+    Raises:
+        OutputError: another process is writing here.
+    """
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(f"{file.name}: another scan is writing here; wait for it, or choose another --out") from None
 
 
 def refuse_other(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -100,8 +141,11 @@ def _whole_lines(path: Path) -> list[str]:
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         os.truncate(path, len(whole))
-    # Not splitlines: a file name may hold a line separator of Unicode, which JSON leaves as it is.
-    return whole.decode("utf-8").split("\n")[:-1]
+    try:
+        # Not splitlines: a file name may hold a line separator of Unicode, which JSON leaves as it is.
+        return whole.decode("utf-8").split("\n")[:-1]
+    except UnicodeDecodeError:
+        raise OutputError(f"{path}: is damaged; start again with --restart") from None
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -5,45 +5,36 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from robaudit import __version__, tally
-from robaudit.attack.curve import Engine
-from robaudit.attack.examine import Plan
+from robaudit import tally
+from robaudit.attack.curve import Engine, Measured
 from robaudit.attack.prepare import fingerprint
 from robaudit.attack.settings import Precision, Protocol, plan_of, speedups_of
-from robaudit.attack.threats import EPS_GRID, Attack, FoolboxAttack
+from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
 from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal, refuse_other
-from robaudit.audit.verdict import verdict
-from robaudit.checks.answers import answers
+from robaudit.audit.record import draft, filled, identity
+from robaudit.checks.repeatable import repeatable
 from robaudit.checks.state import state_untouched
 from robaudit.errors import OutputError, SettingsError
 from robaudit.files import write_text
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images
 from robaudit.load.model import load_model
-from robaudit.load.provenance import environment
 from robaudit.progress import Progress, Silent
 from robaudit.records import (
     AUDIT_FILE,
     IMAGES_FILE,
     PARTIAL_AUDIT_FILE,
-    AttackCurve,
     AuditRecord,
     Check,
-    Cost,
-    DataInfo,
-    ImageRow,
+    GalleryItem,
     Spent,
-    ThreatModel,
-    Verdict,
-    WorstCase,
     read_audit,
+    read_rows,
 )
 
 PARTIAL_EVERY_SECONDS = 60.0
@@ -61,6 +52,7 @@ def scan(
     input_size: tuple[int, int] | None = None,
     attacks: Sequence[str] | None = None,
     eps: Sequence[int] = EPS_GRID,
+    restarts: int = 1,
     preset: str = "default",
     protocol: Protocol | None = None,
     seed: int = 0,
@@ -94,6 +86,7 @@ def scan(
         input_size: (height, width) of the model's input grid.
         attacks: names as in `robaudit.attack.threats`; None takes the preset's.
         eps: L-inf budgets in 255ths.
+        restarts: random starts of the attacks that start at random.
         preset: which attacks and protocol, where `attacks` and `protocol` do not say: quick, default or paper.
         protocol: `paper` runs every eps on its own and judges the last iterate; None takes the preset's.
         seed: of random starts and of `limit`.
@@ -116,7 +109,7 @@ def scan(
         InputError: the model, data, settings or output folder cannot be used.
     """
     model, data, out, progress = Path(model), Path(data), Path(out), progress or Silent()
-    plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start)
+    plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
     images = open_images(
         data, "test", merge=merge, limit=limit, seed=seed, on_bad_image=on_bad_image, progress=progress
     )
@@ -131,8 +124,8 @@ def scan(
     speedups = speedups_of(precision, without, loaded.classifier.mean.device)
     engine = Engine(loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups)
     _introduce(loaded, images, engine, progress)
-    draft = _draft(loaded, images, plan, engine, positive, note, command)
-    return _Scan(loaded, images, engine, draft, out, progress).run(restart)
+    started = draft(loaded, images, engine, positive, note, command)
+    return _Scan(loaded, images, engine, started, out, progress).run(restart)
 
 
 def _introduce(loaded: LoadedModel, images: Images, engine: Engine, progress: Progress) -> None:
@@ -164,23 +157,33 @@ class _Scan:
         """Return the finished record: reused, continued or measured from the start."""
         if restart:
             _discard(self.out)
-        identity = _identity(self.draft)
+        wanted = identity(self.draft)
         finished = self.out / AUDIT_FILE
         if finished.exists():
             record = read_audit(finished)
-            refuse_other(finished, _identity(record), identity)
+            refuse_other(finished, identity(record), wanted)
+            read_rows(finished, record)
             self.progress.say(f"{finished} holds this scan already; --restart measures again")
-            return record
-        _make_folder(self.out)
-        with open_journal(self.out, identity | {"versions": self.draft.environment.versions}) as journal:
-            checks = self._measure(journal)
-            record = self._record(journal, "complete", checks)
-        rows = [journal.entries[ref.id].row for ref in self.images.refs]
-        write_text(self.out / IMAGES_FILE, "".join(row.model_dump_json() + "\n" for row in rows))
-        write_text(finished, record.model_dump_json(indent=2) + "\n")
+        else:
+            _make_folder(self.out)
+            record = self._measured(wanted | {"versions": self.draft.environment.versions})
         for leftover in (JOURNAL_FILE, PARTIAL_AUDIT_FILE):
             (self.out / leftover).unlink(missing_ok=True)
         return record
+
+    def _measured(self, wanted: dict[str, Any]) -> AuditRecord:
+        with open_journal(self.out, wanted) as journal:
+            checks = self._measure(journal)
+            entries = self._entries(journal)
+        rows = "".join(entry.row.model_dump_json() + "\n" for entry in entries)
+        record = filled(self.draft, entries, self.engine.plan, "complete", checks)
+        write_text(self.out / IMAGES_FILE, rows)
+        write_text(self.out / AUDIT_FILE, record.model_dump_json(indent=2) + "\n")
+        return record
+
+    def _entries(self, journal: Journal) -> list[Entry]:
+        """What is done so far, in the order of the data set."""
+        return [journal.entries[ref.id] for ref in self.images.refs if ref.id in journal.entries]
 
     def _measure(self, journal: Journal) -> list[Check]:
         """Examine what the journal does not hold yet, one entry per image; returns the checks on the model itself."""
@@ -188,7 +191,7 @@ class _Scan:
         remaining = [ref for ref in self.images.refs if ref.id not in journal.entries]
         if journal.entries:
             self.progress.say(f"continuing: {len(journal.entries)} of {len(self.images)} images are done")
-        self._say_clean_accuracy()
+        clean = self._clean_predictions()
         pictured = gallery_ids(self.images)
         refs = {ref.id: ref for ref in remaining}
         self.progress.start("attacking", len(self.images))
@@ -196,17 +199,14 @@ class _Scan:
         fallen = Counter(tally.worst_eps(entry.row) for entry in journal.entries.values())
         started = saved = time.monotonic()
         try:
-            for measured in self.engine.measure(self.images, remaining, pictured):
+            for measured in self.engine.measure(self.images, remaining, pictured, clean):
                 now = time.monotonic()
                 gallery = None
                 if measured.row.id in pictured:
                     gallery = write_pictures(
                         self.out, self.loaded, self.images, refs[measured.row.id], measured, self.engine.plan.grid
                     )
-                spent = Spent(
-                    gradients=measured.work.gradients, forwards=measured.work.forwards, seconds=round(now - started, 3)
-                )
-                journal.append(Entry(row=measured.row, spent=spent, gallery=gallery))
+                journal.append(_entry(measured, gallery, now - started))
                 started = now
                 fallen[tally.worst_eps(measured.row)] += 1
                 self.progress.advance(note=self._note(fallen))
@@ -222,18 +222,24 @@ class _Scan:
             raise
         finally:
             self.progress.finish()
-        return [state_untouched(before, fingerprint(self.loaded.classifier))]
+        return [
+            state_untouched(before, fingerprint(self.loaded.classifier)),
+            repeatable(self.engine.unrepeatable(self.images)),
+        ]
 
-    def _say_clean_accuracy(self) -> None:
-        """A forward pass over all images first: a wrong normalisation shows before hours are spent."""
+    def _clean_predictions(self) -> dict[str, int | None]:
+        """Ask for all clean predictions first: a wrong normalisation shows before hours are spent."""
         self.progress.start("clean accuracy", len(self.images))
+        seen: dict[str, int | None] = {}
         n_correct = 0
         for ref, prediction in self.engine.clean_predictions(self.images, self.images.refs):
+            seen[ref.id] = prediction
             n_correct += prediction == self.images.label_index(ref)
             self.progress.advance()
         self.progress.finish()
         n = len(self.images)
         self.progress.say(f"clean accuracy {n_correct} of {n} ({n_correct / n:.1%})")
+        return seen
 
     def _note(self, fallen: Counter[int]) -> str:
         """The curve so far, from how many images fell at each eps."""
@@ -244,123 +250,20 @@ class _Scan:
 
     def _write_partial(self, journal: Journal) -> None:
         if journal.entries:
-            record = self._record(journal, "partial", [])
+            record = filled(self.draft, self._entries(journal), self.engine.plan, "partial", [])
             write_text(self.out / PARTIAL_AUDIT_FILE, record.model_dump_json(indent=2) + "\n")
 
-    def _record(self, journal: Journal, status: Literal["complete", "partial"], checks: list[Check]) -> AuditRecord:
-        entries = [journal.entries[ref.id] for ref in self.images.refs if ref.id in journal.entries]
-        rows, classes, grid = _rows(entries), self.images.classes, self.engine.plan.grid
-        curves = tuple(_curve(attack, rows, classes, self.engine.plan) for attack in self.engine.plan.attacks)
-        worst = tally.worst_case(rows, classes, grid)
-        checks = [*checks, answers(rows)]
-        return self.draft.model_copy(
-            update={
-                "status": status,
-                "images": IMAGES_FILE if status == "complete" else JOURNAL_FILE,
-                "verdict": verdict(worst, curves, checks),
-                "clean": tally.clean_tallies(rows, classes),
-                "attacks": curves,
-                "worst_case": WorstCase(points=worst),
-                "checks": tuple(checks),
-                "artifacts": tuple(entry.gallery for entry in entries if entry.gallery is not None),
-                "cost": Cost(
-                    gradients=sum(entry.spent.gradients for entry in entries),
-                    forwards=sum(entry.spent.forwards for entry in entries),
-                    seconds=round(sum(entry.spent.seconds for entry in entries), 3),
-                    device=self.draft.cost.device,
-                ),
-            }
-        )
 
-
-def _rows(entries: Iterable[Entry]) -> list[ImageRow]:
-    return [entry.row for entry in entries]
-
-
-def _curve(attack: Attack | FoolboxAttack, rows: Sequence[ImageRow], classes: Sequence[str], plan: Plan) -> AttackCurve:
-    every_eps = plan.runs_every_eps(attack)
-    raw = tally.raw_curve(rows, classes, attack.name, plan.grid) if every_eps else None
-    nested = tally.curve(rows, classes, attack.name, plan.grid)
-    points = raw if plan.protocol == "paper" and raw is not None else nested
-    return AttackCurve(name=attack.name, params=attack.params, points=points, raw_points=raw)
-
-
-def _draft(
-    loaded: LoadedModel,
-    images: Images,
-    plan: Plan,
-    engine: Engine,
-    positive: str | None,
-    note: str | None,
-    command: str,
-) -> AuditRecord:
-    """The record before anything is measured: everything that decides what the numbers will be."""
-    empty = tally.clean_tallies([], images.classes)
-    height, width = loaded.size
-    return AuditRecord(
-        status="partial",
-        robaudit_version=__version__,
-        created=datetime.now(UTC),
-        threat_model=ThreatModel(
-            eps_255=plan.grid,
-            image_channels="grey" if images.channels == 1 else "rgb",
-            sentence=_threat_sentence(images.channels, height, width),
-        ),
-        protocol=plan.protocol,
-        seed=plan.seed,
-        verdict=Verdict(kind="inconclusive", sentence="Nothing was measured yet."),
-        model=loaded.info,
-        data=DataInfo(
-            path=str(images.root),
-            sha256=images.sha256,
-            n_images=len(images),
-            per_class=images.per_class,
-            positive=positive,
-            note=note,
-        ),
-        clean=empty,
-        attacks=tuple(AttackCurve(name=attack.name, params=attack.params, points=()) for attack in plan.attacks),
-        worst_case=WorstCase(points=()),
-        cost=Cost(device=str(engine.device)),
-        environment=environment(
-            command,
-            batch_size=engine.width,
-            precision="bfloat16" if engine.speedups.bfloat16 else "float32",
-            settings={
-                "search": plan.search.value,
-                "rescale": plan.rescale,
-                "share_first_gradient": plan.share_first_gradient,
-                "warm_start": plan.warm_start,
-                **asdict(engine.speedups),
-                "n_skipped_images": images.n_skipped,
-            },
-        ),
+def _entry(measured: Measured, gallery: GalleryItem | None, seconds: float) -> Entry:
+    work = measured.work
+    return Entry(
+        row=measured.row,
+        spent=Spent(gradients=work.gradients, forwards=work.forwards, seconds=round(seconds, 3)),
+        zero_gradients=work.zero_gradients,
+        non_finite_gradients=work.non_finite_gradients,
+        batch_size=measured.batch_size,
+        gallery=gallery,
     )
-
-
-def _threat_sentence(channels: int, height: int, width: int) -> str:
-    what = "its one grey channel" if channels == 1 else "its three colour channels"
-    return (
-        f"The attacker changes every pixel of an image in {what} by at most k/255 (L-inf), within [0, 1], on the "
-        f"{height}x{width} grid the model sees after decoding and resizing, and knows the whole model: "
-        "repeat to RGB, T and C, and normalisation are part of what is attacked."
-    )
-
-
-def _identity(record: AuditRecord) -> dict[str, Any]:
-    """What two runs must share to be the same scan."""
-    return {
-        "model": record.model.model_dump(mode="json", exclude={"path", "front"}),
-        "data": record.data.model_dump(mode="json", exclude={"path"}),
-        "threat_model": record.threat_model.model_dump(mode="json"),
-        "protocol": record.protocol,
-        "seed": record.seed,
-        "attacks": {attack.name: attack.params for attack in record.attacks},
-        "device": record.cost.device,
-        "batch_size": record.environment.batch_size,
-        "n_threads": record.environment.n_threads,
-        "settings": record.environment.settings,
-    }
 
 
 def _make_folder(out: Path) -> None:

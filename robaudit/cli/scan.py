@@ -19,6 +19,9 @@ Attacks = Annotated[
 Eps = Annotated[
     str, typer.Option(metavar="K,..", help="L-inf budgets in 255ths: 1,2,4 or 1-8.", rich_help_panel=options.ATTACK)
 ]
+Restarts = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Random starts of pgd and apgd.", rich_help_panel=options.ATTACK)
+]
 Preset = Annotated[
     str,
     typer.Option(
@@ -88,6 +91,7 @@ def scan(
     input_size: options.InputSize = None,
     attacks: Attacks = None,
     eps: Eps = "1-8",
+    restarts: Restarts = 1,
     preset: Preset = "default",
     protocol: Protocol = None,
     limit: options.Limit = None,
@@ -126,6 +130,7 @@ def scan(
         input_size=options.size(input_size),
         attacks=options.names(attacks),
         eps=options.whole_numbers("--eps", eps),
+        restarts=restarts,
         preset=preset,
         protocol=None if protocol is None else options.choice("--protocol", protocol, "nested", "paper"),
         limit=limit,

@@ -15,7 +15,7 @@ from robaudit.attack.settings import plan_of
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import scan
 from robaudit.job.estimate import Pace, duration, measure_pace, scan_seconds, training_seconds
-from robaudit.load.images import has_splits, open_images, write_split
+from robaudit.load.images import SPLIT_SHARES, has_splits, open_images, write_split
 from robaudit.load.model import load_model
 from robaudit.progress import Progress, Silent
 from robaudit.records import AUDIT_FILE, read_audit
@@ -122,8 +122,9 @@ def run(
     measured: dict[str, Any] = {"preset": preset, **shared, **(scanning or {})}
     trained: dict[str, Any] = {"preset": "paper" if preset == "paper" else None, **shared, **(training or {})}
 
+    # First what tries the model on the images: nothing is written for a job that cannot be done.
+    _say_estimate(model, data, measured, trained, 2 + without_glcm, progress)
     divided = _divided(data, stages.out / SPLIT_FILE, reading or {}, seed, progress)
-    _say_estimate(model, divided, measured, trained, 2 + without_glcm, progress)
 
     progress.say("1 scan: the model as it is")
     scan(model, divided, out=stages.before, **measured)
@@ -166,21 +167,28 @@ def _say_estimate(
     model: Path, data: Path, measured: Mapping[str, Any], trained: Mapping[str, Any], n_arms: int, progress: Progress
 ) -> None:
     """Measure the pace on this machine, and say how long the job will take at most."""
-    reading = {key: measured[key] for key in ("limit", "merge", "on_bad_image", "seed") if key in measured}
-    counts = {part: open_images(data, part, **reading, progress=progress) for part in ("train", "val", "test")}
+    reading = {key: measured[key] for key in ("merge", "on_bad_image", "seed") if key in measured}
+    images = open_images(data, "test", **reading, progress=progress)
     loading = {
         key: measured[key] for key in ("arch", "classes", "mean", "std", "input_size", "device") if key in measured
     }
-    loaded = load_model(model, folder_classes=counts["test"].classes, **loading)
+    loaded = load_model(model, folder_classes=images.classes, **loading)
+    images = images.ordered_as(loaded.info.classes)
+    loaded.require_channels(images.channels)
     plan = plan_of(
         measured.get("attacks"), measured.get("eps", EPS_GRID), measured["preset"], measured.get("protocol"), 0
     )
     config = _config(trained)
-    engine = Engine(loaded.classifier, loaded.size, counts["test"].channels, plan, measured.get("batch_size"))
+    engine = Engine(loaded.classifier, loaded.size, images.channels, plan, measured.get("batch_size"))
     pace = measure_pace(engine, config.batch_size)
-    scans = n_arms * scan_seconds(pace, plan, len(counts["test"]))
-    trainings = (n_arms - 1) * training_seconds(pace, config.epochs, len(counts["train"]), len(counts["val"]))
-    progress.say(_estimate_sentence(pace, n_arms, scans, trainings, config, loaded.info.arch, len(counts["test"])))
+    if has_splits(data):
+        sizes = {part: len(open_images(data, part, **reading, progress=progress)) for part in SPLIT_SHARES}
+    else:
+        sizes = {part: round(share * len(images)) for part, share in SPLIT_SHARES.items()}
+    sizes = {part: min(size, measured.get("limit") or size) for part, size in sizes.items()}
+    scans = n_arms * scan_seconds(pace, plan, sizes["test"])
+    trainings = (n_arms - 1) * training_seconds(pace, config.epochs, sizes["train"], sizes["val"])
+    progress.say(_estimate_sentence(pace, n_arms, scans, trainings, config, loaded.info.arch, sizes["test"]))
 
 
 def _config(trained: Mapping[str, Any]) -> TrainConfig:

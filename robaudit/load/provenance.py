@@ -29,6 +29,11 @@ def environment(
     )
 
 
+def device_name(device: torch.device) -> str:
+    """`cpu`, or a GPU with its model: numbers agree between like devices only but for borderline images."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
 def versions() -> dict[str, str]:
     """Version of every installed package that can change a result."""
     found = {}

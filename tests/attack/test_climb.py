@@ -1,5 +1,7 @@
 """The climbs against independent loops: foolbox, six lines from the paper, and textbook projections."""
 
+import itertools
+
 import eagerpy as ep
 import foolbox
 import pytest
@@ -7,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from small_models import SIDE, small_network
 
-from robaudit.attack.batching import Ascend, Judge
-from robaudit.attack.climb import Target, _start, climb, final_iterates
-from robaudit.attack.losses import ascent_loss
+from robaudit.attack.batching import Batches, Task, Work
+from robaudit.attack.climb import Target, _start, climb
+from robaudit.attack.losses import Loss, ascent_loss
 from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.step import Iterate, take_steps
 from robaudit.attack.threats import TABLE, Attack
@@ -112,28 +114,11 @@ def foolbox_final(attack, model, target):
     return raw[0].detach()
 
 
-def converse(dialogue, model):
-    """Answer a climb's requests one by one; returns its result and how many gradients and judgements it asked for."""
-    asked = {Ascend: 0, Judge: 0}
-    answer = None
-    try:
-        while True:
-            request = dialogue.send(answer)
-            asked[type(request)] += 1
-            if isinstance(request, Judge):
-                with torch.no_grad():
-                    answer = model(torch.stack(list(request.pictures))).argmax(1).tolist()
-            else:
-                it = request.iterate
-                grad = gradient(model, it)
-                with torch.no_grad():
-                    it.prediction = int(model(it.x[None]).argmax())
-                    loss = ascent_loss(model(it.x[None]), torch.tensor([it.label]), torch.tensor([it.loss == "margin"]))
-                it.evaluated, it.gradient, it.loss_value = it.x, grad, float(loss)
-                take_steps([it], grad[None])
-                answer = None
-    except StopIteration as stop:
-        return stop.value, asked[Ascend], asked[Judge]
+def conduct(dialogue, working, untouched=None):
+    """Answer one climb through the real batches, one image wide; returns its result and what it spent."""
+    work = Work()
+    (result,) = Batches(working, untouched or working, width=1).run([Task(dialogue, work)])
+    return result, work
 
 
 def test_a_climb_stops_at_the_first_iterate_that_fools(model, target):
@@ -142,9 +127,10 @@ def test_a_climb_stops_at_the_first_iterate_that_fools(model, target):
     with torch.no_grad():
         wrong = (model(torch.stack(points)).argmax(1) != target.label).tolist()
     assert any(wrong), "the case is too hard to show anything"
-    found, n_gradients, _ = converse(climb(target, attack, 40), model)
-    assert torch.equal(found, points[wrong.index(True)])
-    assert n_gradients == min(wrong.index(True) + 1, attack.steps)
+    found, work = conduct(climb(target, attack, 40), model)
+    assert torch.equal(found.picture, points[wrong.index(True)])
+    assert found.prediction != target.label
+    assert work.gradients == min(wrong.index(True) + 1, attack.steps)
 
 
 def test_a_resisted_climb_costs_every_step_and_one_judgement(target):
@@ -153,25 +139,39 @@ def test_a_resisted_climb_costs_every_step_and_one_judgement(target):
             x.sum((1, 2, 3), keepdim=True)[:, :, 0, 0] * 0.001 * torch.tensor([1.0, -1.0]) + torch.eye(2)[target.label]
         )
 
-    found, n_gradients, n_judged = converse(climb(target, TABLE["bim"], 1), flat)
+    found, work = conduct(climb(target, TABLE["bim"], 1), flat)
     assert found is None
-    assert (n_gradients, n_judged) == (10, 1)
+    assert (work.gradients, work.forwards) == (10, 1)
 
 
 def test_the_paper_protocol_takes_every_step_even_after_fooling(model, target):
     points = iterates_of(model, target, TABLE["bim"], eps_255=40)
-    _, n_gradients, n_judged = converse(final_iterates(target, TABLE["bim"], 40), model)
-    assert (n_gradients, n_judged) == (10, 1)
+    found, work = conduct(climb(target, TABLE["bim"], 40, early_stop=False), model)
+    assert (work.gradients, work.forwards) == (10, 1)
     with torch.no_grad():
         fooled = int(model(points[-1][None]).argmax()) != target.label
-    found, _, _ = converse(final_iterates(target, TABLE["bim"], 40), model)
     assert (found is not None) == fooled
 
 
+def test_apgd_halves_its_step_under_the_paper_protocol_too(model, target):
+    """And its best point is judged, not its last."""
+    visited = []
+
+    def working(x):
+        visited.append(x.detach()[0])
+        return model(x)
+
+    never_fooled = Batches(working, always(target.label), width=1)
+    list(never_fooled.run([Task(climb(target, TABLE["apgd"], EPS_255, early_stop=False), Work())]))
+    moves = [float((b - a).abs().max()) for a, b in itertools.pairwise(visited)]
+    assert len(visited) == 40
+    assert max(moves) > 4 * min(move for move in moves if move > 0)
+
+
 def test_a_shared_first_gradient_changes_no_iterate(model, target):
-    first = Iterate(target.origin, target.label, eps=0.0, step_size=0.0, x=target.origin)
-    first.gradient = gradient(model, first)
-    sharing = Target(target.origin, target.label, target.sha256, 0, {"ce": first})
+    at_the_image = Iterate(target.origin, target.label, eps=0.0, step_size=0.0, x=target.origin)
+    shared = {Loss.CROSS_ENTROPY: gradient(model, at_the_image)}
+    sharing = Target(target.origin, target.label, target.sha256, 0, shared)
     for name in ("fgsm", "bim", "mifgsm"):
         alone = iterates_of(model, target, TABLE[name])
         iterate, steps_left = _start(sharing, TABLE[name], EPS_255, 0)
@@ -208,22 +208,18 @@ def test_apgd_climbs_higher_than_pgd_of_equal_steps_on_average():
 
 
 def best_loss(model, target, attack):
-    """Highest loss on the way, with the success test switched off by judging everything as resisted."""
+    """Highest loss on the way, with the success test switched off."""
     values = []
-    dialogue = climb(target, attack, 12)
-    request = next(dialogue)
-    try:
-        while True:
-            if isinstance(request, Judge):
-                request = dialogue.send([target.label])
-                continue
-            it = request.iterate
-            grad = gradient(model, it)
-            with torch.no_grad():
-                it.loss_value = float(F.cross_entropy(model(it.x[None]), torch.tensor([target.label])))
-            it.evaluated, it.gradient, it.prediction = it.x, grad, target.label
-            values.append(it.loss_value)
-            take_steps([it], grad[None])
-            request = dialogue.send(None)
-    except StopIteration:
-        return max(values)
+
+    def working(x):
+        logits = model(x)
+        values.append(float(F.cross_entropy(logits, torch.tensor([target.label])).detach()))
+        return logits
+
+    conduct(climb(target, attack, 12), working, untouched=always(target.label))
+    return max(values)
+
+
+def always(label):
+    """A model that sees the same in every picture."""
+    return lambda x: F.one_hot(torch.full((len(x),), label), 10).float()

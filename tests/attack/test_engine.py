@@ -14,6 +14,7 @@ from torch import nn
 from robaudit import tally
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.search import Search
+from robaudit.errors import SettingsError
 
 FOUR = ("fgsm", "bim", "mifgsm", "pgd")
 GRID = tuple(range(1, 9))
@@ -194,12 +195,14 @@ def test_adversarials_are_in_the_ball_they_are_credited_to_and_fool(seed, channe
             assert tally.worst_eps(measured.row) in (0, tally.NEVER)
             continue
         eps = tally.worst_eps(measured.row)
-        assert measured.adversarial.shape[0] == channels
-        assert (measured.adversarial - pictures[measured.row.id]).abs().max() <= eps / 255 + 1e-6
-        assert measured.adversarial.min() >= 0
-        assert measured.adversarial.max() <= 1
+        assert measured.adversarial.picture.shape[0] == channels
+        picture = measured.adversarial.picture
+        assert (picture - pictures[measured.row.id]).abs().max() <= eps / 255 + 1e-6
+        assert picture.min() >= 0
+        assert picture.max() <= 1
         with torch.no_grad():
-            assert str(int(model(measured.adversarial[None]).argmax())) != measured.row.label
+            assert int(model(picture[None]).argmax()) == measured.adversarial.prediction
+        assert str(measured.adversarial.prediction) != measured.row.label
         assert measured.row.fooled_at[measured.adversarial_attack] == eps
 
 
@@ -254,8 +257,9 @@ def test_an_image_without_a_finite_answer_is_an_error_and_never_correct(images):
 
 
 def test_memory_running_out_halves_the_batch_and_changes_nothing(network, images, rows):
-    engine = engine_for(network, images, *FOUR, batch_size=8)
+    engine = engine_for(network, images, *FOUR, batch_size=None)
     working = engine.working
+    assert engine.width == 8
 
     def small_memory(x):
         if len(x) > 4:
@@ -263,8 +267,78 @@ def test_memory_running_out_halves_the_batch_and_changes_nothing(network, images
         return working(x)
 
     engine.working = small_memory
-    assert rows_of(engine, images) == rows
+    measured = list(engine.measure(images, images.refs))
+    assert sorted((each.row for each in measured), key=lambda row: row.id) == rows
+    assert {each.batch_size for each in measured} <= {4, 8}
     assert engine.width == 4
+
+
+def test_a_batch_size_that_was_asked_for_is_not_changed_silently(network, images):
+    engine = engine_for(network, images, "bim", batch_size=8)
+
+    def no_memory(x):
+        raise torch.OutOfMemoryError
+
+    engine.working = no_memory
+    with pytest.raises(torch.OutOfMemoryError):
+        rows_of(engine, images)
+    assert engine.width == 8
+
+
+@pytest.mark.parametrize(
+    ("poison", "kind"),
+    [
+        (lambda logits, x: logits + 0 * (0 * x).sqrt().flatten(1).sum(1, keepdim=True), "non_finite_gradients"),
+        (lambda logits, x: logits.detach() + 0 * x.flatten(1).sum(1, keepdim=True), "zero_gradients"),
+    ],
+)
+def test_useless_gradients_are_counted(images, poison, kind):
+    """The same logits as the network, with a gradient that is not a number, or zero."""
+
+    class Mute(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = small_network()
+
+        def forward(self, x):
+            return poison(self.inner(x), x)
+
+    measured = list(engine_for(Mute(), images, "bim").measure(images, images.refs))
+    counts = [getattr(each.work, kind) for each in measured]
+    assert counts == [each.work.gradients for each in measured]
+    assert sum(counts) > 0
+
+
+def test_an_attack_that_bounds_another_norm_is_refused(network, images):
+    with pytest.raises(SettingsError, match="L-inf"):
+        engine_for(network, images, "foolbox:L2PGD")
+    with pytest.raises(SettingsError, match="no such attack"):
+        engine_for(network, images, "foolbox:NoSuchAttack")
+
+
+def test_a_foolbox_attack_that_finds_nothing_to_begin_with_proposes_nothing(network, images, monkeypatch):
+    """Decision-based attacks raise where no start is found; that image resisted, and the scan goes on."""
+
+    def nothing(*_, **__):
+        raise ValueError("init_attack failed for 1 of 1 inputs")
+
+    monkeypatch.setattr("robaudit.attack.foolbox_adapter.find_attack", lambda name: nothing)
+    monkeypatch.setattr("robaudit.attack.curve.find_attack", lambda name: nothing)
+    rows = rows_of(engine_for(network, images, "foolbox:Boundary"), images)
+    assert {row.fooled_at["foolbox:Boundary"] for row in rows} == {0, None}
+
+
+def test_a_model_that_answers_differently_the_second_time_is_noticed(network, images):
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = small_network()
+
+        def forward(self, x):
+            return self.inner(x + 0.01 * torch.rand_like(x))
+
+    assert engine_for(network, images, "fgsm").unrepeatable(images) == 0
+    assert engine_for(Noisy(), images, "fgsm").unrepeatable(images) > 1e-3
 
 
 def test_a_foolbox_attack_is_judged_by_our_rule(network, images):

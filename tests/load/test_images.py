@@ -145,7 +145,7 @@ def test_a_picture_is_no_manifest(tmp_path: Path) -> None:
 
 
 def test_what_is_hidden_is_not_data(tmp_path: Path) -> None:
-    """macOS leaves `._scan.png` beside every image, notebooks leave copies in `.ipynb_checkpoints`."""
+    """MacOS leaves `._scan.png` beside every image, notebooks leave copies in `.ipynb_checkpoints`."""
     before = ids(open_images(folder(tmp_path, {"a": 1, "b": 1})))
     (tmp_path / "a" / "._00.png").write_bytes(b"no image")
     save(tmp_path / "a" / ".ipynb_checkpoints" / "00-checkpoint.png", noise(3))

@@ -1,0 +1,262 @@
+"""The whole job on phantoms, made small: fewer images and epochs than the demo, the same code."""
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from robaudit.attack.threats import EPS_GRID
+from robaudit.audit.scan import plan_of
+from robaudit.cli import main as command_line
+from robaudit.errors import DataError
+from robaudit.files import write_text
+from robaudit.job import demo as demo_module
+from robaudit.job import phantoms, small_classifier
+from robaudit.job import run as run_module
+from robaudit.job.demo import demo
+from robaudit.job.estimate import Pace, duration, gradients_per_image, scan_seconds
+from robaudit.job.run import run
+from robaudit.load.images import open_images
+from robaudit.progress import Silent
+from robaudit.records import AuditRecord, Verdict, read_audit
+
+
+class Told(Silent):
+    """Keeps what it is told; stops where it is told so."""
+
+    def __init__(self, stop_at: str = "nowhere") -> None:
+        self.lines: list[str] = []
+        self._stop_at = stop_at
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+        if line.startswith(self._stop_at):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small() -> pytest.MonkeyPatch:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phantoms, "PER_CLASS", {"train": 8, "val": 3, "test": 3})
+        patch.setattr(small_classifier, "EPOCHS", 2)
+        patch.setattr(demo_module, "EPOCHS", 1)
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Told]:
+    """A finished demo; only to be read."""
+    out, told = tmp_path_factory.mktemp("demo") / "out", Told()
+    assert demo(out=out, progress=told, command="robaudit demo") == out / "report" / "index.html"
+    return out, told
+
+
+# The demo
+
+
+def test_the_demo_leaves_every_stage_and_a_page(finished: tuple[Path, Told]) -> None:
+    out, _ = finished
+    stages = {"before", "assimilated", "after", "assimilated-without-glcm", "without-glcm", "report"}
+    assert {path.name for path in out.iterdir()} == stages | {"data", "model"}
+    page = (out / "report" / "index.html").read_text(encoding="utf-8")
+    before, after = (read_audit(out / stage / "audit.json") for stage in ("before", "after"))
+    assert before.data.sha256 == after.data.sha256
+    assert before.data.n_images == after.data.n_images == 6
+    assert after.model.front is not None
+    assert after.model.front.vanilla.sha256 == before.model.sha256
+    assert [attack.name for attack in before.attacks] == [attack.name for attack in after.attacks]
+    assert before.data.positive == after.data.positive == "lesion"
+    assert len(before.attacks) == 4
+    assert all(name in page for name in ("BIM", "PGD", "vanilla", "assimilated"))
+
+
+def test_the_page_says_synthetic_before_anything_else_is_claimed(finished: tuple[Path, Told]) -> None:
+    out, _ = finished
+    page = (out / "report" / "index.html").read_text(encoding="utf-8")
+    said = page.index("Synthetic images")
+    assert said < page.index("<svg")
+    assert said < page.index("<table")
+    for stage in ("before", "after"):
+        assert read_audit(out / stage / "audit.json").data.note == phantoms.NOTE
+
+
+def test_the_time_it_will_take_is_said_before_the_first_scan(finished: tuple[Path, Told]) -> None:
+    lines = finished[1].lines
+    [estimate] = [index for index, line in enumerate(lines) if "ms per image-gradient on this machine: about" in line]
+    stages = [index for index, line in enumerate(lines) if line[:2] in ("1 ", "2 ", "3 ", "4 ")]
+    assert estimate < stages[0]
+    assert stages == sorted(stages)
+    assert len(stages) == 4
+
+
+def test_the_retrofit_was_trained_on_other_images_than_it_was_measured_on(finished: tuple[Path, Told]) -> None:
+    out, _ = finished
+    training = json.loads((out / "assimilated" / "training.json").read_text(encoding="utf-8"))
+    assert training["train"]["n_images"] == 16
+    hashes = {part: training[part]["sha256"] for part in ("train", "val")}
+    assert read_audit(out / "before" / "audit.json").data.sha256 not in hashes.values()
+
+
+def test_the_same_demo_again_reuses_what_is_there(finished: tuple[Path, Told]) -> None:
+    out, _ = finished
+    results = sorted(out.glob("*/audit.json")) + sorted(out.glob("*/training.json"))
+    before = {path: path.read_bytes() for path in results}
+    assert len(before) == 5
+    told = Told()
+    demo(out=out, progress=told)
+    assert {path: path.read_bytes() for path in results} == before
+    assert sum("holds this scan already" in line or "already made" in line for line in told.lines) == 5
+
+
+def test_phantoms_depend_on_the_seed_alone(tmp_path: Path) -> None:
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        phantoms.write_phantoms(tmp_path / name, seed, Silent())
+    first, again, other = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.png")}
+        for name in ("first", "again", "other")
+    )
+    assert len(first) == 2 * (8 + 3 + 3)
+    assert first == again
+    assert not set(first.values()) & set(other.values())
+    assert len(set(first.values())) == len(first)
+
+
+def test_classes_of_phantoms_do_not_differ_in_brightness() -> None:
+    """A mean alone must not give the class away: the texture is what there is to learn."""
+    dice = np.random.default_rng(0)
+    means = {lesion: [phantoms.phantom(lesion, dice).mean() for _ in range(60)] for lesion in (False, True)}
+    spread = np.std(means[False])
+    assert abs(np.mean(means[True]) - np.mean(means[False])) < spread
+
+
+# The job on one's own data
+
+
+@pytest.fixture(scope="module")
+def undivided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fifteen phantoms of each class in a plain folder of classes."""
+    root, dice = tmp_path_factory.mktemp("undivided") / "images", np.random.default_rng(5)
+    for name in phantoms.CLASSES:
+        (root / name).mkdir(parents=True)
+        for index in range(15):
+            Image.fromarray(phantoms.phantom(name == "lesion", dice)).save(root / name / f"{index:02d}.png")
+    return root
+
+
+SCANNING = {"attacks": ["fgsm"], "eps": [1, 8]}
+
+
+def test_undivided_data_is_split_and_both_scans_take_its_test_part(
+    finished: tuple[Path, Told], undivided: Path, tmp_path: Path
+) -> None:
+    model, out = finished[0] / "model", tmp_path / "out"
+    run(model, undivided, out=out, scanning=SCANNING, training={"epochs": 1}, progress=(told := Told()))
+    assert any("is not divided: split 60/20/20" in line for line in told.lines)
+    with (out / "split.csv").open(newline="", encoding="utf-8") as file:
+        parts: dict[str, set[Path]] = {"train": set(), "val": set(), "test": set()}
+        for row in csv.DictReader(file):
+            parts[row["split"]].add((out / row["path"]).resolve())
+    assert {part: len(files) for part, files in parts.items()} == {"train": 18, "val": 6, "test": 6}
+    assert set().union(*parts.values()) == {path.resolve() for path in undivided.rglob("*.png")}
+    expected = open_images(out / "split.csv", "test")
+    for stage in ("before", "after"):
+        assert read_audit(out / stage / "audit.json").data.sha256 == expected.sha256
+        rows = [json.loads(line) for line in (out / stage / "images.jsonl").read_text().splitlines()]
+        assert {(out / row["id"]).resolve() for row in rows} == parts["test"]
+    training = json.loads((out / "assimilated" / "training.json").read_text(encoding="utf-8"))
+    assert (training["train"]["n_images"], training["val"]["n_images"]) == (18, 6)
+
+
+def test_an_interrupted_job_continues_with_the_stage_it_was_in(
+    finished: tuple[Path, Told], undivided: Path, tmp_path: Path
+) -> None:
+    def job(told: Told) -> Path:
+        return run(
+            finished[0] / "model", undivided, out=tmp_path, scanning=SCANNING, training={"epochs": 1}, progress=told
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        job(Told(stop_at="3 scan"))
+    first = {stage: (tmp_path / stage).stat().st_mtime_ns for stage in ("before/audit.json", "assimilated/config.json")}
+    assert not (tmp_path / "report").exists()
+    assert job(told := Told()).is_file()
+    assert any("before/audit.json holds this scan already" in line for line in told.lines)
+    assert first == {stage: (tmp_path / stage).stat().st_mtime_ns for stage in first}
+
+
+def test_a_job_on_data_that_is_not_there_leaves_nothing(finished: tuple[Path, Told], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        run(finished[0] / "model", tmp_path / "nowhere", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_job_on_one_class_leaves_nothing(finished: tuple[Path, Told], undivided: Path, tmp_path: Path) -> None:
+    shutil.copytree(undivided / "lesion", tmp_path / "data" / "lesion")
+    with pytest.raises(DataError, match="holds only class lesion"):
+        run(finished[0] / "model", tmp_path / "data", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "code"),
+    [("measured", "measured", 0), ("inconclusive", "measured", 3), ("measured", "inconclusive", 3)],
+)
+def test_the_command_exits_3_when_a_scan_is_inconclusive(
+    audit_of: Callable[..., AuditRecord],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    before: str,
+    after: str,
+    code: int,
+) -> None:
+    def pretend(*_arguments: object, out: Path, **_options: object) -> Path:
+        for stage, kind in (("before", before), ("after", after)):
+            record = audit_of(verdict=Verdict(kind=kind, sentence="."))
+            write_text(out / stage / "audit.json", record.model_dump_json())
+        return out / "report" / "index.html"
+
+    monkeypatch.setattr(run_module, "run", pretend)
+    monkeypatch.setattr(sys, "argv", ["robaudit", "run", "MODEL", "DATA", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as caught:
+        command_line.main()
+    assert caught.value.code == code
+    assert capsys.readouterr().out == f"{tmp_path / 'report' / 'index.html'}\n"
+
+
+# The estimate
+
+
+def test_an_estimate_counts_steps() -> None:
+    nested = plan_of(["fgsm", "bim", "pgd"], EPS_GRID, "default", "nested", 0)
+    paper = plan_of(["fgsm", "bim", "pgd"], EPS_GRID, "default", "paper", 0)
+    assert gradients_per_image(paper) == (1 + 10 + 40) * 8
+    assert 51 <= gradients_per_image(nested) < gradients_per_image(paper)
+    assert scan_seconds(Pace(gradient=0.1, training=1.0), paper, 10) == pytest.approx(408.0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h")]
+)
+def test_durations_in_words(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+@pytest.mark.slow
+def test_the_demo_in_full(tmp_path: Path) -> None:
+    """As `robaudit demo` runs it; minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phantoms, "PER_CLASS", {"train": 120, "val": 30, "test": 40})
+        patch.setattr(small_classifier, "EPOCHS", 12)
+        patch.setattr(demo_module, "EPOCHS", 8)
+        page = demo(out=tmp_path)
+    assert "Synthetic images" in page.read_text(encoding="utf-8")
+    before = read_audit(tmp_path / "before" / "audit.json")
+    assert before.clean.n_correct >= 0.9 * before.clean.n_images, "a small network can learn the texture"
+    assert before.worst_case.points[-1].n_correct < before.clean.n_correct, "and the attacks find something"

@@ -1,0 +1,69 @@
+"""Every example runs, with the small settings that its own docstring ends with."""
+
+import ast
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robaudit.gates.gate import gate
+from robaudit.gates.policy import read_policy
+from robaudit.records import read_audit
+
+REPOSITORY = Path(__file__).parents[1]
+EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
+
+
+def quick_command(example: Path) -> list[str]:
+    """Return the arguments of the last command that the docstring shows."""
+    docstring = ast.get_docstring(ast.parse(example.read_text(encoding="utf-8"))) or ""
+    commands = [line.strip() for line in docstring.splitlines() if line.strip().startswith("python ")]
+    assert commands, f"{example.name}: its docstring shows no command to run"
+    _, script, *arguments = shlex.split(commands[-1])
+    assert script == f"examples/{example.name}"
+    return arguments
+
+
+@pytest.fixture(scope="module", params=EXAMPLES, ids=lambda example: example.stem)
+def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+    """Return an example, the folder it ran in, and what it printed."""
+    example, folder = request.param, tmp_path_factory.mktemp(request.param.stem)
+    done = subprocess.run(
+        [sys.executable, str(example), *quick_command(example)],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::DeprecationWarning:__main__"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return example, folder, done.stdout
+
+
+def test_it_runs_with_the_command_it_documents(ran: tuple[Path, Path, str]) -> None:
+    example, folder, printed = ran
+    assert printed
+    assert "Traceback" not in printed
+    assert [file.name for file in folder.iterdir()] == ["out"], f"{example.name} writes beside --out"
+
+
+def test_the_whole_job_leaves_two_audits_and_a_page(ran: tuple[Path, Path, str]) -> None:
+    example, folder, printed = ran
+    if example.stem != "audit_retrofit_compare":
+        pytest.skip("says something about another example")
+    out = folder / "out" / "tried"
+    before, after = (read_audit(out / side / "audit.json") for side in ("before", "after"))
+    assert before.data.sha256 == after.data.sha256
+    assert before.model.front is None
+    assert after.model.front is not None
+    assert after.model.front.vanilla.sha256 == before.model.sha256
+    assert json.loads((out / "assimilated" / "training.json").read_text(encoding="utf-8"))["n_epochs"] == 1
+    page = (out / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Synthetic images" in page
+    verdicts = gate(after, policy=read_policy(REPOSITORY / "examples" / "robaudit.toml"), baseline=before)
+    assert printed.splitlines()[-1].startswith(f"gate: {verdicts.outcome}")
