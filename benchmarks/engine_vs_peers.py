@@ -2,9 +2,10 @@
 
     python benchmarks/engine_vs_peers.py MODEL DATA [--limit 20] [--seeds 0,1,2] [--arms robaudit,foolbox]
 
-Same classifier, images, steps, step sizes and eps (1..8/255) in every arm; each arm runs in a process of its own. The
-peers' models are given frozen parameters and channels-last memory too (the arm name says `tuned`), or as their users
-have them. foolbox comes with robaudit; torchattacks and ART are measured where they are installed.
+Same classifier, images, steps, step sizes and eps (1..8/255) in every arm; each arm runs in a process of its own. Every
+curve is nested in eps; ours also keeps the best iterate, peers judge the last. In `foolbox-tuned` the model has frozen
+parameters and channels-last memory; otherwise peers get it as their users have it. Peak memory of every arm includes
+timing our own bare gradient. foolbox comes with robaudit; torchattacks and ART are measured where they are installed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import multiprocessing
 import resource
 import time
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,19 +87,25 @@ def peer_arm(name: str, model: nn.Module, images: Any, size: tuple[int, int], se
     pictures = torch.stack([images.load(ref, size) for ref in images.refs])
     labels = torch.tensor([images.label_index(ref) for ref in images.refs])
     torch.manual_seed(seed)
-    make = {"foolbox": foolbox_attack, "torchattacks": torchattacks_attack, "art": art_attack}[ARMS[name]]
+    make = {
+        "foolbox": foolbox_attack,
+        "torchattacks": torchattacks_attack,
+        "art": partial(art_attack, input_shape=tuple(pictures.shape[1:])),
+    }[ARMS[name]]
     curves: dict[str, list[int]] = {}
     started = time.perf_counter()
     for attack in FOUR:
+        standing = torch.ones(len(labels), dtype=torch.bool)
         curves[attack] = []
         for eps_255 in GRID:
             perturb = make(attack, eps_255 / 255, counting)
-            robust = 0
+            withstood = []
             for x, y in zip(pictures.split(PEER_BATCH), labels.split(PEER_BATCH), strict=True):
                 adversarial = perturb(x, y)
                 with torch.no_grad():
-                    robust += int((counting(adversarial).argmax(1) == y).sum())
-            curves[attack].append(robust)
+                    withstood.append(counting(adversarial).argmax(1) == y)
+            standing &= torch.cat(withstood)  # nested, as ours: once fooled, fooled at every larger eps
+            curves[attack].append(int(standing.sum()))
     return {
         "seconds": time.perf_counter() - started,
         "gradients": counting.gradients,
@@ -136,7 +144,7 @@ def torchattacks_attack(name: str, eps: float, model: nn.Module) -> Any:
     }[name]()
 
 
-def art_attack(name: str, eps: float, model: nn.Module) -> Any:
+def art_attack(name: str, eps: float, model: nn.Module, input_shape: tuple[int, ...]) -> Any:
     """Our steps in ART."""
     from art.attacks.evasion import (
         BasicIterativeMethod,
@@ -146,8 +154,10 @@ def art_attack(name: str, eps: float, model: nn.Module) -> Any:
     )
     from art.estimators.classification import PyTorchClassifier
 
+    with torch.no_grad():
+        n_classes = model(torch.zeros(1, *input_shape)).shape[1]
     estimator = PyTorchClassifier(
-        model, loss=nn.CrossEntropyLoss(), input_shape=(1, 224, 224), nb_classes=2, clip_values=(0.0, 1.0)
+        model, loss=nn.CrossEntropyLoss(), input_shape=input_shape, nb_classes=n_classes, clip_values=(0.0, 1.0)
     )
     steps, alpha = TABLE[name].steps, TABLE[name].step_fraction * eps
     options = {"eps": eps, "eps_step": alpha, "max_iter": steps, "batch_size": PEER_BATCH, "verbose": False}
@@ -212,10 +222,12 @@ def main() -> None:
             queue = context.Queue()
             process = context.Process(target=measure, args=(arm, options, seed, queue))
             process.start()
-            results[arm].append(queue.get())
             process.join()
+            if process.exitcode:
+                raise SystemExit(f"{arm} failed; its error is above")
+            results[arm].append(queue.get())
             print(json.dumps({"arm": arm, "seed": seed, **results[arm][-1]}), flush=True)
-    print_ratios(results, options.limit)
+    print_ratios(results, len(load(options)[1]))
 
 
 def print_ratios(results: dict[str, list[dict[str, Any]]], n_images: int) -> None:

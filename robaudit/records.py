@@ -285,7 +285,7 @@ def read_rows(audit_path: Path, record: AuditRecord) -> tuple[ImageRow, ...]:
         RecordError: the file is missing, damaged, or its row count is not the record's.
     """
     path = audit_path.parent / record.images
-    if record.status == "partial":
+    if record.images != IMAGES_FILE:
         raise RecordError(f"{audit_path}: is unfinished; run the same scan again to go on")
     try:
         # Not splitlines: a file name may hold a line separator of Unicode, which JSON leaves as it is.

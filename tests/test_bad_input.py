@@ -122,7 +122,10 @@ def replaced(old: str, new: str) -> tuple[str, ...]:
         (replaced("{}/data", "{}/empty"), r"empty: holds no readable image; an audit needs a folder"),
         (replaced("{}/data", "{}/one"), r"one: holds only class ill; an audit needs a folder"),
         (replaced("{}/data", "{}/nowhere"), r"nowhere: no such folder; pass a folder"),
-        (replaced("{}/data", "{}/corrupt"), r"ill/3\.png: is no readable image.*remove it or use --on-bad-image skip"),
+        (
+            replaced("{}/data", "{}/corrupt"),
+            r"ill/3\.png: is no readable image \(no known format\); remove it or use --on-bad-image skip",
+        ),
         (replaced("{}/data", "{}/manifest.csv"), r"manifest\.csv: has columns .*wanted path and label"),
         ((*GOOD, "--mean", "a,b,c", "--std", "1,1,1"), r"--mean a,b,c: wanted numbers"),
         ((*GOOD, "--mean", "nan,0,0", "--std", "1,1,1"), r"--mean nan,0,0: wanted numbers"),

@@ -43,7 +43,7 @@ def plan_of(
     if unknown:
         raise SettingsError(f"--without {','.join(unknown)}: is unknown; there are {', '.join(SWITCHES)}")
     return Plan(
-        parse_attacks(attacks or chosen.attacks, restarts),
+        parse_attacks(chosen.attacks if attacks is None else attacks, restarts),
         check_grid(eps_255),
         seed,
         protocol or chosen.protocol,

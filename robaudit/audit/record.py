@@ -137,7 +137,7 @@ def filled(
 
 
 def identity(record: AuditRecord) -> dict[str, Any]:
-    """What two runs must share to be the same scan, beside the batch shape where nobody asked for one."""
+    """What two runs must share to give the same result but for borderline images."""
     settings = {key: value for key, value in record.environment.settings.items() if key != "batch_sizes"}
     return {
         "robaudit_version": record.robaudit_version,
@@ -149,7 +149,6 @@ def identity(record: AuditRecord) -> dict[str, Any]:
         "attacks": {attack.name: attack.params for attack in record.attacks},
         "order_of_attacks": [attack.name for attack in record.attacks],
         "device": record.cost.device,
-        "n_threads": record.environment.n_threads,
         "precision": record.environment.precision,
         "settings": settings,
     }

@@ -166,7 +166,8 @@ class _Scan:
             self.progress.say(f"{finished} holds this scan already; --restart measures again")
         else:
             _make_folder(self.out)
-            record = self._measured(wanted | {"versions": self.draft.environment.versions})
+            place = self.draft.environment
+            record = self._measured(wanted | {"versions": place.versions, "n_threads": place.n_threads})
         for leftover in (JOURNAL_FILE, PARTIAL_AUDIT_FILE):
             (self.out / leftover).unlink(missing_ok=True)
         return record

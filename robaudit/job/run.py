@@ -5,7 +5,7 @@ An interrupted job continues where it stopped: a stage that finished is reused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from robaudit.attack.settings import plan_of
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import scan
 from robaudit.job.estimate import Pace, duration, measure_pace, scan_seconds, training_seconds
-from robaudit.load.images import SPLIT_SHARES, has_splits, open_images, write_split
+from robaudit.load.images import SPLIT_SHARES, Images, has_splits, open_images, write_split
 from robaudit.load.model import load_model
 from robaudit.progress import Progress, Silent
 from robaudit.records import AUDIT_FILE, read_audit
@@ -182,13 +182,25 @@ def _say_estimate(
     engine = Engine(loaded.classifier, loaded.size, images.channels, plan, measured.get("batch_size"))
     pace = measure_pace(engine, config.batch_size)
     if has_splits(data):
-        sizes = {part: len(open_images(data, part, **reading, progress=progress)) for part in SPLIT_SHARES}
+        learnt_from = [open_images(data, part, **reading, progress=progress) for part in ("train", "val")]
+        _say_overlap(images, learnt_from, progress)
+        sizes = dict(zip(SPLIT_SHARES, (*map(len, learnt_from), len(images)), strict=True))
     else:
         sizes = {part: round(share * len(images)) for part, share in SPLIT_SHARES.items()}
     sizes = {part: min(size, measured.get("limit") or size) for part, size in sizes.items()}
     scans = n_arms * scan_seconds(pace, plan, sizes["test"])
     trainings = (n_arms - 1) * training_seconds(pace, config.epochs, sizes["train"], sizes["val"])
     progress.say(_estimate_sentence(pace, n_arms, scans, trainings, config, loaded.info.arch, sizes["test"]))
+
+
+def _say_overlap(test: Images, learnt_from: Sequence[Images], progress: Progress) -> None:
+    """Warn of test images that training has seen byte for byte."""
+    seen = {ref.sha256 for images in learnt_from for ref in images.refs}
+    n_seen = sum(ref.sha256 in seen for ref in test.refs)
+    if n_seen:
+        progress.say(
+            f"warning: {n_seen} of {len(test)} test images are in train or val byte for byte; accuracy is optimistic"
+        )
 
 
 def _config(trained: Mapping[str, Any]) -> TrainConfig:

@@ -322,7 +322,8 @@ def _decode(data: bytes, file: Path) -> np.ndarray:
             with Image.open(io.BytesIO(data)) as opened:
                 return _to_unit_range(ImageOps.exif_transpose(opened))
     except _DECODING_ERRORS as error:
-        reason = " ".join(str(error).split())
+        unknown = isinstance(error, UnidentifiedImageError)  # its own words are the address of a buffer
+        reason = "no known format" if unknown else " ".join(str(error).split())
         raise DataError(f"{file}: is no readable image ({reason}); remove it or use --on-bad-image skip") from None
 
 

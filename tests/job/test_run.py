@@ -21,7 +21,7 @@ from robaudit.job import phantoms, small_classifier
 from robaudit.job import run as run_module
 from robaudit.job.demo import demo
 from robaudit.job.estimate import Pace, duration, gradients_per_image, scan_seconds
-from robaudit.job.run import run
+from robaudit.job.run import _say_overlap, run
 from robaudit.load.images import open_images
 from robaudit.progress import Silent
 from robaudit.records import AuditRecord, Verdict, read_audit
@@ -260,3 +260,18 @@ def test_the_demo_in_full(tmp_path: Path) -> None:
     before = read_audit(tmp_path / "before" / "audit.json")
     assert before.clean.n_correct >= 0.9 * before.clean.n_images, "a small network can learn the texture"
     assert before.worst_case.points[-1].n_correct < before.clean.n_correct, "and the attacks find something"
+
+
+def test_test_images_that_training_has_seen_are_counted(finished: tuple[Path, Told], tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(finished[0] / "data", data)
+    told = Told()
+    parts = {part: open_images(data, part) for part in ("train", "val", "test")}
+    _say_overlap(parts["test"], [parts["train"], parts["val"]], told)
+    assert told.lines == []
+
+    seen = data / "test" / "lesion" / "lesion-000.png"
+    shutil.copy(seen, data / "train" / "lesion" / "the-same-again.png")
+    _say_overlap(parts["test"], [open_images(data, "train"), parts["val"]], told)
+    assert len(told.lines) == 1
+    assert f"1 of {len(parts['test'])} test images" in told.lines[0]
