@@ -166,6 +166,28 @@ def merged(pairs: list[str] | None) -> dict[str, list[str]] | None:
     return joined or None
 
 
+def model_options(
+    arch: str | None, classes: str | None, mean: str | None, std: str | None, input_size: str | None
+) -> dict[str, Any]:
+    """What a person says of the model, as `scan`, `assimilate` and `run` take it."""
+    return {
+        "arch": arch,
+        "classes": names(classes),
+        "mean": numbers("--mean", mean),
+        "std": numbers("--std", std),
+        "input_size": size(input_size),
+    }
+
+
+def data_options(limit: int | None, merge: list[str] | None, on_bad_image: str) -> dict[str, Any]:
+    """What a person says of the images, likewise."""
+    return {
+        "limit": limit,
+        "merge": merged(merge),
+        "on_bad_image": choice("--on-bad-image", on_bad_image, "fail", "skip"),
+    }
+
+
 def command_line() -> str:
     """What the person typed, ready to be pasted into a shell."""
     return shlex.join(["robaudit", *sys.argv[1:]])

@@ -68,19 +68,8 @@ def run(
         out=out,
         preset=options.choice("--preset", preset, "quick", "default", "paper"),
         without_glcm=without_glcm,
-        loading={
-            "arch": arch,
-            "classes": options.names(classes),
-            "mean": options.numbers("--mean", mean),
-            "std": options.numbers("--std", std),
-            "input_size": options.size(input_size),
-            "device": device,
-        },
-        reading={
-            "limit": limit,
-            "merge": options.merged(merge),
-            "on_bad_image": options.choice("--on-bad-image", on_bad_image, "fail", "skip"),
-        },
+        loading={**options.model_options(arch, classes, mean, std, input_size), "device": device},
+        reading=options.data_options(limit, merge, on_bad_image),
         scanning={
             "attacks": options.names(attacks),
             "eps": options.whole_numbers("--eps", eps),
