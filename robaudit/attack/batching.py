@@ -80,7 +80,10 @@ class Work:
 
     gradients: int = 0
     forwards: int = 0
+    margin_gradients: int = 0
+    """Of `gradients`, those of the margin loss, which cannot fade with confidence."""
     zero_gradients: int = 0
+    zero_margin_gradients: int = 0
     non_finite_gradients: int = 0
 
 
@@ -161,12 +164,9 @@ class Batches:
         (gradients,) = torch.autograd.grad(losses.sum(), x)
         sizes = gradients.flatten(1).abs().amax(1).tolist()
         ready: list[tuple[Task[T], Evaluation | Predictions | None]] = []
-        answers = zip(asked, points, gradients, losses.tolist(), _predictions(logits), sizes, strict=False)
-        for opened, point, gradient, loss, prediction, size in answers:
-            work = opened.task.work
-            work.gradients += 1
-            work.zero_gradients += size == 0
-            work.non_finite_gradients += not size < float("inf")  # NaN included
+        answers = zip(asked, iterates, points, gradients, losses.tolist(), _predictions(logits), sizes, strict=False)
+        for opened, iterate, point, gradient, loss, prediction, size in answers:
+            _count(opened.task.work, iterate.loss is Loss.MARGIN, size)
             ready.append((opened.task, Evaluation(point, gradient, loss, prediction)))
         take_steps(iterates, gradients[: len(iterates)])
         return ready
@@ -179,6 +179,15 @@ class Batches:
 
     def _padded(self, rows: list[Tensor]) -> Tensor:
         return torch.stack(rows + rows[:1] * (self.width - len(rows)))
+
+
+def _count(work: Work, of_margin: bool, size: float) -> None:
+    """Count a gradient whose largest entry is `size`."""
+    work.gradients += 1
+    work.margin_gradients += of_margin
+    work.zero_gradients += size == 0
+    work.zero_margin_gradients += of_margin and size == 0
+    work.non_finite_gradients += not size < float("inf")  # NaN included
 
 
 def _predictions(logits: Tensor) -> Predictions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from torch import Tensor
 
@@ -158,7 +159,7 @@ class _StepHalving:
 
 def _checkpoints(steps: int) -> Iterator[int]:
     """Iterations after which APGD may halve: fractions p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06)."""
-    before, at = 0.0, 0.22
-    while at <= 1:
-        yield math.ceil(at * steps)
-        before, at = at, at + max(at - before - 0.03, 0.06)
+    before, at = 0, 22  # in hundredths, so that no rounding moves a checkpoint
+    while at <= 100:
+        yield math.ceil(Fraction(at * steps, 100))
+        before, at = at, at + max(at - before - 3, 6)

@@ -28,7 +28,9 @@ class Entry(Record):
 
     row: ImageRow
     spent: Spent
+    margin_gradients: int = 0
     zero_gradients: int = 0
+    zero_margin_gradients: int = 0
     non_finite_gradients: int = 0
     batch_size: int
     gallery: GalleryItem | None = None

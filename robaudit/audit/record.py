@@ -102,11 +102,7 @@ def filled(
     checks = [
         *checks,
         answers(rows),
-        gradients_present(
-            n_gradients,
-            sum(entry.zero_gradients for entry in entries),
-            sum(entry.non_finite_gradients for entry in entries),
-        ),
+        _gradients_check(entries),
     ]
     batch_sizes = sorted({entry.batch_size for entry in entries}, reverse=True)
     update: dict[str, Any] = {
@@ -152,6 +148,16 @@ def identity(record: AuditRecord) -> dict[str, Any]:
         "precision": record.environment.precision,
         "settings": settings,
     }
+
+
+def _gradients_check(entries: Sequence[Entry]) -> Check:
+    """Judge the margin gradients where there are any, else those of cross-entropy."""
+    n_non_finite = sum(entry.non_finite_gradients for entry in entries)
+    n_zero = sum(entry.zero_gradients for entry in entries)
+    if n_margin := sum(entry.margin_gradients for entry in entries):
+        n_zero_margin = sum(entry.zero_margin_gradients for entry in entries)
+        return gradients_present("margin", n_margin, n_zero_margin, n_non_finite, n_zero - n_zero_margin)
+    return gradients_present("cross-entropy", sum(entry.spent.gradients for entry in entries), n_zero, n_non_finite)
 
 
 def _curve(attack: Attack | FoolboxAttack, rows: Sequence[ImageRow], classes: Sequence[str], plan: Plan) -> AttackCurve:

@@ -62,7 +62,7 @@ def scan(
     note: str | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
     batch_size: int | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     search: str = "descend",
     precision: Precision = "float32",
     without: Sequence[str] = (),
@@ -260,7 +260,9 @@ def _entry(measured: Measured, gallery: GalleryItem | None, seconds: float) -> E
     return Entry(
         row=measured.row,
         spent=Spent(gradients=work.gradients, forwards=work.forwards, seconds=round(seconds, 3)),
+        margin_gradients=work.margin_gradients,
         zero_gradients=work.zero_gradients,
+        zero_margin_gradients=work.zero_margin_gradients,
         non_finite_gradients=work.non_finite_gradients,
         batch_size=measured.batch_size,
         gallery=gallery,

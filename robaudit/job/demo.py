@@ -8,7 +8,7 @@ from typing import Any
 from robaudit.errors import OutputError
 from robaudit.job.phantoms import CLASSES, NOTE, SIDE, write_phantoms
 from robaudit.job.run import run
-from robaudit.job.small_classifier import train_small_classifier
+from robaudit.job.small_classifier import made_with, train_small_classifier
 from robaudit.progress import Progress, Silent
 
 EPOCHS = 8
@@ -32,8 +32,9 @@ def demo(
     out, progress = Path(out), progress or Silent()
     data, model = out / "data", out / "model"
     try:
-        write_phantoms(data, seed, progress)
-        train_small_classifier(data, model, (SIDE, SIDE), seed, progress)
+        if restart or made_with(model) != seed:
+            write_phantoms(data, seed, progress)
+            train_small_classifier(data, model, (SIDE, SIDE), seed, progress)
     except OSError as error:
         raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
     training: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE}

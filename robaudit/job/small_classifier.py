@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
+from robaudit.files import write_text
+from robaudit.load.contents import CONFIG_FILE
 from robaudit.load.images import Images, open_images
 from robaudit.progress import Progress
 
@@ -29,7 +31,16 @@ def train_small_classifier(data: Path, folder: Path, size: tuple[int, int], seed
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = _fit(x, y, len(images.classes), progress)
-    _write(folder, model, images, size)
+    _write(folder, model, images, size, seed)
+
+
+def made_with(folder: Path) -> int | None:
+    """The seed of the classifier in a folder; None where there is none."""
+    try:
+        seed: int = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["seed"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return seed
 
 
 def _fit(x: Tensor, y: Tensor, n_classes: int, progress: Progress) -> torch.nn.Module:
@@ -59,7 +70,7 @@ def _fit(x: Tensor, y: Tensor, n_classes: int, progress: Progress) -> torch.nn.M
     return model.eval()
 
 
-def _write(folder: Path, model: torch.nn.Module, images: Images, size: tuple[int, int]) -> None:
+def _write(folder: Path, model: torch.nn.Module, images: Images, size: tuple[int, int], seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
     config = {
@@ -67,5 +78,6 @@ def _write(folder: Path, model: torch.nn.Module, images: Images, size: tuple[int
         "num_classes": len(images.classes),
         "label_names": list(images.classes),
         "pretrained_cfg": {"mean": MEAN, "std": STD, "input_size": [3, *size]},
+        "seed": seed,
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / CONFIG_FILE, json.dumps(config, indent=2) + "\n")  # last: with it, the model is complete

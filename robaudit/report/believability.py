@@ -62,7 +62,7 @@ def _spoken(checks: Sequence[Check], name: str) -> str:
         return f"No believability checks were run in the {name} audit."
     loud = [f"{check.id} ({check.status})" for check in checks if speaks_up(check)]
     if not loud:
-        return f"No check of the {name} audit spoke up."
+        return f"No check of the {name} audit spoke up; run were {listed([check.id for check in checks])}."
     return f"Checks of the {name} audit that spoke up: {listed(loud)}."
 
 

@@ -74,12 +74,18 @@ def verdict(
     tone, headline = _headline(before, after, paired, differing, names)
     return Verdict(
         tone=tone,
-        label=_LABELS[tone],
+        label=_label(tone, paired),
         headline=headline,
         sentences=(_attacked(before, after, paired, names), _clean(before, after, paired, names)),
         alarms=(*_doubts(before, after, names), *_unpaired(differing), *_wrong_vanilla(before, after)),
         figures=_figures(before, after, paired),
     )
+
+
+def _label(tone: str, paired: Paired | None) -> str:
+    """A tag for the headline; a change at some eps only must not read as one at all of them."""
+    everywhere = paired is None or all(test.answer != "no evidence" for test in paired[1])
+    return _LABELS[tone] if everywhere or tone not in ("improved", "worse") else f"{_LABELS[tone]} at some eps"
 
 
 def _named(before: AuditRecord, after: AuditRecord, names: Naming) -> list[tuple[AuditRecord, str]]:

@@ -19,7 +19,7 @@ from robaudit.load.images import Images, Split, has_splits, open_images, write_s
 from robaudit.load.model import load_model
 from robaudit.load.provenance import environment, file_sha256
 from robaudit.progress import Progress, Silent
-from robaudit.records import DataInfo, FileRef
+from robaudit.records import DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.checkpoint import refuse_foreign, take_place, workplace, write_model
 from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, EpochMetrics, TrainingRecord
 from robaudit.retrofit.samples import Samples
@@ -51,7 +51,7 @@ def assimilate(
     merge: Mapping[str, Sequence[str]] | None = None,
     limit: int | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
-    device: str = "cpu",
+    device: str = "auto",
     restart: bool = False,
     command: str = "robaudit.assimilate",
     progress: Progress | None = None,
@@ -176,7 +176,10 @@ def _divided(data: Path, manifest: Path, reading: Reading) -> Path:
     if has_splits(data):
         return data
     write_split(data, manifest, **reading)
-    reading["progress"].say(f"{data} is not divided: split 60/20/20 per class; {manifest.name} in the output says how")
+    reading["progress"].say(
+        f"{data} is not divided: split 60/20/20 per class; scan {manifest.name} in the "
+        "output folder, whose test part training has not seen"
+    )
     return manifest
 
 
@@ -212,12 +215,17 @@ def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:
         record = TrainingRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError):
         raise OutputError(f"{path}: cannot be read; use --restart to replace the folder") from None
-    different = [name for name, value in inputs.items() if getattr(record, name) != value]
+    different = [name for name, value in inputs.items() if _anywhere(getattr(record, name)) != _anywhere(value)]
     if different:
         raise OutputError(
             f"{out}: was made with other {' and '.join(different)}; use --restart to replace it, or another --out"
         )
     return record
+
+
+def _anywhere(value: object) -> object:
+    """An input without its path: a moved model or folder is still the same, by its hash."""
+    return value.model_copy(update={"path": ""}) if isinstance(value, ModelInfo | DataInfo) else value
 
 
 def _append(path: Path, metrics: EpochMetrics) -> None:
