@@ -83,7 +83,7 @@ def peer_arm(name: str, model: nn.Module, images: Any, size: tuple[int, int], se
     model = copy.deepcopy(model).eval()
     if name.endswith("tuned"):
         model = model.requires_grad_(False).to(memory_format=torch.channels_last)
-    counting = Counting(model)
+    counting = Counting(model).eval()
     pictures = torch.stack([images.load(ref, size) for ref in images.refs])
     labels = torch.tensor([images.label_index(ref) for ref in images.refs])
     torch.manual_seed(seed)
