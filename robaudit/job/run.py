@@ -166,12 +166,10 @@ def _for_retrofit(measured: Mapping[str, Any]) -> dict[str, Any]:
 def _say_estimate(
     model: Path, data: Path, measured: Mapping[str, Any], trained: Mapping[str, Any], n_arms: int, progress: Progress
 ) -> None:
-    """Measure the pace on this machine, and say how long the job will take at most."""
+    """Measure the pace on this machine, and say about how long the job will take."""
     reading = {key: measured[key] for key in ("merge", "on_bad_image", "seed") if key in measured}
     images = open_images(data, "test", **reading, progress=progress)
-    loading = {
-        key: measured[key] for key in ("arch", "classes", "mean", "std", "input_size", "device") if key in measured
-    }
+    loading = {key: measured[key] for key in (*MODEL_OPTIONS, "device") if key in measured}
     loaded = load_model(model, folder_classes=images.classes, **loading)
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels)

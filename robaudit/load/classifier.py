@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
-from robaudit.records import FileRef, InputSize, ModelInfo, Normalization
+from robaudit.records import ModelInfo, Normalization
 
 
 class Classifier(nn.Module):
@@ -84,18 +84,3 @@ class LoadedModel:
                 f"{self.info.path}: takes images of {accepted} channel(s), the data has {image_channels}; "
                 "convert the images, or assimilate again with images like these"
             )
-
-
-def model_info(
-    ref: FileRef, arch: str, classes: tuple[str, ...], classifier: Classifier, size: tuple[int, int]
-) -> ModelInfo:
-    """Describe a vanilla model for its record."""
-    return ModelInfo(
-        path=ref.path,
-        sha256=ref.sha256,
-        arch=arch,
-        n_classes=len(classes),
-        classes=classes,
-        input=InputSize(channels=classifier.in_chans, height=size[0], width=size[1]),
-        normalization=classifier.normalization,
-    )

@@ -35,6 +35,7 @@ class Trained:
     stopped: Stopped
 
 
+@torch.random.fork_rng()
 def train(
     classifier: Classifier,
     training: Samples,
@@ -53,19 +54,7 @@ def train(
         TrainingError: the loss was not finite before any epoch was completed.
         SettingsError: `front+head` for a backbone that does not say which layer its head is.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)  # dropout and its kin
-        return _train(classifier, training, validation, config, progress, on_epoch)
-
-
-def _train(
-    classifier: Classifier,
-    training: Samples,
-    validation: Samples,
-    config: TrainConfig,
-    progress: Progress,
-    on_epoch: Callable[[EpochMetrics], None],
-) -> Trained:
+    torch.manual_seed(config.seed)  # dropout and its kin
     classifier.to(memory_format=torch.channels_last)  # halves the time of T and C on a CPU
     order = torch.Generator().manual_seed(config.seed)
     optimiser = torch.optim.AdamW(
