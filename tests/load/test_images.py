@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from robaudit.errors import DataError
-from robaudit.load.images import Images, has_splits, open_images, write_split
+from robaudit.load.images import Images, open_images
+from robaudit.load.listing import has_splits
+from robaudit.load.splitting import write_split
 from robaudit.progress import Silent
 
 
