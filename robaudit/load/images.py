@@ -6,7 +6,7 @@ Pixels come out as (C, H, W) float32 in [0, 1] at their true bit depth; C is 1 w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import DataError
-from robaudit.load.decoding import decode, is_grey, read_bytes
-from robaudit.load.listing import Split, list_images
+from robaudit.load.decoding import decode, read_bytes
+from robaudit.load.listing import Listed, Split, list_images
+from robaudit.load.picture import Picture
 from robaudit.progress import Progress, Silent
 
 
@@ -30,6 +31,12 @@ class ImageRef:
     path: Path
     label: str
     sha256: str
+    pixel_sha256: str = ""
+    """Hash of the decoded pixels, as `Picture.sha256`: equal for the same picture in two files or formats."""
+    levels: int = 255
+    """Steps from black to white that the file can hold: 255 for 8 bits, 65535 for 16."""
+    patient: str | None = None
+    """Hash of the patient's identifier; None where unknown."""
 
     def lot(self, seed: int) -> str:
         """Where the image stands in a seeded draw: its bytes decide, its id only between identical files."""
@@ -82,7 +89,7 @@ class Images:
         data = read_bytes(ref.path)
         if hashlib.sha256(data).hexdigest() != ref.sha256:
             raise DataError(f"{ref.path}: changed while robaudit was running; restore it or start again with --restart")
-        pixels = decode(data, ref.path)
+        pixels = decode(data, ref.path).pixels
         grey = pixels[..., :1] if self.channels == 1 else np.broadcast_to(pixels, (*pixels.shape[:2], 3))
         return _resize(torch.from_numpy(np.array(grey)).permute(2, 0, 1), size)
 
@@ -141,7 +148,7 @@ def open_images(
     """
     progress = progress or Silent()
     joined = {old: new for new, olds in (merge or {}).items() for old in olds}
-    listed = [(id_, file, joined.get(label, label)) for id_, file, label in list_images(path, split)]
+    listed = [replace(item, label=joined.get(item.label, item.label)) for item in list_images(path, split)]
     refs, channels, n_skipped = _examine(listed, on_bad_image, progress)
     names = sorted({ref.label for ref in refs})
     if len(names) < 2:
@@ -152,28 +159,39 @@ def open_images(
 
 
 def _examine(
-    listed: Iterable[tuple[str, Path, str]], on_bad_image: str, progress: Progress
+    listed: Sequence[Listed], on_bad_image: str, progress: Progress
 ) -> tuple[list[ImageRef], Literal[1, 3], int]:
     """Hash and decode every image once, so that a bad one is named before hours are spent."""
-    listed = list(listed)
     refs: list[ImageRef] = []
     grey, n_skipped = True, 0
     progress.start("reading images", len(listed))
-    for id_, file, label in listed:
+    for item in listed:
         try:
-            data = read_bytes(file)
-            pixels = decode(data, file)
+            data = read_bytes(item.path)
+            picture = decode(data, item.path)
         except DataError as error:
             if on_bad_image == "fail":
                 raise
             progress.say(f"skipped: {error}")
             n_skipped += 1
         else:
-            grey = grey and is_grey(pixels)
-            refs.append(ImageRef(id_, file, label, hashlib.sha256(data).hexdigest()))
+            grey = grey and picture.is_grey
+            refs.append(_ref(item, data, picture))
         progress.advance()
     progress.finish()
     return refs, 1 if grey else 3, n_skipped
+
+
+def _ref(item: Listed, data: bytes, picture: Picture) -> ImageRef:
+    return ImageRef(
+        id=item.id,
+        path=item.path,
+        label=item.label,
+        sha256=hashlib.sha256(data).hexdigest(),
+        pixel_sha256=picture.sha256,
+        levels=picture.levels,
+        patient=item.patient,
+    )
 
 
 def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:

@@ -46,11 +46,16 @@ def write_split(path: Path, manifest: Path, *, seed: int, progress: Progress | N
             )
         for split, part in parts.items():
             rows += [
-                (os.path.relpath(ref.path, manifest.parent), name, part_of.setdefault(ref.sha256, split))
+                (
+                    Path(os.path.relpath(ref.path, manifest.parent)).as_posix(),
+                    name,
+                    part_of.setdefault(ref.sha256, split),
+                    ref.patient or "",
+                )
                 for group in part
                 for ref in group
             ]
     with replacing(manifest) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(MANIFEST_COLUMNS)
-        writer.writerows(sorted((Path(file).as_posix(), label, split) for file, label, split in rows))
+        writer.writerows(sorted(rows))

@@ -336,6 +336,63 @@ def test_other_sizes_are_resized_as_pillow_does_in_floating_point(tmp_path: Path
     assert found.max() <= 1
 
 
+# What is known of each image beside its pixels
+
+
+def test_the_same_picture_is_recognised_in_any_file_depth_or_format(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    grey = noise(1)
+    for name, pixels in (
+        ("rgb.png", np.repeat(grey[..., None], 3, axis=2)),
+        ("deep.png", grey.astype(np.uint16) * 257),
+    ):
+        save(tmp_path / "b" / name, pixels)
+    save(tmp_path / "b" / "other.bmp", grey)
+    turned = save(tmp_path / "b" / "turned.png", np.rot90(grey))
+    refs = {ref.id: ref for ref in open_images(tmp_path).refs}
+    hashes = {refs[f"{id_}"].pixel_sha256 for id_ in ("a/00.png", "b/rgb.png", "b/deep.png", "b/other.bmp")}
+    assert len(hashes) == 1
+    assert refs[turned.relative_to(tmp_path).as_posix()].pixel_sha256 not in hashes
+    assert len({ref.sha256 for ref in refs.values()}) == 6, "the files' own bytes all differ"
+
+
+def test_the_hash_of_pixels_knows_their_shape(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1})
+    grey = noise(1)
+    save(tmp_path / "b" / "wide.png", grey.reshape(4, 12))
+    first, second = (ref.pixel_sha256 for ref in open_images(tmp_path).refs)
+    assert first != second
+
+
+@pytest.mark.parametrize(("dtype", "levels"), [(bool, 1), (np.uint8, 255), (np.uint16, 65535)])
+def test_levels_are_those_of_the_files_own_depth(tmp_path: Path, dtype: type, levels: int) -> None:
+    """Every pixel of a file is a whole number of its levels; that is how an adversarial is rounded to what it holds."""
+    folder(tmp_path, {"a": 1, "b": 1})
+    pixels = noise(3).astype(np.int64) * 257 + 3 if dtype is np.uint16 else noise(3) > 99 if dtype is bool else noise(3)
+    save(tmp_path / "b" / "deep.png", pixels.astype(dtype))
+    images = open_images(tmp_path)
+    ref = images.refs[-1]
+    assert (ref.id, ref.levels) == ("b/deep.png", levels)
+    counts = pixels_of(images, ref.id).astype(np.float64) * levels
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-2)
+
+
+def test_the_patient_of_a_manifest_is_known_by_a_hash(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 2, "b": 2})
+    rows = [
+        ("a/00.png", "a", "Mustermann"),
+        ("a/01.png", "a", ""),
+        ("b/00.png", "b", "Mustermann "),
+        ("b/01.png", "b", "7"),
+    ]
+    images = open_images(write_manifest(tmp_path / "m.csv", *rows, columns="path,label,patient_id"))
+    first, unknown, again, other = (ref.patient for ref in images.refs)
+    assert first == again != other
+    assert unknown is None
+    assert "Mustermann" not in repr(images)
+    assert {ref.patient for ref in open_images(folder(tmp_path / "folder", {"a": 1, "b": 1})).refs} == {None}
+
+
 # What cannot be read
 
 
