@@ -1,7 +1,6 @@
 """Images on disk are made here, pixel by pixel; what comes out is compared with the pixels that went in."""
 
 import csv
-import io
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -235,74 +234,6 @@ def test_the_hash_of_the_data_depends_on_ids_labels_and_bytes_but_not_on_order(t
 # Pixels
 
 
-def encode(mode: str, form: str, **options: object) -> Callable[[Path], np.ndarray]:
-    """A file of that mode, and the pixels (H, W, C) that a person sees in it."""
-
-    def write(path: Path) -> np.ndarray:
-        picture = Image.fromarray(noise(5, 6, 8, 3)).convert(mode)
-        picture.save(path, form, **options)
-        seen = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
-        return np.atleast_3d(np.asarray(seen)) / 255
-
-    return write
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        encode("L", "PNG"),
-        encode("RGB", "PNG"),
-        encode("1", "PNG"),
-        encode("P", "PNG"),
-        encode("P", "PNG", transparency=3),
-        encode("P", "PNG", transparency=bytes(range(256))),
-        encode("LA", "PNG"),
-        encode("RGBA", "PNG"),
-        encode("CMYK", "TIFF"),
-        encode("L", "BMP"),
-        encode("P", "GIF"),
-    ],
-)
-def test_eight_bit_pixels_come_out_as_they_went_in(tmp_path: Path, write: Callable[[Path], np.ndarray]) -> None:
-    folder(tmp_path, {"a": 1, "b": 1})
-    expected = write(tmp_path / "a" / "00.png")
-    images = open_images(tmp_path)
-    assert images.channels == expected.shape[2]
-    found = pixels_of(images, "a/00.png")
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1e-6)
-
-
-@pytest.mark.parametrize("suffix", ["png", "tiff"])
-def test_sixteen_bits_keep_their_depth(tmp_path: Path, suffix: str) -> None:
-    """Through 8 bits, neighbouring levels of a CT would fall together."""
-    folder(tmp_path, {"a": 1, "b": 1})
-    levels = np.arange(40000, 40048, dtype=np.uint16).reshape(6, 8)
-    save(tmp_path / "a" / f"deep.{suffix}", levels)
-    images = open_images(tmp_path)
-    found = pixels_of(images, f"a/deep.{suffix}")
-    np.testing.assert_allclose(found[0], levels / 65535, rtol=1e-6)
-    assert len(np.unique(found)) == 48
-    assert images.channels == 1
-
-
-def test_floating_point_pixels_carry_no_scale_and_are_refused(tmp_path: Path) -> None:
-    folder(tmp_path, {"a": 1, "b": 1})
-    save(tmp_path / "a" / "float.tiff", np.linspace(-1000, 1000, 48, dtype=np.float32).reshape(6, 8))
-    with pytest.raises(DataError, match=r"float\.tiff: is no readable image \(F pixels from -1000 to 1000"):
-        open_images(tmp_path)
-
-
-def test_a_photograph_on_its_side_is_turned_upright(tmp_path: Path) -> None:
-    folder(tmp_path, {"a": 1, "b": 1})
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it
-    stored = noise(7)
-    save(tmp_path / "a" / "side.png", stored, exif=exif)
-    found = pixels_of(open_images(tmp_path), "a/side.png", (8, 6))
-    np.testing.assert_allclose(found[0] * 255, np.rot90(stored, -1), atol=1e-4)
-
-
 def test_grey_is_one_channel_even_when_stored_as_three(tmp_path: Path) -> None:
     folder(tmp_path, {"a": 1, "b": 1})
     grey = noise(1)
@@ -406,47 +337,15 @@ class Told(Silent):
         self.lines.append(line)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", noise(0).tobytes(), b"\x89PNG\r\n\x1a\n" + bytes(40)])
-def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path: Path) -> None:
     folder(tmp_path, {"a": 2, "b": 1})
-    (tmp_path / "a" / "bad.png").write_bytes(content)
+    (tmp_path / "a" / "bad.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a/bad\.png: is no readable image .*--on-bad-image skip"):
         open_images(tmp_path)
     told = Told()
     images = open_images(tmp_path, on_bad_image="skip", progress=told)
     assert (len(images), images.n_skipped) == (3, 1)
     assert [line.split(":")[0] for line in told.lines] == ["skipped"]
-
-
-def test_a_truncated_image_is_not_filled_up(tmp_path: Path) -> None:
-    folder(tmp_path, {"a": 1, "b": 1})
-    path = save(tmp_path / "a" / "cut.jpg", noise(1, 64, 64))
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(DataError, match=r"cut\.jpg: is no readable image"):
-        open_images(tmp_path)
-
-
-def test_damage_of_any_kind_is_a_data_error_or_an_image(tmp_path: Path) -> None:
-    """A decoder's own exceptions never reach the user."""
-    folder(tmp_path, {"a": 1, "b": 1})
-    dice = random.Random(0)
-    originals = []
-    for form, mode in (("PNG", "P"), ("PNG", "LA"), ("JPEG", "L"), ("GIF", "L"), ("BMP", "L"), ("WEBP", "RGB")):
-        stream = io.BytesIO()
-        Image.fromarray(noise(8, 9, 9, 3)).convert(mode).save(stream, form)
-        originals.append(stream.getvalue())
-    outcomes = Counter()
-    for _ in range(300):
-        damaged = bytearray(dice.choice(originals))
-        for _ in range(dice.choice([1, 2, 10])):
-            damaged[dice.randrange(len(damaged))] = dice.randrange(256)
-        (tmp_path / "a" / "bad.png").write_bytes(damaged[: dice.choice([None, dice.randrange(len(damaged))])])
-        try:
-            outcomes[open_images(tmp_path).channels] += 1
-        except DataError:
-            outcomes["refused"] += 1
-    assert outcomes["refused"] > 50
-    assert outcomes[1] + outcomes[3] > 50
 
 
 @pytest.mark.parametrize("change", [lambda path: save(path, noise(77)), lambda path: path.unlink()])
