@@ -7,34 +7,19 @@ but its owner knows which one the label is about.
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin
 
-from robaudit.errors import DataError
 from robaudit.load.deep_colour import deep_colour, is_deep_colour
 from robaudit.load.picture import Picture
+from robaudit.load.refusing import refusing
 
 Counts = NDArray[Any]
 """Whole numbers as the file holds them, (H, W) or (H, W, C)."""
-
-
-def read_bytes(file: Path) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        DataError: it is gone or may not be read.
-    """
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); restore it or use --on-bad-image skip") from None
 
 
 def decode(data: bytes, file: Path) -> Picture:
@@ -45,26 +30,6 @@ def decode(data: bytes, file: Path) -> Picture:
     """
     with refusing(file), Image.open(io.BytesIO(data)) as opened:
         return _picture(opened, data)
-
-
-@contextmanager
-def refusing(file: Path) -> Iterator[None]:
-    """Whatever a decoder raises on damaged or absurd bytes is one line; a decompression bomb is never unpacked.
-
-    Raises:
-        DataError: instead of everything else.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a decoder's remarks on odd tags; the pixels it gives are looked at
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            yield
-    except DataError:
-        raise
-    except Exception as error:  # decoders of damaged files raise anything: struct.error, KeyError, TypeError, ...
-        unknown = isinstance(error, UnidentifiedImageError)  # its own words are the address of a buffer
-        reason = "no known format" if unknown else " ".join(str(error).split())[:300] or type(error).__name__
-        raise DataError(f"{file}: is no readable image ({reason}); remove it or use --on-bad-image skip") from None
 
 
 def _picture(opened: Image.Image, data: bytes) -> Picture:

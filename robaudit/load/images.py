@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import DataError
-from robaudit.load.decoding import decode, read_bytes
-from robaudit.load.listing import Listed, Split, list_images
-from robaudit.load.picture import Picture
+from robaudit.load.listed import Listed, Split
+from robaudit.load.listing import Listing, list_images
+from robaudit.load.stored import Stored, read_stored
 from robaudit.progress import Progress, Silent
 
 
 @dataclass(frozen=True)
 class ImageRef:
-    """One labelled image on disk, pinned by the hash of its bytes."""
+    """One labelled image on disk, pinned by the hash of its bytes (a picture among several in a file: by its own)."""
 
     id: str
     """Path relative to the data folder, with forward slashes."""
@@ -37,6 +37,8 @@ class ImageRef:
     """Steps from black to white that the file can hold: 255 for 8 bits, 65535 for 16."""
     patient: str | None = None
     """Hash of the patient's identifier; None where unknown."""
+    member: str = ""
+    """Which picture of its file, where that holds several."""
 
     def lot(self, seed: int) -> str:
         """Where the image stands in a seeded draw: its bytes decide, its id only between identical files."""
@@ -54,6 +56,8 @@ class Images:
     channels: Literal[1, 3]
     n_skipped: int = 0
     """Unreadable images left out, where the user allowed it."""
+    numbered: bool = False
+    """Whether labels are the numbers of the model's outputs, whatever these are called."""
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -86,10 +90,10 @@ class Images:
         Raises:
             DataError: the file is gone or its bytes changed since it was listed.
         """
-        data = read_bytes(ref.path)
-        if hashlib.sha256(data).hexdigest() != ref.sha256:
+        stored = read_stored(ref.path, ref.member)
+        if stored.sha256 != ref.sha256:
             raise DataError(f"{ref.path}: changed while robaudit was running; restore it or start again with --restart")
-        pixels = decode(data, ref.path).pixels
+        pixels = stored.picture.pixels
         grey = pixels[..., :1] if self.channels == 1 else np.broadcast_to(pixels, (*pixels.shape[:2], 3))
         return _resize(torch.from_numpy(np.array(grey)).permute(2, 0, 1), size)
 
@@ -99,6 +103,9 @@ class Images:
         Raises:
             DataError: an image's class is not among `classes`.
         """
+        if self.numbered and set(self.classes) - set(classes) and len(self.classes) <= len(classes):
+            refs = (replace(ref, label=classes[int(ref.label)]) for ref in self.refs)
+            return replace(self, refs=tuple(refs), classes=tuple(classes), numbered=False)
         unknown = sorted({ref.label for ref in self.refs} - set(classes))
         if unknown:
             raise DataError(
@@ -147,15 +154,37 @@ def open_images(
         DataError: nothing there, a missing split, fewer than two classes, or an unreadable image.
     """
     progress = progress or Silent()
-    joined = {old: new for new, olds in (merge or {}).items() for old in olds}
-    listed = [replace(item, label=joined.get(item.label, item.label)) for item in list_images(path, split)]
-    refs, channels, n_skipped = _examine(listed, on_bad_image, progress)
-    names = sorted({ref.label for ref in refs})
-    if len(names) < 2:
-        found = f"only class {names[0]}" if names else "no readable image"
+    listing = _merged(path, list_images(path, split), merge or {})
+    refs, channels, n_skipped = _examine(listing.items, on_bad_image, progress)
+    present = sorted({ref.label for ref in refs})
+    if len(present) < 2:
+        found = f"only class {present[0]}" if present else "no readable image"
         raise DataError(f"{path}: holds {found}; an audit needs a folder with one sub-folder of images per class")
-    images = Images(path, tuple(refs), tuple(names), channels, n_skipped).limited(limit, seed)
+    names = present if listing.numbered is None else map(str, range(listing.numbered))
+    images = Images(
+        path, tuple(refs), tuple(names), channels, n_skipped, numbered=listing.numbered is not None
+    ).limited(limit, seed)
     return images.ordered_as(classes) if classes else images
+
+
+def _merged(path: Path, listing: Listing, merge: Mapping[str, Sequence[str]]) -> Listing:
+    """Labels joined into new classes, unless they are already: a split that robaudit wrote has the new ones.
+
+    Raises:
+        DataError: a class to be joined is not there, or goes into two.
+    """
+    merge = {new: olds for new, olds in merge.items() if new not in listing.labels or listing.labels & set(olds)}
+    olds = [old for joined in merge.values() for old in joined]
+    if unknown := sorted(set(olds) - listing.labels):
+        has = ", ".join(sorted(listing.labels))
+        raise DataError(f"{path}: has no class {', '.join(unknown)} to merge, it has {has}; correct --merge")
+    if twice := sorted(old for old in set(olds) if olds.count(old) > 1):
+        raise DataError(f"{path}: class {', '.join(twice)} is merged into two; name it in one --merge only")
+    if not merge:
+        return listing
+    new_name = {old: new for new, joined in merge.items() for old in joined}
+    items = (replace(item, label=new_name.get(item.label, item.label)) for item in listing.items)
+    return Listing(tuple(items), listing.labels)
 
 
 def _examine(
@@ -167,30 +196,36 @@ def _examine(
     progress.start("reading images", len(listed))
     for item in listed:
         try:
-            data = read_bytes(item.path)
-            picture = decode(data, item.path)
+            stored = read_stored(item.path, item.member)
+            _require_pinned(item, stored)
         except DataError as error:
             if on_bad_image == "fail":
                 raise
             progress.say(f"skipped: {error}")
             n_skipped += 1
         else:
-            grey = grey and picture.is_grey
-            refs.append(_ref(item, data, picture))
+            grey = grey and stored.picture.is_grey
+            refs.append(_ref(item, stored))
         progress.advance()
     progress.finish()
     return refs, 1 if grey else 3, n_skipped
 
 
-def _ref(item: Listed, data: bytes, picture: Picture) -> ImageRef:
+def _require_pinned(item: Listed, stored: Stored) -> None:
+    if item.pinned not in (None, stored.sha256):
+        raise DataError(f"{item.path}: is not the file that the manifest means (sha256 differs); restore it")
+
+
+def _ref(item: Listed, stored: Stored) -> ImageRef:
     return ImageRef(
         id=item.id,
         path=item.path,
         label=item.label,
-        sha256=hashlib.sha256(data).hexdigest(),
-        pixel_sha256=picture.sha256,
-        levels=picture.levels,
+        sha256=stored.sha256,
+        pixel_sha256=stored.picture.sha256,
+        levels=stored.picture.levels,
         patient=item.patient,
+        member=item.member,
     )
 
 

@@ -16,7 +16,8 @@ from robaudit.files import write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, open_images
-from robaudit.load.listing import Split, has_splits
+from robaudit.load.listed import Split
+from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.load.provenance import environment, file_sha256
 from robaudit.load.splitting import write_split

@@ -88,7 +88,7 @@ def test_a_folder_of_classes_is_taken_whole_whatever_part_is_asked_for(tmp_path:
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     folder(tmp_path / "train", {"a": 1, "b": 1})
-    with pytest.raises(DataError, match="has train but no test folder"):
+    with pytest.raises(DataError, match="has train but no test part"):
         open_images(tmp_path, "test")
 
 
@@ -126,8 +126,8 @@ def test_the_split_column_of_a_manifest_and_its_synonyms(tmp_path: Path) -> None
         ("path,label\na/00.png\n", "line 2 names no path or no label"),
         ("path,label\na/00.png,\n", "line 2 names no path or no label"),
         ("path,label\n,a\n", "line 2 names no path or no label"),
-        ("path,label\na/\0.png,a\n", "line 2 names no path or no label|cannot be read as a CSV manifest"),
-        ("path,label,split\na/00.png,a,train\nb/00.png,b,train\n", "has no row with split test"),
+        ("path,label\na/\0.png,a\n", "line 2 names no path or no label|cannot be read as a manifest"),
+        ("path,label,split\na/00.png,a,train\nb/00.png,b,train\n", "has train but no test part"),
         ("path,label\na/00.png,a\na/00.png,b\n", "lists a/00.png 2 times"),
         ("path,label\na/00.png,a\nb/nowhere.png,b\n", "nowhere.png: cannot be read"),
         ("path,label\na/00.png,a\n", "holds only class a"),
@@ -141,7 +141,7 @@ def test_what_is_wrong_with_a_manifest_is_said(tmp_path: Path, text: str, expect
 
 
 def test_a_picture_is_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read as a CSV manifest"):
+    with pytest.raises(DataError, match="cannot be read as a manifest"):
         open_images(save(tmp_path / "a.png", noise(0)))
 
 
@@ -153,6 +153,37 @@ def test_what_is_hidden_is_not_data(tmp_path: Path) -> None:
     save(tmp_path / ".cache" / "x.png", noise(4))
     (tmp_path / "a" / "notes.txt").write_text("no image either")
     assert ids(open_images(tmp_path)) == before
+
+
+def test_images_linked_from_elsewhere_are_data(tmp_path: Path) -> None:
+    folder(tmp_path / "archive", {"x": 2})
+    folder(tmp_path / "data", {"a": 1})
+    (tmp_path / "data" / "b").mkdir()
+    (tmp_path / "data" / "b" / "patient").symlink_to(tmp_path / "archive" / "x")
+    (tmp_path / "data" / "a" / "linked.png").symlink_to(tmp_path / "archive" / "x" / "00.png")
+    assert ids(open_images(tmp_path / "data")) == ["a/00.png", "a/linked.png", "b/patient/00.png", "b/patient/01.png"]
+
+
+@pytest.mark.parametrize("link", ["a/loop", "loop"])
+def test_a_link_that_leads_back_is_refused(tmp_path: Path, link: str) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / link).symlink_to(tmp_path)
+    with pytest.raises(DataError, match=r"loop: is a link to a folder it lies in"):
+        open_images(tmp_path)
+
+
+def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    """Left out in silence, images would be missing from the count."""
+    folder(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(DataError, match=r"gone\.png: cannot be read"):
+        open_images(tmp_path)
+
+
+def test_a_split_folder_asked_for_as_a_whole_has_the_classes_of_its_parts(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        folder(tmp_path / part, {"a": 1, "b": 1})
+    assert open_images(tmp_path).per_class == {"a": 2, "b": 2}
 
 
 @pytest.mark.parametrize(
@@ -190,6 +221,21 @@ def test_merging_joins_classes_and_keeps_ids(tmp_path: Path) -> None:
     merged = open_images(tmp_path, merge={"tumor": ["glioma", "meningioma"]})
     assert merged.per_class == {"none": 1, "tumor": 3}
     assert ids(merged) == ids(open_images(tmp_path))
+
+
+def test_a_class_to_merge_that_is_not_there_is_named(tmp_path: Path) -> None:
+    folder(tmp_path, {"glioma": 1, "none": 1})
+    with pytest.raises(DataError, match="has no class menigioma to merge, it has glioma, none"):
+        open_images(tmp_path, merge={"tumor": ["glioma", "menigioma"]})
+    with pytest.raises(DataError, match="class none is merged into two"):
+        open_images(tmp_path, merge={"a": ["glioma", "none"], "b": ["none"]})
+
+
+def test_a_class_to_merge_may_be_absent_from_a_part(tmp_path: Path) -> None:
+    folder(tmp_path / "train", {"glioma": 1, "meningioma": 1, "none": 1})
+    folder(tmp_path / "test", {"glioma": 1, "none": 1})
+    images = open_images(tmp_path, "test", merge={"tumor": ["glioma", "meningioma"]})
+    assert images.per_class == {"none": 1, "tumor": 1}
 
 
 # A part of them
@@ -420,6 +466,30 @@ def test_identical_files_stay_in_one_part_even_under_two_labels(tmp_path: Path) 
         for ref in open_images(tmp_path / "split.csv", part).refs:
             seen.setdefault(ref.sha256, set()).add(part)
     assert {len(parts) for parts in seen.values()} == {1}
+
+
+def test_a_patient_stays_in_one_part(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 60, "b": 60})
+    rows = [(f"{label}/{index:02d}.png", label, f"{index // 3}") for label in "ab" for index in range(60)]
+    data = write_manifest(tmp_path / "m.csv", *rows, columns="path,label,patient_id")
+    write_split(data, tmp_path / "out" / "split.csv", seed=0)
+    patient_of = {id_: patient for id_, _, patient in rows}
+    parts: dict[str, set[str]] = {}
+    for id_, part in parts_of(tmp_path / "out" / "split.csv").items():
+        parts.setdefault(patient_of[id_], set()).add(part)
+    assert {len(found) for found in parts.values()} == {1}
+    counts = Counter((id_[0], part) for id_, part in parts_of(tmp_path / "out" / "split.csv").items())
+    assert counts == {(label, part): n for label in "ab" for part, n in (("train", 36), ("val", 12), ("test", 12))}
+    known = {ref.patient for ref in open_images(tmp_path / "out" / "split.csv", "train").refs}
+    assert known < {ref.patient for ref in open_images(data).refs}, "a split names the same patients"
+
+
+def test_one_patient_for_all_cannot_be_split(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 9, "b": 9})
+    rows = [(f"{label}/{index:02d}.png", label, "same") for label in "ab" for index in range(9)]
+    data = write_manifest(tmp_path / "m.csv", *rows, columns="path,label,patient_id")
+    with pytest.raises(DataError, match=r"has 1 different image\(s\) of class a, too few to split"):
+        write_split(data, tmp_path / "split.csv", seed=0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
