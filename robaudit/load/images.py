@@ -97,6 +97,11 @@ class Images:
         grey = pixels[..., :1] if self.channels == 1 else np.broadcast_to(pixels, (*pixels.shape[:2], 3))
         return _resize(torch.from_numpy(np.array(grey)).permute(2, 0, 1), size)
 
+    def size_of_first(self) -> tuple[int, int]:
+        """(height, width) of the first image, before any resizing."""
+        height, width, *_ = read_stored(self.refs[0].path, self.refs[0].member).picture.pixels.shape
+        return height, width
+
     def ordered_as(self, classes: Sequence[str]) -> Images:
         """The same images with the class order of the model's outputs.
 
