@@ -57,6 +57,7 @@ def draft(
             per_class=images.per_class,
             positive=positive,
             note=note,
+            shown=images.view.flags,
         ),
         clean=tally.clean_tallies([], images.classes),
         attacks=tuple(AttackCurve(name=attack.name, params=attack.params, points=()) for attack in plan.attacks),

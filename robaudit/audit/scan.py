@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from robaudit.attack.settings import Precision, Protocol, plan_of, speedups_of
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
 from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal, refuse_other
+from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.record import draft, filled, identity
 from robaudit.checks.repeatable import repeatable
 from robaudit.checks.state import state_untouched
@@ -24,6 +26,7 @@ from robaudit.files import write_text
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images
 from robaudit.load.model import load_model
+from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 from robaudit.records import (
     AUDIT_FILE,
@@ -68,6 +71,9 @@ def scan(
     without: Sequence[str] = (),
     warm_start: bool = False,
     restart: bool = False,
+    view: View | None = None,
+    accept_preprocessing: bool = False,
+    expect_clean_accuracy: float | None = None,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
 ) -> AuditRecord:
@@ -102,6 +108,9 @@ def scan(
         without: what to switch off, of `robaudit.attack.settings.SWITCHES`.
         warm_start: begin below a found eps where the found perturbation left off.
         restart: discard what `out` holds.
+        view: how images are shown to the model; None as they are stored.
+        accept_preprocessing: measure although another preprocessing does clearly better.
+        expect_clean_accuracy: in [0, 1]; clean accuracy clearly below it stops the scan.
         command: what the person typed, for the record.
         progress: told of every image.
 
@@ -111,7 +120,7 @@ def scan(
     model, data, out, progress = Path(model), Path(data), Path(out), progress or Silent()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
     images = open_images(
-        data, "test", merge=merge, limit=limit, seed=seed, on_bad_image=on_bad_image, progress=progress
+        data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
     )
     loaded = load_model(
         model, arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
@@ -125,7 +134,10 @@ def scan(
     engine = Engine(loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups)
     _introduce(loaded, images, engine, progress)
     started = draft(loaded, images, engine, positive, note, command)
-    return _Scan(loaded, images, engine, started, out, progress).run(restart)
+    asked = partial(
+        check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
+    )
+    return _Scan(loaded, images, engine, started, out, progress, asked).run(restart)
 
 
 def _introduce(loaded: LoadedModel, images: Images, engine: Engine, progress: Progress) -> None:
@@ -148,10 +160,17 @@ class _Scan:
     """One scan under way: what is measured, where to, and the record so far."""
 
     def __init__(
-        self, loaded: LoadedModel, images: Images, engine: Engine, draft: AuditRecord, out: Path, progress: Progress
+        self,
+        loaded: LoadedModel,
+        images: Images,
+        engine: Engine,
+        draft: AuditRecord,
+        out: Path,
+        progress: Progress,
+        check_preprocessing: Callable[[], Check],
     ) -> None:
         self.loaded, self.images, self.engine, self.draft = loaded, images, engine, draft
-        self.out, self.progress = out, progress
+        self.out, self.progress, self.check_preprocessing = out, progress, check_preprocessing
 
     def run(self, restart: bool) -> AuditRecord:
         """Return the finished record: reused, continued or measured from the start."""
@@ -165,16 +184,17 @@ class _Scan:
             read_rows(finished, record)
             self.progress.say(f"{finished} holds this scan already; --restart measures again")
         else:
+            preprocessing = self.check_preprocessing()
             _make_folder(self.out)
             place = self.draft.environment
-            record = self._measured(wanted | {"versions": place.versions, "n_threads": place.n_threads})
+            record = self._measured(preprocessing, wanted | {"versions": place.versions, "n_threads": place.n_threads})
         for leftover in (JOURNAL_FILE, PARTIAL_AUDIT_FILE):
             (self.out / leftover).unlink(missing_ok=True)
         return record
 
-    def _measured(self, wanted: dict[str, Any]) -> AuditRecord:
+    def _measured(self, preprocessing: Check, wanted: dict[str, Any]) -> AuditRecord:
         with open_journal(self.out, wanted) as journal:
-            checks = self._measure(journal)
+            checks = [preprocessing, *self._measure(journal)]
             entries = self._entries(journal)
         rows = "".join(entry.row.model_dump_json() + "\n" for entry in entries)
         record = filled(self.draft, entries, self.engine.plan, "complete", checks)

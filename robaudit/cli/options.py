@@ -82,6 +82,39 @@ Note = Annotated[
 OnBadImage = Annotated[
     str, typer.Option(metavar="fail|skip", help="What to do with an unreadable image.", rich_help_panel=DATA)
 ]
+Invert = Annotated[
+    bool, typer.Option("--invert", help="Show the model the negative of every image.", rich_help_panel=DATA)
+]
+Bgr = Annotated[
+    bool, typer.Option("--bgr", help="Give the model blue, green, red instead of RGB.", rich_help_panel=DATA)
+]
+Resize = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="How an image of another shape comes to the input grid. stretch: both sides · cover: the shorter side, "
+        "its middle cut out · crop: likewise, the middle 7/8 (256 to 224) · pad: the longer side, black around.",
+        rich_help_panel=DATA,
+    ),
+]
+AcceptPreprocessing = Annotated[
+    bool,
+    typer.Option(
+        "--accept-preprocessing",
+        help="Measure although another normalisation, class order or the like does clearly better.",
+        rich_help_panel=MODEL,
+    ),
+]
+ExpectCleanAccuracy = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="A",
+        help="Clean accuracy you know the model to have, such as 0.94; clearly less stops the scan.",
+        rich_help_panel=MODEL,
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of random starts, --limit and training order.", rich_help_panel=RUN)]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Discard what the folder holds and start again.", rich_help_panel=RUN)
@@ -179,9 +212,14 @@ def model_options(
     }
 
 
-def data_options(limit: int | None, merge: list[str] | None, on_bad_image: str) -> dict[str, Any]:
+def data_options(
+    limit: int | None, merge: list[str] | None, on_bad_image: str, invert: bool, bgr: bool, resize: str
+) -> dict[str, Any]:
     """What a person says of the images, likewise."""
+    from robaudit.load.view import RESIZES, View
+
     return {
+        "view": View(invert=invert, bgr=bgr, resize=choice("--resize", resize, *RESIZES)),
         "limit": limit,
         "merge": merged(merge),
         "on_bad_image": choice("--on-bad-image", on_bad_image, "fail", "skip"),

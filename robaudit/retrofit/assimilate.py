@@ -21,6 +21,7 @@ from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.load.provenance import environment, file_sha256
 from robaudit.load.splitting import write_split
+from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 from robaudit.records import DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.checkpoint import refuse_foreign, take_place, workplace, write_model
@@ -36,6 +37,7 @@ class Reading(TypedDict):
 
     seed: int
     merge: Mapping[str, Sequence[str]] | None
+    view: View | None
     on_bad_image: Literal["fail", "skip"]
     progress: Progress
 
@@ -53,6 +55,7 @@ def assimilate(
     input_size: tuple[int, int] | None = None,
     merge: Mapping[str, Sequence[str]] | None = None,
     limit: int | None = None,
+    view: View | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
     device: str = "auto",
     restart: bool = False,
@@ -77,6 +80,7 @@ def assimilate(
         input_size: (height, width) of the model's input grid; None takes the model's own.
         merge: new class -> class folders joined into it.
         limit: stratified, seeded upper bound on the images of each part.
+        view: how images are shown to the model; None as they are stored.
         on_bad_image: `skip` leaves unreadable images out.
         device: where to train.
         restart: replace a folder of other settings.
@@ -95,7 +99,7 @@ def assimilate(
     started = time.monotonic()
 
     with torch.random.fork_rng(), workplace(out) as folder:
-        reading = Reading(seed=config.seed, merge=merge, on_bad_image=on_bad_image, progress=progress)
+        reading = Reading(seed=config.seed, merge=merge, view=view, on_bad_image=on_bad_image, progress=progress)
         source = _divided(data, folder / SPLIT_FILE, reading)
         training, validation = _open(source, limit, reading)
         vanilla = load_model(
@@ -202,7 +206,9 @@ def _require_patches(size: tuple[int, int], config: TrainConfig) -> None:
 
 
 def _data_info(data: Path, images: Images) -> DataInfo:
-    return DataInfo(path=str(data), sha256=images.sha256, n_images=len(images), per_class=images.per_class)
+    return DataInfo(
+        path=str(data), sha256=images.sha256, n_images=len(images), per_class=images.per_class, shown=images.view.flags
+    )
 
 
 def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:

@@ -139,6 +139,7 @@ def test_clean_predictions_are_those_of_the_network_asked_by_hand(finished: Fini
 def test_checks_passed_and_the_verdict_names_the_count(finished: Finished) -> None:
     record, _ = finished
     assert {check.id: check.status for check in record.checks} == {
+        "preprocessing": "passed",
         "state-untouched": "passed", "repeatable": "passed", "finite-answers": "passed", "gradients-present": "passed",
     }  # fmt: skip
     at_4 = next(point for point in record.worst_case.points if point.eps_255 == 4)
