@@ -221,7 +221,7 @@ def _examine(
 
 
 def _require_pinned(item: Listed, stored: Stored) -> None:
-    if item.pinned not in (None, stored.sha256):
+    if item.pinned not in (None, stored.file_sha256):
         raise DataError(f"{item.path}: is not the file that the manifest means (sha256 differs); restore it")
 
 

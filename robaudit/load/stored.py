@@ -8,6 +8,7 @@ from pathlib import Path
 
 from robaudit.errors import DataError
 from robaudit.load.decoding import decode
+from robaudit.load.dicom import decode_dicom, is_dicom, is_dicom_name
 from robaudit.load.medmnist import is_row, read_row
 from robaudit.load.picture import Picture
 
@@ -18,6 +19,9 @@ class Stored:
 
     picture: Picture
     sha256: str
+    """Of the file; of a picture among several in a file, its own."""
+    file_sha256: str | None = None
+    """None where the file was not read as a whole."""
 
 
 def read_stored(file: Path, member: str = "") -> Stored:
@@ -34,7 +38,15 @@ def read_stored(file: Path, member: str = "") -> Stored:
         picture, row = read_row(file, member)
         return Stored(picture, hashlib.sha256(row).hexdigest())
     data = read_bytes(file)
-    return Stored(decode(data, file), hashlib.sha256(data).hexdigest())
+    sha256 = hashlib.sha256(data).hexdigest()
+    if is_dicom(data[:132]) or is_dicom_name(file):
+        return Stored(decode_dicom(data, file, member), _of_member(sha256, member), sha256)
+    return Stored(decode(data, file), sha256, sha256)
+
+
+def _of_member(sha256: str, member: str) -> str:
+    """The hash of a file's only picture is the file's; one of several has its own."""
+    return hashlib.sha256(f"{sha256}#{member}".encode()).hexdigest() if member else sha256
 
 
 def read_bytes(file: Path) -> bytes:
