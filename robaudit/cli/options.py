@@ -97,6 +97,23 @@ Resize = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Slice = Annotated[
+    str | None,
+    typer.Option(
+        "--slice",
+        metavar="AXIS,INDEX",
+        help="Slice of a NIfTI volume that is the image: 2,90 or 2,middle; axes 0 to 2 as stored.",
+        rich_help_panel=DATA,
+    ),
+]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH",
+        help="Values of DICOM or NIfTI that are black and white [dim](default: the file's own)[/dim].",
+        rich_help_panel=DATA,
+    ),
+]
 AcceptPreprocessing = Annotated[
     bool,
     typer.Option(
@@ -212,14 +229,44 @@ def model_options(
     }
 
 
-def data_options(
-    limit: int | None, merge: list[str] | None, on_bad_image: str, invert: bool, bgr: bool, resize: str
-) -> dict[str, Any]:
-    """What a person says of the images, likewise."""
+def volume_slice(text: str | None) -> tuple[int, int | None] | None:
+    """`AXIS,INDEX` or `AXIS,middle`; None stays None.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    if text is None:
+        return None
+    axis, _, index = text.replace(" ", "").partition(",")
+    if axis not in ("0", "1", "2") or not (index.isdecimal() or index == "middle"):
+        raise SettingsError(f"--slice {text}: wanted AXIS,INDEX with an axis of 0 to 2, such as 2,90 or 2,middle")
+    return int(axis), None if index == "middle" else int(index)
+
+
+def window_of(text: str | None) -> tuple[float, float] | None:
+    """`LOW,HIGH`; None stays None.
+
+    Raises:
+        SettingsError: it is no such pair.
+    """
+    ends = numbers("--window", text)
+    if ends is None:
+        return None
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        raise SettingsError(f"--window {text}: wanted LOW,HIGH with LOW below HIGH, such as -1000,400")
+    return ends[0], ends[1]
+
+
+def view_options(invert: bool, bgr: bool, resize: str, slice_: str | None, window: str | None) -> Any:
+    """What a person says of how images are shown to the model."""
     from robaudit.load.view import RESIZES, View
 
+    return View(invert, bgr, choice("--resize", resize, *RESIZES), volume_slice(slice_), window_of(window))
+
+
+def data_options(limit: int | None, merge: list[str] | None, on_bad_image: str) -> dict[str, Any]:
+    """What a person says of the images, likewise."""
     return {
-        "view": View(invert=invert, bgr=bgr, resize=choice("--resize", resize, *RESIZES)),
         "limit": limit,
         "merge": merged(merge),
         "on_bad_image": choice("--on-bad-image", on_bad_image, "fail", "skip"),

@@ -53,6 +53,8 @@ def run(
     invert: options.Invert = False,
     bgr: options.Bgr = False,
     resize: options.Resize = "stretch",
+    slice_: options.Slice = None,
+    window: options.Window = None,
     on_bad_image: options.OnBadImage = "fail",
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -74,7 +76,10 @@ def run(
         preset=options.choice("--preset", preset, "quick", "default", "paper"),
         without_glcm=without_glcm,
         loading={**options.model_options(arch, classes, mean, std, input_size), "device": device},
-        reading=options.data_options(limit, merge, on_bad_image, invert, bgr, resize),
+        reading={
+            **options.data_options(limit, merge, on_bad_image),
+            "view": options.view_options(invert, bgr, resize, slice_, window),
+        },
         scanning={
             "attacks": options.names(attacks),
             "eps": options.whole_numbers("--eps", eps),

@@ -65,13 +65,14 @@ def list_frames(item: Listed) -> Iterator[Listed]:
         yield replace(known, id=f"{item.id}#{frame:0{len(str(n_frames))}d}", member=str(frame))
 
 
-def decode_dicom(data: bytes, file: Path, member: str) -> Picture:
+def decode_dicom(data: bytes, file: Path, member: str, window: tuple[float, float] | None = None) -> Picture:
     """Decode a frame as a viewer shows it.
 
     Args:
         data: the bytes of the file.
         file: where they are from.
         member: number of the frame, from 1; empty for the only one.
+        window: rescaled values that are black and white; None takes the file's own window.
 
     Raises:
         DataError: damaged, absurd, with text burned into the pixels, or compressed in a way no decoder here knows.
@@ -83,7 +84,7 @@ def decode_dicom(data: bytes, file: Path, member: str) -> Picture:
         _apply_functional_groups(header, frame)
         from pydicom.pixels import pixel_array
 
-        return _picture(np.asarray(pixel_array(io.BytesIO(data), index=frame)), header, file)
+        return _picture(np.asarray(pixel_array(io.BytesIO(data), index=frame)), header, file, window)
 
 
 def _read(data: bytes, file: Path, **options: Any) -> Dataset:
@@ -141,10 +142,10 @@ def _apply_functional_groups(header: Dataset, frame: int) -> None:
                 header.update(item)
 
 
-def _picture(counts: NDArray[Any], header: Dataset, file: Path) -> Picture:
+def _picture(counts: NDArray[Any], header: Dataset, file: Path, window: tuple[float, float] | None) -> Picture:
     kind = str(header.PhotometricInterpretation)
     if kind.startswith("MONOCHROME"):
-        shown, levels = _shown(counts, header)
+        shown, levels = _shown(counts, header, window)
         inverse = kind == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
         grey = 1 - shown if inverse else shown
         return Picture(grey.astype(np.float32)[..., None], levels)
@@ -159,11 +160,13 @@ def _picture(counts: NDArray[Any], header: Dataset, file: Path) -> Picture:
     raise DataError(f"{file}: has colours of a kind that is not read ({kind[:20]!r}); {SKIP}")
 
 
-def _shown(counts: NDArray[Any], header: Dataset) -> tuple[NDArray[Any], int]:
+def _shown(counts: NDArray[Any], header: Dataset, window: tuple[float, float] | None) -> tuple[NDArray[Any], int]:
     """Grey in [0, 1] before any inversion, and how many steps of the stored counts lead from black to white."""
     from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
     rescaled = apply_modality_lut(counts, header).astype(np.float64)
+    if window:
+        return _unit(rescaled, *window), _steps(window[1] - window[0], header)
     scale = _scale(header)
     if scale.windowed:
         shown = apply_voi_lut(rescaled, header).astype(np.float64)
@@ -194,14 +197,18 @@ def _scale(header: Dataset) -> _Scale:
         white = 2 ** int(luts[0].LUTDescriptor[2]) - 1
         return _Scale(0, white, min(n_steps, white), windowed=True, lut=True)
     if "WindowCenter" in header and "WindowWidth" in header:
-        width = float(np.atleast_1d(header.WindowWidth)[0]) / abs(float(header.get("RescaleSlope") or 1))
-        return _Scale(0, 0, max(1, min(round(width), 65535)), windowed=True)
+        return _Scale(0, 0, _steps(float(np.atleast_1d(header.WindowWidth)[0]), header), windowed=True)
     if luts := header.get("ModalityLUTSequence"):
         white = 2 ** int(luts[0].LUTDescriptor[2]) - 1
         return _Scale(0, white, min(n_steps, white))
     lowest = -(2 ** (int(header.BitsStored) - 1)) if int(header.PixelRepresentation) else 0
     ends = apply_modality_lut(np.array([lowest, lowest + n_steps]), header)
     return _Scale(float(ends.min()), float(ends.max()), n_steps)
+
+
+def _steps(width: float, header: Dataset) -> int:
+    """How many stored counts a range of rescaled values spans."""
+    return max(1, min(65535, round(width / abs(float(header.get("RescaleSlope") or 1)))))
 
 
 def _unit(shown: NDArray[Any], low: float, high: float) -> NDArray[Any]:

@@ -93,7 +93,7 @@ class Images:
         Raises:
             DataError: the file is gone or its bytes changed since it was listed.
         """
-        stored = read_stored(ref.path, ref.member)
+        stored = read_stored(ref.path, ref.member, self.view)
         if stored.sha256 != ref.sha256:
             raise DataError(f"{ref.path}: changed while robaudit was running; restore it or start again with --restart")
         pixels = stored.picture.pixels
@@ -162,16 +162,16 @@ def open_images(
     Raises:
         DataError: nothing there, a missing split, fewer than two classes, or an unreadable image.
     """
-    progress = progress or Silent()
+    progress, view = progress or Silent(), view or View()
     listing = _merged(path, list_images(path, split), merge or {})
-    refs, channels, n_skipped = _examine(listing.items, on_bad_image, progress)
+    refs, channels, n_skipped = _examine(listing.items, view, on_bad_image, progress)
     present = sorted({ref.label for ref in refs})
     if len(present) < 2:
         found = f"only class {present[0]}" if present else "no readable image"
         raise DataError(f"{path}: holds {found}; an audit needs a folder with one sub-folder of images per class")
     names = present if listing.numbered is None else map(str, range(listing.numbered))
     images = Images(
-        path, tuple(refs), tuple(names), channels, n_skipped, numbered=listing.numbered is not None, view=view or View()
+        path, tuple(refs), tuple(names), channels, n_skipped, numbered=listing.numbered is not None, view=view
     ).limited(limit, seed)
     return images.ordered_as(classes) if classes else images
 
@@ -197,7 +197,7 @@ def _merged(path: Path, listing: Listing, merge: Mapping[str, Sequence[str]]) ->
 
 
 def _examine(
-    listed: Sequence[Listed], on_bad_image: str, progress: Progress
+    listed: Sequence[Listed], view: View, on_bad_image: str, progress: Progress
 ) -> tuple[list[ImageRef], Literal[1, 3], int]:
     """Hash and decode every image once, so that a bad one is named before hours are spent."""
     refs: list[ImageRef] = []
@@ -205,7 +205,7 @@ def _examine(
     progress.start("reading images", len(listed))
     for item in listed:
         try:
-            stored = read_stored(item.path, item.member)
+            stored = read_stored(item.path, item.member, view)
             _require_pinned(item, stored)
         except DataError as error:
             if on_bad_image == "fail":

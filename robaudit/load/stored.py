@@ -10,7 +10,9 @@ from robaudit.errors import DataError
 from robaudit.load.decoding import decode
 from robaudit.load.dicom import decode_dicom, is_dicom, is_dicom_name
 from robaudit.load.medmnist import is_row, read_row
+from robaudit.load.nifti import decode_nifti, is_nifti_name
 from robaudit.load.picture import Picture
+from robaudit.load.view import View
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,13 @@ class Stored:
     """None where the file was not read as a whole."""
 
 
-def read_stored(file: Path, member: str = "") -> Stored:
+def read_stored(file: Path, member: str, view: View) -> Stored:
     """Read and decode one picture.
 
     Args:
         file: an image file, or a file of several.
-        member: which picture of it, as it was listed.
+        member: which picture of it, as it was listed; empty for the only one.
+        view: which slice of a volume, and which of its values are black and white.
 
     Raises:
         DataError: gone, damaged or absurd.
@@ -40,8 +43,9 @@ def read_stored(file: Path, member: str = "") -> Stored:
     data = read_bytes(file)
     sha256 = hashlib.sha256(data).hexdigest()
     if is_dicom(data[:132]) or is_dicom_name(file):
-        return Stored(decode_dicom(data, file, member), _of_member(sha256, member), sha256)
-    return Stored(decode(data, file), sha256, sha256)
+        return Stored(decode_dicom(data, file, member, view.window), _of_member(sha256, member), sha256)
+    picture = decode_nifti(file, view) if is_nifti_name(file) else decode(data, file)
+    return Stored(picture, sha256, sha256)
 
 
 def _of_member(sha256: str, member: str) -> str:

@@ -16,7 +16,7 @@ CROP_SHARE = 7 / 8
 
 @dataclass(frozen=True)
 class View:
-    """What happens between decoding and the model's input grid."""
+    """What is shown of a file, and how it comes to the model's input grid."""
 
     invert: bool = False
     """Show the negative: white becomes black."""
@@ -26,11 +26,26 @@ class View:
     """stretch: both sides to the grid · cover: the shorter side, cut to the grid around the centre · crop: likewise,
     cut to 7/8 of the shorter side · pad: the longer side, black around."""
 
+    slice: tuple[int, int | None] | None = None
+    """(axis, index) of the slice of a volume that is the image; index None is the middle one."""
+    window: tuple[float, float] | None = None
+    """Stored values, after the file's own rescaling, that are black and white: of DICOM and NIfTI."""
+
     @property
     def flags(self) -> tuple[str, ...]:
         """What a person types for it; empty for images as they are."""
         resize = () if self.resize == "stretch" else (f"--resize {self.resize}",)
-        return ("--invert",) * self.invert + ("--bgr",) * self.bgr + resize
+        return ("--invert",) * self.invert + ("--bgr",) * self.bgr + resize + self._stored_flags
+
+    @property
+    def _stored_flags(self) -> tuple[str, ...]:
+        flags = []
+        if self.slice:
+            axis, index = self.slice
+            flags.append(f"--slice {axis},{'middle' if index is None else index}")
+        if self.window:
+            flags.append(f"--window {self.window[0]:g},{self.window[1]:g}")
+        return tuple(flags)
 
     def shown(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
         """Bring a decoded image to the model's grid.
