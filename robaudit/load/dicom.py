@@ -82,9 +82,7 @@ def decode_dicom(data: bytes, file: Path, member: str, window: tuple[float, floa
         _require_readable(header, file, member)
         frame = int(member or 1) - 1
         _apply_functional_groups(header, frame)
-        from pydicom.pixels import pixel_array
-
-        return _picture(np.asarray(pixel_array(io.BytesIO(data), index=frame)), header, file, window)
+        return _picture(_counts(data, header, frame), header, file, window)
 
 
 def _read(data: bytes, file: Path, **options: Any) -> Dataset:
@@ -130,6 +128,15 @@ def _require_readable(header: Dataset, file: Path, member: str) -> None:
     syntax = header.file_meta.TransferSyntaxUID
     if syntax.is_compressed and not get_decoder(syntax).is_available:
         raise DataError(f"{file}: is compressed ({syntax.name}) and no decoder is here; pip install 'robaudit[dicom]'")
+
+
+def _counts(data: bytes, header: Dataset, frame: int) -> NDArray[Any]:
+    from pydicom.pixels import pixel_array
+    from pydicom.uid import RLELossless
+
+    # Of run lengths, pydicom's own decoder: pylibjpeg's, where it is installed, panics on damaged ones.
+    own = {"decoding_plugin": "pydicom"} if header.file_meta.TransferSyntaxUID == RLELossless else {}
+    return np.asarray(pixel_array(io.BytesIO(data), index=frame, **own))
 
 
 def _apply_functional_groups(header: Dataset, frame: int) -> None:

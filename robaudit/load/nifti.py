@@ -50,9 +50,11 @@ def decode_nifti(file: Path, view: View) -> Picture:
 def _opened(file: Path) -> Any:
     try:
         import nibabel
+        from nibabel.imageglobals import LoggingOutputSuppressor
     except ImportError:
         raise DataError(f"{file}: is NIfTI; pip install 'robaudit[nifti]', or export slices as PNG") from None
-    return nibabel.load(file)
+    with LoggingOutputSuppressor():  # its remarks on headers go to the terminal
+        return nibabel.load(file)
 
 
 def _place(file: Path, shape: tuple[int, ...], view: View) -> tuple[int, int]:
