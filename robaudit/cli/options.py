@@ -23,7 +23,9 @@ ModelArgument = Annotated[
 DataArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="DATA", help="Folder with a sub-folder per class, train/val/test folders of these, or a CSV manifest."
+        metavar="DATA",
+        help="Folder with a sub-folder per class, train/val/test folders of these, a CSV or Parquet manifest, or a "
+        "MedMNIST .npz.",
     ),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the result; the same command continues or reuses.")]
