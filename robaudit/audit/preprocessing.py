@@ -89,11 +89,13 @@ def _tried(loaded: LoadedModel, sample: Images, progress: Progress) -> tuple[int
     """How many images are right as stated, and how every alternative did."""
     base, others = stated(loaded, sample), alternatives(loaded, sample)
     screen = sample.limited(SCREEN, seed=0)
-    progress.start("trying preprocessing", len(sample) + len(screen) * len(others))
+    progress.start("trying preprocessing", len(sample))
     answers = _answers(loaded, sample, sample.refs, base, progress)
+    progress.finish()
     right = _right(sample, answers)
     outcomes = []
     if len(sample) - len(right) > MARGIN * len(sample):  # else none can be right about so many more
+        progress.start("trying others", len(screen) * len(others) + CONTENDERS * (len(sample) - len(screen)))
         screened = {other: _answers(loaded, sample, screen.refs, other, progress) for other in others}
         ahead = {other: len(_right(sample, screened[other])) - len(right & screened[other].keys()) for other in others}
         contenders = sorted((other for other in others if ahead[other] > 0), key=lambda other: -ahead[other])[
@@ -108,7 +110,7 @@ def _tried(loaded: LoadedModel, sample: Images, progress: Progress) -> tuple[int
             Outcome(other.name, other.flags, 0, 0, 0) for other in others if other not in contenders[:CONTENDERS]
         ]
         outcomes.append(_other_order(sample, answers, right))
-    progress.finish()
+        progress.finish()
     return len(right), outcomes
 
 

@@ -21,6 +21,7 @@ from robaudit.checks.probes import SAMPLE_SIZE
 from robaudit.errors import DataError, SettingsError
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images
+from robaudit.load.learnt import read_learnt, refuse_learnt_patients
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.load.surrogate import Surrogate, load_surrogate
@@ -122,6 +123,7 @@ def scan(
     )  # fmt: skip
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels)
+    refuse_learnt_patients(images, read_learnt(model), model)
     if positive is not None and positive not in images.classes:
         raise SettingsError(f"--positive {positive}: is no class; the classes are {', '.join(images.classes)}")
     if check_sample < 0:

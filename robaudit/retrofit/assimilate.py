@@ -16,6 +16,7 @@ from robaudit.files import write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, open_images
+from robaudit.load.learnt import write_learnt
 from robaudit.load.listed import Split
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
@@ -139,6 +140,7 @@ def assimilate(
         progress.say(_ending(trained, config))
 
         weights = write_model(folder, classifier, vanilla.info, training.channels)
+        write_learnt(folder, (training, validation))
         record = TrainingRecord(
             robaudit_version=__version__,
             created=datetime.now(UTC),
