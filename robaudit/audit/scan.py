@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,16 +14,19 @@ from robaudit.attack.curve import Engine
 from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, speedups_of
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.measure import Measurement
+from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.record import draft
 from robaudit.checks.evidence import Overlap
 from robaudit.checks.probes import SAMPLE_SIZE
 from robaudit.errors import DataError, SettingsError
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images
+from robaudit.load.learnt import read_learnt, refuse_learnt_patients
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.load.module import from_module
 from robaudit.load.surrogate import Surrogate, load_surrogate
+from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 from robaudit.records import AuditRecord
 
@@ -60,6 +64,9 @@ def scan(
     surrogate: Path | str | None = None,
     check_sample: int = SAMPLE_SIZE,
     restart: bool = False,
+    view: View | None = None,
+    accept_preprocessing: bool = False,
+    expect_clean_accuracy: float | None = None,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
 ) -> AuditRecord:
@@ -98,6 +105,9 @@ def scan(
             where `model` is a retrofit that knows it.
         check_sample: images that the sampled checks ask; 0 leaves those checks out, which the record says.
         restart: discard what `out` holds.
+        view: how images are shown to the model; None as they are stored.
+        accept_preprocessing: measure although another preprocessing does clearly better.
+        expect_clean_accuracy: in [0, 1]; clean accuracy clearly below it stops the scan.
         command: what the person typed, for the record.
         progress: told of every image.
 
@@ -107,7 +117,7 @@ def scan(
     data, out, progress = Path(data), Path(out), progress or Silent()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
     images = open_images(
-        data, "test", merge=merge, limit=limit, seed=seed, on_bad_image=on_bad_image, progress=progress
+        data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
     )
     if isinstance(model, nn.Module):
         names = classes or images.classes
@@ -117,6 +127,7 @@ def scan(
             Path(model), arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
             input_size=input_size, device=device,
         )  # fmt: skip
+        refuse_learnt_patients(images, read_learnt(Path(model)), Path(model))
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels)
     if positive is not None and positive not in images.classes:
@@ -139,7 +150,10 @@ def scan(
         loaded, images, engine, surrogate=other.file if other else None, sample_size=check_sample,
         positive=positive, note=note, command=command,
     )  # fmt: skip
-    return Measurement(loaded, images, engine, started, out, progress, check_sample, overlap).finish(restart)
+    asked = partial(
+        check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
+    )
+    return Measurement(loaded, images, engine, started, out, progress, check_sample, overlap, asked).finish(restart)
 
 
 def _some_pictures(images: Images, loaded: LoadedModel) -> Tensor:
@@ -163,7 +177,9 @@ def _overlap(
     seen: set[str] = set()
     for part in ("train", "val"):
         try:
-            learnt_from = open_images(data, part, merge=merge, on_bad_image=on_bad_image, progress=progress)
+            learnt_from = open_images(
+                data, part, merge=merge, view=images.view, on_bad_image=on_bad_image, progress=progress
+            )
         except DataError:
             continue  # that part is not there, or not readable: nothing to compare with
         seen |= {ref.pixel_sha256 for ref in learnt_from.refs}

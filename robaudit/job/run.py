@@ -100,7 +100,7 @@ def run(
         preset: `paper` measures and trains as the source states; others choose the attacks.
         without_glcm: also retrofit with cross-entropy alone, for the gallery.
         loading: arch, classes, mean, std, input_size, device, as in `scan`.
-        reading: limit, merge, on_bad_image, as in `scan`.
+        reading: limit, merge, view, on_bad_image, as in `scan`.
         scanning: further arguments of `scan`.
         training: further arguments of `assimilate`.
         seed: of the split, random starts and training.
@@ -161,15 +161,16 @@ def _divided(data: Path, manifest: Path, reading: Mapping[str, Any], seed: int, 
 
 
 def _for_retrofit(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Scan options without what the assimilated folder says itself."""
-    return {name: value for name, value in measured.items() if name not in MODEL_OPTIONS}
+    """Scan options without what the assimilated folder says itself, or the first scan has settled."""
+    settled = (*MODEL_OPTIONS, "expect_clean_accuracy")
+    return {name: value for name, value in measured.items() if name not in settled} | {"accept_preprocessing": True}
 
 
 def _say_estimate(
     model: Path, data: Path, measured: Mapping[str, Any], trained: Mapping[str, Any], n_arms: int, progress: Progress
 ) -> None:
     """Measure the pace on this machine, and say about how long the job will take."""
-    reading = {key: measured[key] for key in ("merge", "on_bad_image", "seed") if key in measured}
+    reading = {key: measured[key] for key in ("merge", "view", "on_bad_image", "seed") if key in measured}
     images = open_images(data, "test", **reading, progress=progress)
     loading = {key: measured[key] for key in (*MODEL_OPTIONS, "device") if key in measured}
     loaded = load_model(model, folder_classes=images.classes, **loading)

@@ -16,11 +16,13 @@ from robaudit.files import write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, open_images
+from robaudit.load.learnt import write_learnt
 from robaudit.load.listed import Split
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.load.provenance import environment, file_sha256
 from robaudit.load.splitting import write_split
+from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 from robaudit.records import DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.checkpoint import refuse_foreign, take_place, workplace, write_model
@@ -36,6 +38,7 @@ class Reading(TypedDict):
 
     seed: int
     merge: Mapping[str, Sequence[str]] | None
+    view: View | None
     on_bad_image: Literal["fail", "skip"]
     progress: Progress
 
@@ -53,6 +56,7 @@ def assimilate(
     input_size: tuple[int, int] | None = None,
     merge: Mapping[str, Sequence[str]] | None = None,
     limit: int | None = None,
+    view: View | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
     device: str = "auto",
     restart: bool = False,
@@ -77,6 +81,7 @@ def assimilate(
         input_size: (height, width) of the model's input grid; None takes the model's own.
         merge: new class -> class folders joined into it.
         limit: stratified, seeded upper bound on the images of each part.
+        view: how images are shown to the model; None as they are stored.
         on_bad_image: `skip` leaves unreadable images out.
         device: where to train.
         restart: replace a folder of other settings.
@@ -95,7 +100,7 @@ def assimilate(
     started = time.monotonic()
 
     with torch.random.fork_rng(), workplace(out) as folder:
-        reading = Reading(seed=config.seed, merge=merge, on_bad_image=on_bad_image, progress=progress)
+        reading = Reading(seed=config.seed, merge=merge, view=view, on_bad_image=on_bad_image, progress=progress)
         source = _divided(data, folder / SPLIT_FILE, reading)
         training, validation = _open(source, limit, reading)
         vanilla = load_model(
@@ -135,6 +140,7 @@ def assimilate(
         progress.say(_ending(trained, config))
 
         weights = write_model(folder, classifier, vanilla.info, training.channels)
+        write_learnt(folder, (training, validation))
         record = TrainingRecord(
             robaudit_version=__version__,
             created=datetime.now(UTC),
@@ -202,7 +208,9 @@ def _require_patches(size: tuple[int, int], config: TrainConfig) -> None:
 
 
 def _data_info(data: Path, images: Images) -> DataInfo:
-    return DataInfo(path=str(data), sha256=images.sha256, n_images=len(images), per_class=images.per_class)
+    return DataInfo(
+        path=str(data), sha256=images.sha256, n_images=len(images), per_class=images.per_class, shown=images.view.flags
+    )
 
 
 def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:

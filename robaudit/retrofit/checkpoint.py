@@ -4,6 +4,7 @@ model.safetensors   every weight, keys `front.*` and `backbone.*`
 config.json         what is needed to build the network around them
 training.json       how it came about (`TrainingRecord`)
 metrics.jsonl       one line per epoch, from epoch 0, the model before the first step
+learnt-from.json    hashes of the patients and pictures it has seen (`robaudit.load.learnt`)
 split.csv           where the data came undivided: which image was in which part
 """
 
