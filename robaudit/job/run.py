@@ -21,7 +21,7 @@ from robaudit.progress import Progress, Silent
 from robaudit.records import AUDIT_FILE, read_audit
 from robaudit.report.comparison import read_comparison
 from robaudit.report.html import write_report
-from robaudit.report.terminal import comparison_summary
+from robaudit.report.terminal import page_summary
 from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.settings import TrainConfig, train_config
 
@@ -143,7 +143,7 @@ def run(
         without_glcm=stages.without_glcm / AUDIT_FILE if without_glcm else None,
     )
     page = write_report(comparison, stages.report)
-    for line in comparison_summary(comparison, page):
+    for line in page_summary(comparison, page):
         progress.say(line)
     return page
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from robaudit.report.comparison import Comparison
+    from robaudit.report.page import Page
 
 _CURVES_PER_TABLE = 4  # more do not fit beside the eps in 80 columns
 _MOST_CLASSES = 8  # beyond that only the worst class is named, and the page has the rest
@@ -42,16 +42,16 @@ def audit_summary(record: AuditRecord) -> "RenderableType":
     )
 
 
-def comparison_summary(comparison: "Comparison", page: Path) -> list[str]:
-    """Tell of a comparison in a few lines: the verdict, the numbers behind it, and where to read on."""
-    verdict = comparison.verdict
+def page_summary(page: "Page", written: Path) -> list[str]:
+    """Tell of a page in a few lines: the verdict, the numbers behind it, and where to read on."""
+    verdict = page.verdict
     return [
-        *comparison.notes,
+        *page.shared.notes,
         verdict.headline,
         *(f"{alarm.title}: {' '.join(alarm.sentences)}" for alarm in verdict.alarms),
         *verdict.sentences,
-        comparison.upper_bound,
-        f"Next: open {page}",
+        page.shared.upper_bound,
+        f"Next: open {written}",
     ]
 
 

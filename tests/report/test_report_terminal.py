@@ -8,7 +8,7 @@ from rich.console import Console
 
 from robaudit.records import AuditRecord, Check, Verdict
 from robaudit.report.comparison import read_comparison
-from robaudit.report.terminal import comparison_summary, print_audit
+from robaudit.report.terminal import page_summary, print_audit
 
 ROWS = make_rows(n_per_class=50)
 
@@ -92,7 +92,7 @@ def test_markup_and_control_characters_in_names_stay_text():
 
 
 def test_a_comparison_is_told_in_a_few_lines(before: Path, after: Path):
-    lines = comparison_summary(read_comparison(before, after), Path("out/report/index.html"))
+    lines = page_summary(read_comparison(before, after), Path("out/report/index.html"))
     assert "assimilated model" in lines[0]
     assert lines[-1] == "Next: open out/report/index.html"
     assert len(lines) <= 6
