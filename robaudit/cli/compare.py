@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from robaudit.cli import options
 from robaudit.cli.console import to_stderr
 
 
@@ -28,7 +29,7 @@ def compare(
     single_file: Annotated[
         bool, typer.Option("--single-file", help="Put style and pictures into index.html itself, to mail it.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of the path.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Compare audits of the same images: verdict, curves, paired test, gallery.
 

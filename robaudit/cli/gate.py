@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robaudit.cli import options
 from robaudit.cli.console import to_stderr
 from robaudit.inert import inert
 
@@ -22,7 +23,7 @@ def gate(
     baseline: Annotated[
         Path | None, typer.Option(metavar="BEFORE.json", help="An earlier audit, for rules that limit a drop.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of lines.")] = False,
+    as_json: options.AsJson = False,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JUnit XML, for Jenkins and GitLab.", rich_help_panel=FILES)
     ] = None,

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from robaudit.errors import PolicyError
 from robaudit.records import Eps255
@@ -20,7 +20,12 @@ def _as_decimal(value: Any) -> Any:
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Share = Annotated[Decimal, BeforeValidator(_as_decimal), Field(ge=0, le=1)]
+Share = Annotated[
+    Decimal,
+    BeforeValidator(_as_decimal),
+    Field(ge=0, le=1),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+]
 """A share of the images, from 0 to 1: 0.60, not 60."""
 
 
@@ -37,6 +42,8 @@ class _Rule(_Strict):
 
 
 class _AccuracyRule(_Rule):
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["at_least"]}, {"required": ["max_drop"]}]})
+
     class_name: str | None = Field(default=None, alias="class")
     """Ask for the recall of this class instead of the accuracy on all images."""
     at_least: Share | None = None

@@ -20,7 +20,8 @@ from robaudit.load.model import load_model
 from robaudit.progress import Progress, Silent
 from robaudit.records import AUDIT_FILE, read_audit
 from robaudit.report.comparison import read_comparison
-from robaudit.report.html import write_report
+from robaudit.report.document import document
+from robaudit.report.html import PAGE, write_beside, write_report
 from robaudit.report.terminal import page_summary
 from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.settings import TrainConfig, train_config
@@ -65,6 +66,10 @@ class Stages:
     def report(self) -> Path:
         """Folder of the page."""
         return self.out / "report"
+
+    def document(self) -> str:
+        """What the page says, as one JSON document."""
+        return document(read_comparison(self.before / AUDIT_FILE, self.after / AUDIT_FILE), self.report / PAGE)
 
     @property
     def inconclusive(self) -> bool:
@@ -143,6 +148,8 @@ def run(
         without_glcm=stages.without_glcm / AUDIT_FILE if without_glcm else None,
     )
     page = write_report(comparison, stages.report)
+    for folder in (stages.before, stages.after):
+        write_beside(folder / AUDIT_FILE)
     for line in page_summary(comparison, page):
         progress.say(line)
     return page

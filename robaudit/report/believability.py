@@ -74,7 +74,7 @@ def _checks(side: Side, position: int) -> Checks:
     subject = "this audit" if side.name == "this audit" else f"the {side.name} audit"
     return Checks(
         name=side.name,
-        title=capital(subject.removeprefix("the ")),
+        title=capital(subject),
         sentence=_sentence(side.record.checks, subject),
         loud=tuple(row for check, row in rows if speaks_up(check)),
         quiet=tuple(row for check, row in rows if not speaks_up(check)),

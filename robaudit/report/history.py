@@ -14,7 +14,7 @@ from robaudit.report.recall import headline_point, worst_class
 from robaudit.report.sides import Side, many_sides, names_from_paths
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import TONES, Alarm, Verdict, change, in_words
-from robaudit.report.words import capital, eps, listed, number, p_value
+from robaudit.report.words import eps, listed, number, p_value
 
 MOST_DRAWN = 12
 """More lines do not differ enough in one chart; the tables list every audit."""
@@ -212,11 +212,9 @@ def _tone(improved: bool, worse: bool, tested: bool) -> tuple[str, str]:
 def _alarms(sides: Sequence[Side]) -> list[Alarm]:
     """One alarm for all that cannot be relied on; the page of each has the rest."""
     doubtful = [
-        f"{capital(side.name)}: {side.record.verdict.sentence}"
-        for side in sides
-        if side.record.verdict.kind == "inconclusive"
+        f"{side.name}: {side.record.verdict.sentence}" for side in sides if side.record.verdict.kind == "inconclusive"
     ]
-    unfinished = [f"{capital(side.name)} is unfinished." for side in sides if side.record.status == "partial"]
+    unfinished = [f"{side.name} is unfinished." for side in sides if side.record.status == "partial"]
     return (
         [Alarm("Not all of these audits can be relied on", (*doubtful, *unfinished))] if doubtful + unfinished else []
     )

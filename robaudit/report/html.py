@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 PAGE = "index.html"
 STYLE = "report.css"
+BESIDE = "report"
+"""Folder of an audit's own page, beside its record."""
 
 _OUR_PICTURE = re.compile(r"[0-9a-f]{16}\.png")
 
@@ -50,6 +52,16 @@ def compare(
     """
     paths = [Path(path) for path in (before, after, *more)]
     return write_report(read_page(paths, without_glcm=without_glcm), Path(out), single_file=single_file)
+
+
+def write_beside(audit: Path) -> Path:
+    """Write the page of one audit into a folder beside its record.
+
+    Raises:
+        RecordError: the record cannot be read.
+        OutputError: the folder cannot be written.
+    """
+    return write_report(read_single(audit), audit.parent / BESIDE)
 
 
 def read_page(audits: Sequence[Path], *, without_glcm: Path | None = None) -> Page:
@@ -90,11 +102,19 @@ def render(page: Page, *, single_file: bool = False) -> str:
     """Place a page's words and drawings."""
     from markupsafe import Markup
 
-    environment = _environment()
-    # Not a string of a record: the style is ours, and is no text to be escaped.
-    environment.globals["style"] = Markup(_style()) if single_file else None
-    environment.filters["address"] = _embedded if single_file else _beside
-    return environment.get_template(f"{page.kind}.html.j2").render(page=page, shared=page.shared)
+    return render_template(
+        f"{page.kind}.html.j2",
+        page=page,
+        shared=page.shared,
+        # Not a string of a record: the style is ours, and is no text to be escaped.
+        style=Markup(_style()) if single_file else None,
+        address=_embedded if single_file else _beside,
+    )
+
+
+def render_template(name: str, **values: object) -> str:
+    """Place values in a template; every string comes out as inert, escaped text."""
+    return _environment().get_template(name).render(**values)
 
 
 def templates_folder() -> Path:

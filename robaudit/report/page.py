@@ -12,7 +12,7 @@ from robaudit.report.recall import worst_class
 from robaudit.report.sides import Side
 from robaudit.report.training import Training
 from robaudit.report.verdict import Verdict
-from robaudit.report.words import UPPER_BOUND, capital, eps, interval, of, percent
+from robaudit.report.words import UPPER_BOUND, eps, interval, of, percent
 from robaudit.tally import headline_eps
 
 Kind = Literal["single", "comparison", "history"]
@@ -90,6 +90,6 @@ def shared(
 def _worst_class(side: Side) -> str:
     worst = worst_class(side.record)
     if worst is None:
-        return f"{capital(side.name)}: no images."
+        return f"{side.name}: no images."
     class_name, tally = worst
-    return f"{capital(side.name)}: {class_name}, {of(tally)} ({percent(tally)}, 95% interval {interval(tally)})."
+    return f"{side.name}: {class_name}, {of(tally)} ({percent(tally)}, 95% interval {interval(tally)})."

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.inert import inert
+from robaudit.intervals import wilson
 from robaudit.records import AuditRecord, Tally
 from robaudit.report.believability import speaks_up
 from robaudit.report.recall import headline_point, recall_kinds, worst_class
-from robaudit.report.words import UPPER_BOUND, attack_name, eps, interval, number, of, percent, share
+from robaudit.report.words import UPPER_BOUND, attack_name, eps, interval, number, of, percent
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -19,15 +20,28 @@ if TYPE_CHECKING:
 _CURVES_PER_TABLE = 4  # more do not fit beside the eps in 80 columns
 _MOST_CLASSES = 8  # beyond that only the worst class is named, and the page has the rest
 _BAR_WIDTH = 26
+_IN_ASCII = str.maketrans({"█": "#", "▒": "=", "·": ".", "–": "-", "−": "-", "─": "-", "×": "x", "’": "'", "…": "..."})
 
 
-def print_audit(record: AuditRecord, console: "Console") -> None:
-    """Print an audit to a console; a pipe gets plain text."""
-    console.print(audit_summary(record))
+def print_audit(record: AuditRecord, console: "Console", page: Path | None = None) -> None:
+    """Print an audit to a console; a pipe gets plain text, and an ASCII terminal plain ASCII.
+
+    Args:
+        record: what was measured.
+        console: where to.
+        page: the audit's page, to be named as the next thing to open.
+    """
+    if console.encoding.startswith("utf"):
+        console.print(audit_summary(record, page))
+        return
+    with console.capture() as captured:
+        console.print(audit_summary(record, page))
+    text = captured.get().translate(_IN_ASCII).encode("ascii", "backslashreplace").decode()
+    console.file.write(text)
 
 
-def audit_summary(record: AuditRecord) -> "RenderableType":
-    """Show one audit: verdict, worst case with a small chart, each attack, recall per class."""
+def audit_summary(record: AuditRecord, page: Path | None = None) -> "RenderableType":
+    """Show one audit: verdict, worst case with a small chart, each attack, recall per class, the next step."""
     from rich.console import Group
     from rich.text import Text
 
@@ -39,6 +53,7 @@ def audit_summary(record: AuditRecord) -> "RenderableType":
         *_tables("Under each attack", _attacks(record)),
         *_tables("Worst case, class by class", _classes(record)),
         *(Text(inert(line)) for line in _closing(record)),
+        *([Text(inert(f"Next: open {page}"), style="bold")] if page else []),
     )
 
 
@@ -125,8 +140,9 @@ def _cell(tally: Tally) -> "RenderableType":
 
 
 def _bar(tally: Tally) -> str:
-    filled = round(_BAR_WIDTH * share(tally))
-    return "█" * filled + "·" * (_BAR_WIDTH - filled)
+    """Draw a share: full up to the lower end of its interval, grey up to the upper one."""
+    low, high = (round(_BAR_WIDTH * end) for end in wilson(tally.n_correct, tally.n_images))
+    return "█" * low + "▒" * (high - low) + "·" * (_BAR_WIDTH - high)
 
 
 def _closing(record: AuditRecord) -> list[str]:

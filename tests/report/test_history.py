@@ -67,7 +67,7 @@ def test_what_is_not_comparable_is_listed_and_not_tested():
     assert page.verdict.headline == "Against v0, worst-case robust accuracy at 4/255 is higher in v4."
     assert "Nothing is claimed of v1, v2 and v3; the table says why." in page.verdict.sentences
     [alarm] = page.verdict.alarms
-    assert alarm.sentences == ("V3: Masked.",)
+    assert alarm.sentences == ("v3: Masked.",)
 
 
 def test_an_inconclusive_first_audit_leaves_nothing_to_claim():
