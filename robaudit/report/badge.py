@@ -9,7 +9,7 @@ from robaudit.report.words import eps, of, percent
 from robaudit.tally import headline_eps
 
 _COLOURS = {"measured": "#1d4f91", "inconclusive": "#7a4a00", "unfinished": "#52606d"}
-_WIDTH_OF_A_LETTER = 6.6
+_WIDTH_OF_A_LETTER = 6.1
 _PADDING = 10
 # The text is set to these widths exactly, whatever font the reader has.
 

@@ -111,7 +111,8 @@ def _reading(value: float | None) -> str:
 
 def _notes(check: Check) -> str:
     """What later records say more about a check."""
-    sample, repaired = getattr(check, "sample_size", None), getattr(check, "repaired_by", None)
+    sample, interval, repaired = (getattr(check, name, None) for name in ("sample_size", "interval", "repaired_by"))
     notes = [f"on {number(sample)} images"] if sample is not None else []
+    notes += [f"95% interval {interval[0]:g} to {interval[1]:g}"] if interval else []
     notes += [f"repaired by {repaired}"] if repaired else []
     return "; ".join(notes)

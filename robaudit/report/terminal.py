@@ -9,15 +9,16 @@ from robaudit.intervals import wilson
 from robaudit.records import AuditRecord, Tally
 from robaudit.report.believability import speaks_up
 from robaudit.report.recall import headline_point, recall_kinds, worst_class
-from robaudit.report.words import UPPER_BOUND, attack_name, eps, interval, number, of, percent
+from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, eps, interval, number, of, percent
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, JustifyMethod, RenderableType
     from rich.table import Table
 
     from robaudit.report.page import Page
 
 _CURVES_PER_TABLE = 4  # more do not fit beside the eps in 80 columns
+_EPS_PER_TABLE = 8
 _MOST_CLASSES = 8  # beyond that only the worst class is named, and the page has the rest
 _BAR_WIDTH = 26
 _IN_ASCII = str.maketrans({"█": "#", "▒": "=", "·": ".", "–": "-", "−": "-", "─": "-", "×": "x", "’": "'", "…": "..."})
@@ -50,7 +51,7 @@ def audit_summary(record: AuditRecord, page: Path | None = None) -> "RenderableT
         Text(inert(record.verdict.sentence), style=verdict_style),
         *(Text(inert(line), style="yellow") for line in _warnings(record)),
         _worst_case(record),
-        *_tables("Under each attack", _attacks(record)),
+        *_attack_tables(record),
         *_tables("Worst case, class by class", _classes(record)),
         *(Text(inert(line)) for line in _closing(record)),
         *([Text(inert(f"Next: open {page}"), style="bold")] if page else []),
@@ -92,6 +93,27 @@ def _worst_case(record: AuditRecord) -> "Table":
     return table
 
 
+def _attack_tables(record: AuditRecord) -> "list[Table]":
+    """Tabulate a few attacks in full; of many only the shares, a line each, and the page has the rest."""
+    from rich.text import Text
+
+    attacks = _attacks(record)
+    if len(attacks) <= _CURVES_PER_TABLE:
+        return _tables("Under each attack", attacks)
+    grid = record.threat_model.eps_255
+    tables = []
+    for start in range(0, len(grid), _EPS_PER_TABLE):
+        shown = grid[start : start + _EPS_PER_TABLE]
+        table = _table("Under each attack, accuracy", first="attack", justify="left")
+        for eps_255 in shown:
+            table.add_column(eps(eps_255), justify="right", no_wrap=True)
+        for name, curve in attacks.items():
+            cells = (percent(curve[eps_255]) if eps_255 in curve else NOT_MEASURED for eps_255 in shown)
+            table.add_row(Text(inert(name)), *cells)
+        tables.append(table)
+    return tables
+
+
 def _attacks(record: AuditRecord) -> dict[str, dict[int, Tally]]:
     return {attack_name(attack.name): {point.eps_255: point for point in attack.points} for attack in record.attacks}
 
@@ -124,12 +146,12 @@ def _tables(title: str, curves: Mapping[str, Mapping[int, Tally]]) -> "list[Tabl
     return tables
 
 
-def _table(title: str) -> "Table":
+def _table(title: str, first: str = "eps", justify: "JustifyMethod" = "right") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, title=title, title_style="bold", title_justify="left", padding=(0, 1, 0, 0))
-    table.add_column("eps", justify="right", no_wrap=True)
+    table.add_column(first, justify=justify, no_wrap=justify == "right", max_width=16, overflow="fold")
     return table
 
 

@@ -141,12 +141,13 @@ def test_of_many_loud_checks_the_first_screen_shows_the_worst_and_counts_the_res
 def test_what_later_records_say_of_a_check_is_shown():
     class Later(Check):
         sample_size: int | None = None
+        interval: tuple[float, float] | None = None
         repaired_by: str | None = None
 
-    check = Later(
-        id="c", status="warning", value=1, threshold=0, why="w", remedy="r", sample_size=64, repaired_by="apgd"
-    )
-    assert compared(6, checks=(check,)).shared.checks[1].loud[0].notes == "on 64 images; repaired by apgd"
+    said: dict[str, Any] = {"id": "c", "status": "warning", "value": 1, "threshold": 0, "why": "w", "remedy": ""}
+    plain, full = Later(**said), Later(**said, sample_size=64, interval=(0, 0.16), repaired_by="apgd")
+    notes = [row.notes for row in compared(6, checks=(plain, full)).shared.checks[1].loud]
+    assert notes == ["", "on 64 images; 95% interval 0 to 0.16; repaired by apgd"]
 
 
 def test_an_attack_that_ran_on_survivors_is_said_to_have():
