@@ -99,13 +99,8 @@ def training_curves(epochs: Sequence[Epoch]) -> Training:
     """Draw losses and accuracy on the validation images against the epoch."""
     shown = [name for name in _LOSSES if name != "texture" or any(epoch.val.losses.texture for epoch in epochs)]
     top = max(getattr(epoch.val.losses, name) for epoch in epochs for name in shown) or 1.0
-    best = min(epochs, key=lambda epoch: epoch.val.losses.total)
     return Training(
-        sentence=(
-            f"{number(len(epochs) - 1)} epochs; loss and accuracy are of the {number(best.val.n_images)} validation "
-            f"images. The loss is lowest after epoch {best.epoch}, where {of(_tally(best))} are right ("
-            f"{percent(_tally(best))}). Epoch 0 is the model before the first step."
-        ),
+        sentence=_sentence(epochs),
         losses=draw(
             [Curve(_LOOKS[name], _loss_values(epochs, name, top)) for name in shown],
             HALF,
@@ -128,6 +123,17 @@ def training_curves(epochs: Sequence[Epoch]) -> Training:
         ),
         headings=tuple(_LOSSES[name] for name in shown),
         rows=tuple(_row(epoch, shown) for epoch in epochs),
+    )
+
+
+def _sentence(epochs: Sequence[Epoch]) -> str:
+    last = epochs[-1].epoch
+    best = min(epochs, key=lambda epoch: epoch.val.losses.total)
+    tally = _tally(best)
+    return (
+        f"{number(last)} {'epoch' if last == 1 else 'epochs'}; loss and accuracy are of the {number(tally.n_images)} "
+        f"validation images. The loss is lowest after epoch {best.epoch}, where {of(tally)} are right "
+        f"({percent(tally)}). Epoch 0 is the model before the first step."
     )
 
 

@@ -216,7 +216,7 @@ def test_its_structure_is_the_one_that_was_looked_at(measured: dict[str, Any], p
 
 
 @pytest.mark.parametrize("theme", [(), (DARK,)], ids=["light", "dark"])
-@pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: npm install --prefix tests/report/axe")
+@pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: make axe")
 def test_axe_finds_nothing(browser: Browser, theme: tuple[str, ...]):
     """Whatever is folded on arrival is looked at unfolded."""
     assert browser.found("/axe", *theme) == {f"{kind}-{WIDTHS[0]}": [] for kind in KINDS}
