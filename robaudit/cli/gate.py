@@ -9,7 +9,6 @@ import typer
 
 from robaudit.cli import options
 from robaudit.cli.console import to_stderr
-from robaudit.inert import inert
 
 if TYPE_CHECKING:
     from robaudit.gates.verdicts import Verdicts
@@ -120,14 +119,10 @@ def _tell_github(verdicts: "Verdicts") -> None:
 
 def _print(verdicts: "Verdicts") -> None:
     from rich.console import Console
-    from rich.text import Text
 
-    styles = {"passed": "green", "failed": "bold red", "inconclusive": "bold yellow"}
-    console = Console(highlight=False, soft_wrap=True)
-    for verdict in verdicts.rules:
-        line = Text(inert(str(verdict)))
-        line.stylize(styles[verdict.outcome], 0, len(verdict.outcome))
-        console.print(line)
+    from robaudit.gates.terminal import print_verdicts
+
+    print_verdicts(verdicts, Console(highlight=False))
     for doubt in verdicts.doubts:
         to_stderr(f"robaudit: {doubt}")
     to_stderr(f"robaudit: gate {verdicts.outcome}")

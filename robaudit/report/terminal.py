@@ -33,16 +33,24 @@ def print_audit(record: AuditRecord, console: "Console", page: Path | None = Non
         page: the audit's page, to be named as the next thing to open.
     """
     if console.encoding.startswith("utf"):
-        console.print(audit_summary(record, page))
+        _print(record, console, page)
         return
     with console.capture() as captured:
-        console.print(audit_summary(record, page))
-    text = captured.get().translate(_IN_ASCII).encode("ascii", "backslashreplace").decode()
-    console.file.write(text)
+        _print(record, console, page)
+    console.file.write(captured.get().translate(_IN_ASCII).encode("ascii", "backslashreplace").decode())
 
 
-def audit_summary(record: AuditRecord, page: Path | None = None) -> "RenderableType":
-    """Show one audit: verdict, worst case with a small chart, each attack, recall per class, the next step."""
+def _print(record: AuditRecord, console: "Console", page: Path | None) -> None:
+    from rich.text import Text
+
+    console.print(audit_summary(record))
+    if page is not None:
+        # A path that is broken over two lines cannot be copied.
+        console.print(Text(inert(f"Next: open {page}"), style="bold"), soft_wrap=True)
+
+
+def audit_summary(record: AuditRecord) -> "RenderableType":
+    """Show one audit: verdict, worst case with a small chart, each attack, recall per class."""
     from rich.console import Group
     from rich.text import Text
 
@@ -54,7 +62,6 @@ def audit_summary(record: AuditRecord, page: Path | None = None) -> "RenderableT
         *_attack_tables(record),
         *_tables("Worst case, class by class", _classes(record)),
         *(Text(inert(line)) for line in _closing(record)),
-        *([Text(inert(f"Next: open {page}"), style="bold")] if page else []),
     )
 
 
