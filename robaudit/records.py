@@ -6,10 +6,10 @@ Counts, never percentages; no NaN; units in the name. What a stage did not measu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -66,12 +66,44 @@ class Point(ClassTallies):
     """L-inf budget in grey levels of 255: 8 means 8/255 of the full range."""
 
 
+GradientKind = Literal["fine", "zero", "non_finite"]
+
+
+class Observed(Record):
+    """What was seen of one correctly classified image besides its smallest fooling eps; the checks judge it."""
+
+    margin: float
+    """True logit minus the best wrong one, without any attack."""
+    gradients: dict[str, GradientKind]
+    """Loss -> what its gradient at the image itself is good for."""
+    excess: float
+    """How far the worst adversarial picture is outside its ball or [0, 1]; at most rounding."""
+    realisable: bool | None
+    """Whether the adversarial still fools after rounding to the file's own grey levels; null where there is none."""
+    climbed: tuple[str, ...]
+    """Attacks with enough steps to tell whether they had arrived."""
+    unfinished: tuple[str, ...]
+    """Of these, the ones that the image resisted while their loss still rose."""
+
+    def after_climbs(self, unfinished: Mapping[str, bool]) -> Self:
+        """The same, with what further attacks showed: attack -> whether it was still rising."""
+        more = tuple(name for name, rising in unfinished.items() if rising)
+        return self.model_copy(
+            update={"climbed": (*self.climbed, *unfinished), "unfinished": (*self.unfinished, *more)}
+        )
+
+
 class AttackCurve(Record):
     """Accuracy under one attack, for every eps of the grid."""
 
     name: str
     params: dict[str, Scalar]
     """Every constant of the attack, step sizes as fractions of eps."""
+    scope: Literal["all", "survivors"] = "all"
+    """`survivors`: run only where the attacks listed before left an image standing; `points` then count what those
+    and this one leave together."""
+    added_by: str | None = None
+    """Id of the check that asked for it, where it is a repair; null where the settings did."""
     points: tuple[Point, ...]
     """Nested in eps (once fooled, fooled at every larger eps), unless the protocol is `paper`."""
     raw_points: tuple[Point, ...] | None = None
@@ -147,6 +179,8 @@ class ModelInfo(Record):
     classes: tuple[str, ...]
     input: InputSize
     normalization: Normalization
+    outputs: str = "logits"
+    """What it answers with, and what of that is attacked."""
     front: FrontInfo | None = None
 
 
@@ -172,6 +206,12 @@ class Check(Record):
     threshold: float | None
     why: str
     remedy: str
+    sample_size: Count | None = None
+    """Images it was asked about, where these are a sample; null: all, or not about images."""
+    interval: tuple[float, float] | None = None
+    """Wilson 95% interval of `value`, where that is a share of the sample."""
+    repaired_by: str | None = None
+    """Attack that was added because of this check, after which it no longer fails."""
 
 
 class GalleryItem(Record):
@@ -233,6 +273,8 @@ class AuditRecord(Record):
     seed: int
     verdict: Verdict
     model: ModelInfo
+    surrogate: FileRef | None = None
+    """The other model that pictures for the transfer attack were made on; null where there was none."""
     data: DataInfo
     clean: ClassTallies
     attacks: tuple[AttackCurve, ...]

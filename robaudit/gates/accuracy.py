@@ -129,7 +129,7 @@ def _tallies(rule: AccuracyRule, audit: AuditRecord) -> ClassTallies | None:
 
 def _survivors(rule: AccuracyRule, audit: AuditRecord) -> str:
     """Say where an attack's counts are not its own alone: it ran on what the attacks before it left standing."""
-    scopes = {curve.name: getattr(curve, "scope", "all") for curve in audit.attacks}
+    scopes = {curve.name: curve.scope for curve in audit.attacks}
     alone = not isinstance(rule, AttackRule) or scopes.get(rule.attack) != "survivors"
     return "" if alone else ", what it and the attacks before it left standing"
 

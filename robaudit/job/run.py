@@ -15,8 +15,10 @@ from robaudit.attack.settings import plan_of
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import scan
 from robaudit.job.estimate import Pace, duration, measure_pace, scan_seconds, training_seconds
-from robaudit.load.images import SPLIT_SHARES, Images, has_splits, open_images, write_split
+from robaudit.load.images import Images, open_images
+from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
+from robaudit.load.splitting import SPLIT_SHARES, write_split
 from robaudit.progress import Progress, Silent
 from robaudit.records import AUDIT_FILE, read_audit
 from robaudit.report.comparison import read_comparison

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from robaudit.records import AuditRecord, Check
 from robaudit.report.sides import Side
-from robaudit.report.words import NOT_MEASURED, capital, listed, number
+from robaudit.report.words import NOT_MEASURED, attack_name, capital, listed, number
 
 CHECK_PAGES = ""
 """Where a page per check stands, such as `docs/checks/`; empty where there is none."""
@@ -110,9 +110,7 @@ def _reading(value: float | None) -> str:
 
 
 def _notes(check: Check) -> str:
-    """What later records say more about a check."""
-    sample, interval, repaired = (getattr(check, name, None) for name in ("sample_size", "interval", "repaired_by"))
-    notes = [f"on {number(sample)} images"] if sample is not None else []
-    notes += [f"95% interval {interval[0]:g} to {interval[1]:g}"] if interval else []
-    notes += [f"repaired by {repaired}"] if repaired else []
+    notes = [f"on a sample of {number(check.sample_size)} images"] if check.sample_size is not None else []
+    notes += [f"95% interval {check.interval[0]:g} to {check.interval[1]:g}"] if check.interval else []
+    notes += [f"repaired by {attack_name(check.repaired_by)}"] if check.repaired_by else []
     return "; ".join(notes)

@@ -14,6 +14,7 @@ from robaudit.report.words import (
     capital,
     eps,
     interval,
+    listed,
     number,
     of,
     percent,
@@ -123,7 +124,7 @@ def cell(tally: Tally | None) -> Cell:
 
 def ran_on_survivors(attack: AttackCurve) -> bool:
     """Whether an attack was only run on the images that the attacks before it left standing."""
-    return getattr(attack, "scope", "all") == "survivors"
+    return attack.scope == "survivors"
 
 
 def _worst_case(sides: Sequence[Side]) -> _Subject:
@@ -142,10 +143,17 @@ def _attacks(sides: Sequence[Side]) -> list[_Subject]:
             hue(position),
             MARKERS[position % len(MARKERS)],
             tuple((side, _overall(side.record, attack.points)) for side, attack in ran),
-            note=SURVIVORS if any(ran_on_survivors(attack) for _, attack in ran) else "",
+            note=_note([attack for _, attack in ran]),
         )
         for position, (name, ran) in enumerate(curves.items())
     ]
+
+
+def _note(ran: Sequence[AttackCurve]) -> str:
+    """Say what sets an attack apart from the others of its page."""
+    survivors = [SURVIVORS] if any(map(ran_on_survivors, ran)) else []
+    asked = dict.fromkeys(attack.added_by for attack in ran if attack.added_by)
+    return "; ".join([*survivors, *([f"added by the check {listed(list(asked))}"] if asked else [])])
 
 
 def _classes(sides: Sequence[Side]) -> list[_Subject]:

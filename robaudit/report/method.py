@@ -22,7 +22,17 @@ NOT_CLAIMED = (
 
 
 MOST_COLUMNS = 3
-_LITERAL = ("file", "SHA-256", "made from", "made from, SHA-256", "folder", "images, SHA-256", "command")
+_LITERAL = (
+    "file",
+    "SHA-256",
+    "made from",
+    "made from, SHA-256",
+    "surrogate",
+    "surrogate, SHA-256",
+    "folder",
+    "images, SHA-256",
+    "command",
+)
 """Facts to be copied letter by letter."""
 
 
@@ -109,10 +119,13 @@ def _model(record: AuditRecord) -> dict[str, str]:
         "input": f"{model.input.channels} × {model.input.height} × {model.input.width}",
         "normalisation": f"mean {_numbers(model.normalization.mean)}, std {_numbers(model.normalization.std)} "
         f"({model.normalization.source})",
+        "outputs": model.outputs,
         "retrofit": model.front.modules if model.front else "none",
     }
     if model.front:
         facts |= {"made from": model.front.vanilla.path, "made from, SHA-256": model.front.vanilla.sha256}
+    if record.surrogate:
+        facts |= {"surrogate": record.surrogate.path, "surrogate, SHA-256": record.surrogate.sha256}
     return facts
 
 

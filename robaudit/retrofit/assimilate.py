@@ -15,9 +15,12 @@ from robaudit.errors import ModelError, OutputError, SettingsError
 from robaudit.files import write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
-from robaudit.load.images import Images, Split, has_splits, open_images, write_split
+from robaudit.load.images import Images, open_images
+from robaudit.load.listed import Split
+from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.load.provenance import environment, file_sha256
+from robaudit.load.splitting import write_split
 from robaudit.progress import Progress, Silent
 from robaudit.records import DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.checkpoint import refuse_foreign, take_place, workplace, write_model

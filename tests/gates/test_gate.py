@@ -14,7 +14,7 @@ from robaudit.gates.gate import gate
 from robaudit.gates.policy import Policy
 from robaudit.gates.verdicts import Verdicts
 from robaudit.intervals import wilson
-from robaudit.records import AttackCurve, AuditRecord, Check, DataInfo, Tally, Verdict
+from robaudit.records import AuditRecord, Check, DataInfo, Tally, Verdict
 
 PolicyOf = Callable[[str], Policy]
 AuditOf = Callable[..., AuditRecord]
@@ -122,12 +122,8 @@ def test_class_asks_for_its_recall(policy_of: PolicyOf, audit_of: AuditOf) -> No
 
 def test_an_attack_that_ran_on_survivors_is_said_to_have(policy_of: PolicyOf, audit_of: AuditOf) -> None:
     """Its counts are not its own alone."""
-
-    class Scoped(AttackCurve):
-        scope: str = "survivors"
-
     [curve] = audit_of().attacks
-    audit = audit_of(attacks=(Scoped(name="pgd", params={}, points=curve.points),))
+    audit = audit_of(attacks=(curve.model_copy(update={"scope": "survivors"}),))
     [rule] = gate(audit, policy=policy_of(LENIENT + ATTACK + "at_least = 0.5")).rules
     assert rule.found.endswith(", what it and the attacks before it left standing")
     [rule] = gate(audit_of(), policy=policy_of(LENIENT + ATTACK + "at_least = 0.5")).rules

@@ -15,7 +15,7 @@ from made_up_audits import (
 )
 
 from robaudit.errors import RecordError
-from robaudit.records import AttackCurve, Check, FileRef, FrontInfo, ImageRow, Verdict
+from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Verdict
 from robaudit.report.comparison import Comparison, compare_sources, read_comparison
 from robaudit.report.curves import SURVIVORS
 from robaudit.report.sources import Source
@@ -138,27 +138,22 @@ def test_of_many_loud_checks_the_first_screen_shows_the_worst_and_counts_the_res
     assert len({row.anchor for row in checks.loud}) == 20
 
 
-def test_what_later_records_say_of_a_check_is_shown():
-    class Later(Check):
-        sample_size: int | None = None
-        interval: tuple[float, float] | None = None
-        repaired_by: str | None = None
-
+def test_on_what_a_check_was_run_and_what_repaired_it_is_shown():
     said: dict[str, Any] = {"id": "c", "status": "warning", "value": 1, "threshold": 0, "why": "w", "remedy": ""}
-    plain, full = Later(**said), Later(**said, sample_size=64, interval=(0, 0.16), repaired_by="apgd")
+    plain, full = Check(**said), Check(**said, sample_size=64, interval=(0, 0.16), repaired_by="pgd")
     notes = [row.notes for row in compared(6, checks=(plain, full)).shared.checks[1].loud]
-    assert notes == ["", "on 64 images; 95% interval 0 to 0.16; repaired by apgd"]
+    assert notes == ["", "on a sample of 64 images; 95% interval 0 to 0.16; repaired by PGD"]
 
 
 def test_an_attack_that_ran_on_survivors_is_said_to_have():
-    class Scoped(AttackCurve):
-        scope: str = "survivors"
-
     rows = make_rows(resistance=6, seed=2)
     curves = make_record(rows).attacks
-    scoped = (*curves[:3], Scoped(**curves[3].model_dump()))
+    changes = {"scope": "survivors", "added_by": "gradient-free"}
+    scoped = (*curves[:3], curves[3].model_copy(update=changes))
     page = compared(6, attacks=scoped)
-    assert [plot.table.groups[0].note for plot in page.shared.attacks] == ["", "", "", SURVIVORS]
+    assert [plot.table.groups[0].note for plot in page.shared.attacks] == [
+        "", "", "", f"{SURVIVORS}; added by the check gradient-free"
+    ]  # fmt: skip
     assert page.unpaired == "The two audits differ in settings of PGD.", "another scope is another measurement"
 
 
@@ -176,7 +171,7 @@ def test_an_attack_of_one_audit_only_has_one_line():
     sides = {plot.table.groups[0].name: [line.look.css for line in plot.chart.lines] for plot in page.shared.attacks}
     assert sides["PGD"] == ["before", "after"]
     assert sides["BIM"] == ["before"]
-    assert sides["square"] == ["after"]
+    assert sides["Square"] == ["after"]
 
 
 def test_a_named_positive_class_makes_sensitivity_and_specificity():

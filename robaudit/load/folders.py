@@ -1,0 +1,56 @@
+"""A folder of classes, or a folder of train, val and test folders of classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from robaudit.errors import DataError
+from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
+
+
+def read_folder(path: Path) -> list[Listed]:
+    """Every image file, labelled by its class folder; parts, where there are any, by the folder above.
+
+    Raises:
+        DataError: no such folder, or a link that leads back to a folder it lies in.
+    """
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; pass a folder with one sub-folder of images per class")
+    parts = [folder for folder in _subfolders(path) if part_named(folder.name) in SPLIT_NAMES]
+    if not parts:
+        return list(_images_of(path, path, ""))
+    return [listed for part in parts for listed in _images_of(path, part, part_named(part.name))]
+
+
+def _images_of(root: Path, folder: Path, split: str) -> Iterator[Listed]:
+    for class_folder in _subfolders(folder):
+        for file in _files(class_folder, (root.resolve(),)):
+            if is_image_name(file):
+                yield Listed(file.relative_to(root).as_posix(), file, class_folder.name, split)
+
+
+def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Every file below, links followed: images are often linked from where they are kept."""
+    here = folder.resolve()
+    if here in above:
+        raise DataError(f"{folder}: is a link to a folder it lies in; remove the link")
+    with os.scandir(folder) as entries:
+        children = [entry for entry in entries if not entry.name.startswith(".")]  # `._scan.png`, `.ipynb_checkpoints`
+    for entry in children:
+        if entry.is_dir():
+            yield from _files(folder / entry.name, (*above, here))
+        else:
+            yield folder / entry.name
+
+
+def is_image_name(file: Path) -> bool:
+    """Whether a file's name is that of an image; what it holds is seen when it is opened."""
+    return file.suffix.lower() in Image.registered_extensions()
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.glob("*") if child.is_dir() and not child.name.startswith("."))
