@@ -8,6 +8,7 @@ from typing import ClassVar
 from robaudit.records import AuditRecord
 from robaudit.report.believability import believable
 from robaudit.report.comparable import require_comparable, unpairable
+from robaudit.report.diagnostics import Diagnosed, read_diagnostics
 from robaudit.report.gallery import FRONT_ROLES, WITHOUT_GLCM, Hung
 from robaudit.report.naming import Naming, naming
 from robaudit.report.page import Kind, Page, shared
@@ -62,11 +63,17 @@ def read_comparison(before: Path, after: Path, *, without_glcm: Path | None = No
         second,
         read_source(without_glcm) if without_glcm else None,
         training=read_training(second.record),
+        diagnosed=read_diagnostics(second.record),
     )
 
 
 def compare_sources(
-    before: Source, after: Source, without_glcm: Source | None = None, *, training: Training | None = None
+    before: Source,
+    after: Source,
+    without_glcm: Source | None = None,
+    *,
+    training: Training | None = None,
+    diagnosed: Diagnosed | None = None,
 ) -> Comparison:
     """Compare two audits.
 
@@ -87,7 +94,7 @@ def compare_sources(
     return Comparison(
         title=f"{capital(names.before)} against {names.after}",
         verdict=verdict(first, second, paired, differing, names),
-        shared=shared(two_sides(first, second, names), walls=walls, training=training),
+        shared=shared(two_sides(first, second, names), walls=walls, training=training, diagnosed=diagnosed),
         names=names,
         tests=paired,
         paired=_paired_rows(paired) if paired else (),

@@ -153,7 +153,8 @@ def _environment() -> "Environment":
 
 def _pictures(page: Page) -> list[Picture]:
     strips = [strip for exhibit in page.shared.gallery for strip in exhibit.strips]
-    return [shown.picture for strip in strips for shown in (*strip.shown, *strip.others)]
+    diagnosed = page.shared.diagnosed.pictures if page.shared.diagnosed else []
+    return [*(shown.picture for strip in strips for shown in (*strip.shown, *strip.others)), *diagnosed]
 
 
 def _remove_pictures_of_earlier_reports(out: Path, keep: Collection[str]) -> None:

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from robaudit.report.believability import Checks, checks_of
 from robaudit.report.curves import Plot, Table, attack_plots, class_table, counts_table, worst_case_plot
+from robaudit.report.diagnostics import Diagnosed
 from robaudit.report.gallery import Exhibit, Hung, gallery
 from robaudit.report.method import NOT_CLAIMED, Method, method
 from robaudit.report.recall import worst_class
@@ -36,6 +37,7 @@ class Shared:
     worst_classes: tuple[str, ...]
     gallery: tuple[Exhibit, ...]
     training: Training | None
+    diagnosed: Diagnosed | None
     method: Method
     not_claimed: tuple[str, ...]
 
@@ -57,6 +59,7 @@ def shared(
     drawn: Sequence[Side] | None = None,
     walls: Sequence[Hung] = (),
     training: Training | None = None,
+    diagnosed: Diagnosed | None = None,
 ) -> Shared:
     """Work out the parts that all pages have.
 
@@ -65,6 +68,7 @@ def shared(
         drawn: those of them that the charts show; None draws all.
         walls: whose pictures are shown.
         training: how the retrofit was trained, where known.
+        diagnosed: what it did to attention and loss surface, where known.
     """
     records = [side.record for side in sides]
     drawn = sides if drawn is None else drawn
@@ -82,6 +86,7 @@ def shared(
         worst_classes=tuple(_worst_class(side) for side in sides),
         gallery=gallery(walls),
         training=training,
+        diagnosed=diagnosed,
         method=method(sides),
         not_claimed=NOT_CLAIMED,
     )

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from robaudit.records import AuditRecord
 from robaudit.report.believability import believable
+from robaudit.report.diagnostics import Diagnosed, read_diagnostics
 from robaudit.report.gallery import Hung
 from robaudit.report.page import Kind, Page, shared
 from robaudit.report.recall import headline_point, recall_kinds, worst_class
@@ -30,17 +31,19 @@ def read_single(path: Path) -> SingleAudit:
         RecordError: the record cannot be read.
     """
     source = read_source(path)
-    return single_audit(source, training=read_training(source.record))
+    return single_audit(source, training=read_training(source.record), diagnosed=read_diagnostics(source.record))
 
 
-def single_audit(source: Source, *, training: Training | None = None) -> SingleAudit:
+def single_audit(
+    source: Source, *, training: Training | None = None, diagnosed: Diagnosed | None = None
+) -> SingleAudit:
     """Lay out the page of one audit."""
     record = source.record
     sides = one_side(record)
     return SingleAudit(
         title=f"Audit of {record.model.arch}",
         verdict=_verdict(record, sides[0]),
-        shared=shared(sides, walls=[Hung("after", "this audit", source)], training=training),
+        shared=shared(sides, walls=[Hung("after", "this audit", source)], training=training, diagnosed=diagnosed),
     )
 
 

@@ -1,22 +1,16 @@
-"""Training curves of a retrofit, from the metrics.jsonl that stands in its folder.
+"""Training curves of a retrofit, from the metrics.jsonl that stands in its folder. Only numbers are read."""
 
-The audit names the folder, and the folder may have been trained anew since: curves are shown only where its files still
-have the hash that was audited. Only numbers are read.
-"""
-
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from robaudit.records import AuditRecord, Tally
 from robaudit.report.chart import DASHED, HALF, Chart, Curve, Look, Value, draw
+from robaudit.report.retrofit_folder import audited_folder
 from robaudit.report.words import number, of, percent, share
 
 METRICS_FILE = "metrics.jsonl"
-_HASHED = ("config.json", "model.safetensors")
 _LOSSES = {"total": "loss", "cross_entropy": "cross-entropy", "texture": "GLCM loss"}
 _LOOKS = {
     "total": Look("hue-1", marker="square"),
@@ -84,8 +78,8 @@ class Training:
 
 def read_training(record: AuditRecord) -> Training | None:
     """Read the training curves of the audited retrofit; None where there are none, or they are not of this model."""
-    folder = Path(record.model.path)
-    if record.model.front is None or _digest(folder) != record.model.sha256:
+    folder = audited_folder(record)
+    if folder is None:
         return None
     try:
         lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
@@ -154,15 +148,3 @@ def _row(epoch: Epoch, shown: Sequence[str]) -> EpochRow:
 
 def _tally(epoch: Epoch) -> Tally:
     return Tally(n_correct=epoch.val.n_correct, n_images=epoch.val.n_images)
-
-
-def _digest(folder: Path) -> str:
-    """Hash of a model folder as an audit records it; empty where it cannot be read."""
-    digests = []
-    for name in _HASHED:
-        try:
-            with (folder / name).open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-        except OSError:
-            return ""
-    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,52 +1,14 @@
 """Training curves: only of the very folder that was audited, and only numbers."""
 
-import hashlib
-import json
 import re
 from pathlib import Path
 
 import pytest
-from made_up_audits import make_model, make_record, make_rows
+from made_up_audits import audit_of_folder as audited
 
 from robaudit.records import AuditRecord
 from robaudit.report.chart import HALF
 from robaudit.report.training import Training, read_training
-
-ROWS = make_rows()
-LOSSES = [(0.9, 0.7, 2.7), (0.6, 0.5, 1.5), (0.3, 0.2, 1.2), (0.4, 0.35, 0.85)]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """An assimilated folder of three epochs."""
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "model.safetensors").write_bytes(b"weights")
-    lines = [
-        {
-            "epoch": epoch,
-            "train": None,
-            "val": {
-                "losses": {"total": total, "cross_entropy": entropy, "texture": texture},
-                "n_correct": 20 + epoch,
-                "n_images": 40,
-                "saturated": 0.0,
-            },
-            "seconds": 1.5,
-            "worst_patch": None,
-            "worst_feature": "contrast@45",
-            "something_later": [1, 2],
-        }
-        for epoch, (total, entropy, texture) in enumerate(LOSSES)
-    ]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return tmp_path
-
-
-def audited(folder: Path, **changes: object) -> AuditRecord:
-    parts = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("config.json", "model.safetensors")]
-    digest = hashlib.sha256("".join(parts).encode()).hexdigest()
-    model = make_model(front=True, path=str(folder), sha256=digest).model_copy(update=changes)
-    return make_record(ROWS, model=model)
 
 
 def read(record: AuditRecord) -> Training:
