@@ -121,8 +121,8 @@ def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[_Tested | Non
     """Test each audit against the first; p is corrected over all audits and eps at once."""
     first = sources[0]
     raw = [
-        None if why or source is first else paired_tests(first.rows, source.rows, first.record.threat_model.eps_255)
-        for source, why in zip(sources, whys, strict=True)
+        paired_tests(first.rows, source.rows, first.record.threat_model.eps_255) if position and not why else None
+        for position, (source, why) in enumerate(zip(sources, whys, strict=True))
     ]
     attacked = [test for tests in raw if tests for test in tests[1]]
     adjusted = iter(holm([mcnemar(test.only_before, test.only_after) for test in attacked]))
@@ -140,22 +140,24 @@ def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[_Tested | Non
 
 
 def _entry(side: Side, first: Side, why: str, tested: _Tested | None) -> Entry:
-    record, worst = side.record, worst_class(side.record)
-    point = headline_point(record)
-    test = next((test for test in tested.attacked if test.eps_255 == point.eps_255), None) if tested else None
-    answer: Answer | None = test.answer if test else None
+    record, headline = side.record, headline_point(first.record)
+    points = {point.eps_255: point for point in record.worst_case.points}
+    # Of an audit of other eps only what stands at the first one's eps has a place in the columns.
+    point = points.get(headline.eps_255)
+    worst = worst_class(record) if headline_point(record).eps_255 == headline.eps_255 else None
+    test = next((test for test in tested.attacked if test.eps_255 == headline.eps_255), None) if tested else None
     return Entry(
         side=side,
         created=record.created.strftime("%Y-%m-%d %H:%M"),
         verdict=record.verdict.kind if record.status == "complete" else "unfinished",
         clean=cell(record.clean),
         headline=cell(point),
-        largest=cell(record.worst_case.points[-1]),
+        largest=cell(points.get(first.record.threat_model.eps_255[-1])),
         worst_class=worst[0] if worst else "",
         n_images=number(record.clean.n_images),
-        change=change(headline_point(first.record), point) if test else "",
-        answer="" if side is first else in_words(answer) if answer else "no claim",
-        tone=TONES[answer] if answer else "none",
+        change=change(headline, point) if test and point else "",
+        answer="" if side is first else in_words(test.answer) if test else "no claim",
+        tone=TONES[test.answer] if test else "none",
         why=why,
         answers=tuple(map(_answered, (tested.clean, *tested.attacked))) if tested else (),
         n_loud=number(sum(map(speaks_up, record.checks))) if record.checks else "none run",

@@ -77,13 +77,13 @@ def shared(
         notes=tuple(dict.fromkeys(record.data.note for record in records if record.data.note)),
         sides=tuple(sides),
         upper_bound=UPPER_BOUND,
-        headline_eps=eps(headline_eps(records[-1].threat_model.eps_255)),
+        headline_eps=eps(headline_eps(records[0].threat_model.eps_255)),
         worst_case=worst_case_plot(drawn),
         attacks=attack_plots(drawn),
         counts=counts_table(sides),
         checks=checks_of(sides),
         classes=class_table(sides),
-        worst_classes=tuple(_worst_class(side) for side in sides),
+        worst_classes=tuple(_worst_class(side, headline_eps(records[0].threat_model.eps_255)) for side in sides),
         gallery=gallery(walls),
         training=training,
         diagnosed=diagnosed,
@@ -92,9 +92,11 @@ def shared(
     )
 
 
-def _worst_class(side: Side) -> str:
+def _worst_class(side: Side, expected_eps: int) -> str:
     worst = worst_class(side.record)
     if worst is None:
         return f"{side.name}: no images."
     class_name, tally = worst
-    return f"{side.name}: {class_name}, {of(tally)} ({percent(tally)}, 95% interval {interval(tally)})."
+    own_eps = headline_eps(side.record.threat_model.eps_255)
+    where = "" if own_eps == expected_eps else f" at {eps(own_eps)}"
+    return f"{side.name}: {class_name}{where}, {of(tally)} ({percent(tally)}, 95% interval {interval(tally)})."

@@ -94,6 +94,25 @@ def test_audits_of_other_eps_share_a_table_with_gaps():
     assert [cell.percent for cell in row.cells].count("–") == 7
 
 
+def test_a_column_holds_one_eps_whatever_the_audits_tested():
+    """Of an audit at 8/255 alone nothing stands in the column of 4/255, and its worst class is said with its eps."""
+    record = audit(3).record
+    points = tuple(point for point in record.worst_case.points if point.eps_255 == 8)
+    at_eight = record.model_copy(
+        update={
+            "threat_model": ThreatModel(eps_255=(8,), image_channels="grey", sentence="At most 8/255."),
+            "attacks": tuple(curve.model_copy(update={"points": points}) for curve in record.attacks),
+            "worst_case": record.worst_case.model_copy(update={"points": points}),
+        }
+    )
+    page = many(audit(3), Source(at_eight, (), {}), audit(3))
+    assert page.entries[1].headline.percent == "–"
+    assert page.entries[1].largest.count == str(points[0].n_correct)
+    assert page.entries[1].worst_class == ""
+    assert " at 8/255, " in page.shared.worst_classes[1]
+    assert " at " not in page.shared.worst_classes[0]
+
+
 def test_checks_are_summed_up_in_a_sentence():
     check = Check(id="c", status="failed", value=1, threshold=0, why="w", remedy="r")
     quiet = check.model_copy(update={"status": "passed"})
