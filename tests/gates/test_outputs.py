@@ -253,13 +253,18 @@ def test_markdown_says_what_failed_first(judged: Verdicts) -> None:
     assert ["passed" in row for row in rows] == [False] * 4 + [True] * 2
 
 
-def test_markdown_stays_below_64_kib(policy_of: PolicyOf, audit_of: AuditOf) -> None:
-    many = gate(audit_of(60), policy=policy_of(PASSES * 900 + FAILS))
-    text = markdown(many)
-    assert len(text.encode()) <= LARGEST_BYTES
+@pytest.mark.parametrize("name", ["cancer", "肺" * 3000, "<" * 3000])
+def test_markdown_stays_below_64_kib(policy_of: PolicyOf, audit_of: AuditOf, name: str) -> None:
+    """However many rules there are, however long the names, and however many checks spoke up."""
+    check = Check(id=name, status="failed", value=None, threshold=None, why=name, remedy=name)
+    audit = audit_of(60, checks=(check,) * 30, verdict=doubtful(name), status="partial")
+    counts = audit.clean.model_copy(update={"per_class": {name: audit.clean.per_class["cancer"]}})
+    many = PASSES.replace("at_least", f'class = "{name}"\nat_least') * 900 + FAILS
+    text = markdown(gate(audit.model_copy(update={"clean": counts}), policy=policy_of(many), baseline=None))
+    assert 30_000 < len(text.encode()) <= LARGEST_BYTES
     assert "**failed**" in text
-    assert re.search(r"and \d+ more rules, left out here", text)
-    assert "</details>" in text
+    assert "| and more rules, left out here |" in text
+    assert text.count("<details>") == text.count("</details>") == 1
 
 
 def samples(verdicts: Verdicts) -> dict[tuple[str, str], float]:
