@@ -69,9 +69,10 @@ def _facts(verdicts: Verdicts) -> Iterator[str]:
 
 def _audit(role: str, record: AuditRecord) -> Iterator[str]:
     created = record.created.strftime("%Y-%m-%d %H:%M")
+    model, data = record.model, record.data
     yield (
-        f"* {role}: {_text(record.model.arch)} from {_text(record.model.path)}, SHA-256 {_text(record.model.sha256[:12])}…, "
-        f"on {record.data.n_images} images of {_text(record.data.path)}, {created}"
+        f"* {role}: {_text(model.arch)} from {_text(model.path)}, SHA-256 {_text(model.sha256[:12])}…, "
+        f"on {data.n_images} images of {_text(data.path)}, {created}"
     )
     yield f"  * {_text(record.verdict.sentence)}"
     for check in record.checks:
