@@ -130,6 +130,7 @@ def assimilate(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Retrofit a classifier with domain assimilation; write a folder that scan accepts as MODEL.
 
@@ -139,6 +140,7 @@ def assimilate(
     """
     from robaudit.cli.progress import terminal_progress
     from robaudit.retrofit.assimilate import assimilate as retrofit
+    from robaudit.retrofit.record import TRAINING_FILE
 
     retrofit(
         model,
@@ -164,4 +166,4 @@ def assimilate(
         command=options.command_line(),
         progress=terminal_progress(),
     )
-    typer.echo(out)
+    typer.echo((out / TRAINING_FILE).read_text(encoding="utf-8") if as_json else out, nl=not as_json)

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from robaudit import __version__
 from robaudit.cli.assimilate import assimilate
+from robaudit.cli.badge import badge
 from robaudit.cli.compare import compare
 from robaudit.cli.console import to_stderr
 from robaudit.cli.demo import demo
@@ -20,6 +21,7 @@ from robaudit.cli.gate import gate
 from robaudit.cli.inspect import inspect
 from robaudit.cli.run import run
 from robaudit.cli.scan import scan
+from robaudit.cli.schema import schema
 from robaudit.errors import ExitCode, RobauditError
 
 app = typer.Typer(
@@ -33,7 +35,7 @@ app = typer.Typer(
     "130 interrupted.",
 )
 
-for command in (demo, scan, assimilate, compare, run, gate, inspect):
+for command in (demo, scan, assimilate, compare, run, gate, inspect, badge, schema):
     app.command()(command)
 
 

@@ -59,6 +59,7 @@ def run(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Scan, assimilate, scan again and compare, in one go.
 
@@ -94,6 +95,6 @@ def run(
         command=options.command_line(),
         progress=terminal_progress(),
     )
-    typer.echo(page)
+    typer.echo(Stages(out).document() if as_json else page, nl=not as_json)
     if Stages(out).inconclusive:
         raise typer.Exit(ExitCode.INCONCLUSIVE)

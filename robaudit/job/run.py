@@ -22,8 +22,9 @@ from robaudit.load.splitting import SPLIT_SHARES, write_split
 from robaudit.progress import Progress, Silent
 from robaudit.records import AUDIT_FILE, read_audit
 from robaudit.report.comparison import read_comparison
-from robaudit.report.html import write_report
-from robaudit.report.terminal import comparison_summary
+from robaudit.report.document import document
+from robaudit.report.html import PAGE, write_beside, write_report
+from robaudit.report.terminal import page_summary
 from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.settings import TrainConfig, train_config
 
@@ -67,6 +68,10 @@ class Stages:
     def report(self) -> Path:
         """Folder of the page."""
         return self.out / "report"
+
+    def document(self) -> str:
+        """What the page says, as one JSON document."""
+        return document(read_comparison(self.before / AUDIT_FILE, self.after / AUDIT_FILE), self.report / PAGE)
 
     @property
     def inconclusive(self) -> bool:
@@ -145,7 +150,9 @@ def run(
         without_glcm=stages.without_glcm / AUDIT_FILE if without_glcm else None,
     )
     page = write_report(comparison, stages.report)
-    for line in comparison_summary(comparison, page):
+    for folder in (stages.before, stages.after):
+        write_beside(folder / AUDIT_FILE)
+    for line in page_summary(comparison, page):
         progress.say(line)
     return page
 

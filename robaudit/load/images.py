@@ -106,7 +106,7 @@ class Images:
 
     def size_of_first(self) -> tuple[int, int]:
         """(height, width) of the first image, before any resizing."""
-        height, width, *_ = read_stored(self.refs[0].path, self.refs[0].member).picture.pixels.shape
+        height, width, *_ = read_stored(self.refs[0].path, self.refs[0].member, self.view).picture.pixels.shape
         return height, width
 
     def ordered_as(self, classes: Sequence[str]) -> Images:
