@@ -64,7 +64,7 @@ def main() -> NoReturn:
         to_stderr(f"robaudit: {' '.join(str(error).splitlines())}")
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        to_stderr("robaudit: interrupted; the same command continues a scan, and repeats an unfinished training")
+        to_stderr("robaudit: interrupted; the same command continues")
         code = ExitCode.INTERRUPTED
     except TyperException as error:
         to_stderr(f"robaudit: {error.format_message()} See `robaudit --help`.")

@@ -11,7 +11,8 @@ from robaudit.errors import ModelError, OutputError, SettingsError, TrainingErro
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 from robaudit.progress import Silent
-from robaudit.retrofit import train as training_loop
+from robaudit.retrofit import assimilate as assimilating
+from robaudit.retrofit import objective as objectives
 from robaudit.retrofit.assimilate import assimilate, with_front
 from robaudit.retrofit.record import TrainingRecord
 from robaudit.retrofit.settings import train_config
@@ -72,8 +73,9 @@ def test_config_json_keeps_its_contract(retrofitted, model):
     vanilla = load_model(model).info
     assert config == {
         "format": "robaudit-assimilated",
-        "format_version": 1,
-        "architecture": "test_resnet",
+        "format_version": 2,
+        "architecture": "robaudit_assimilated",
+        "backbone": "test_resnet",
         "num_classes": 2,
         "classes": ["across", "down"],
         "in_chans": 3,
@@ -81,7 +83,7 @@ def test_config_json_keeps_its_contract(retrofitted, model):
         "mean": [0.5, 0.5, 0.5],
         "std": [0.25, 0.25, 0.25],
         "normalization_source": "config.json",
-        "front": {"in_channels": 1, "out_channels": 3, "width": 16},
+        "front": {"in_channels": 1, "out_channels": 3, "width": 8, "modules": "T+C", "tint": False},
         "vanilla": {"path": str(model), "sha256": vanilla.sha256},
     }
     prefixes = {name.split(".")[0] for name in load_file(retrofitted[0] / "model.safetensors")}
@@ -222,12 +224,13 @@ def test_a_loss_that_is_never_finite_leaves_nothing_behind(model, data, tmp_path
 
 def spoil_after(monkeypatch, n_calls):
     """Make the loss NaN from the given call on."""
-    calls, honest = iter(range(10_000)), training_loop.assimilation_loss
+    calls, honest = iter(range(10_000)), objectives.assimilation_loss
 
-    def spoilt(logits, *rest):
-        return honest(logits if next(calls) < n_calls else logits * float("nan"), *rest)
+    def spoilt(cross_entropy, *rest):
+        return honest(cross_entropy if next(calls) < n_calls else cross_entropy * float("nan"), *rest)
 
-    monkeypatch.setattr(training_loop, "assimilation_loss", spoilt)
+    monkeypatch.setattr(objectives, "assimilation_loss", spoilt)
+    monkeypatch.setattr(assimilating, "epoch_seconds", lambda *_: 1.0)  # it computes losses too
 
 
 def test_a_retrofitted_model_is_not_retrofitted_again(retrofitted, data, tmp_path):
@@ -250,7 +253,7 @@ def test_the_paper_preset_is_what_the_source_states_and_can_be_overridden():
         ({"epochs": 0}, "epochs is 0, wanted at least 1"),
         ({"learning_rate": float("nan")}, "learning rate is nan, wanted above 0"),
         ({"levels": 1}, "levels is 1, wanted from 2 to 256"),
-        ({"trains": "head"}, "trains is head, wanted all, front or front"),
+        ({"trains": "head"}, "trains is head, wanted all, front, front.head or network"),
         ({"preset": "papre"}, "preset papre is unknown; there is paper"),
     ],
 )
