@@ -50,7 +50,7 @@ class Objective:
         if attack == "none":
             return self._loss(batch, batch.pixels)
         with evaluating(self.classifier):
-            seen = perturbed(self._logits, batch.pixels, batch.labels, config.adversary, attack, random)
+            seen = perturbed(self.logits, batch.pixels, batch.labels, config.adversary, attack, random)
         if attack == "trades":
             return self._trades(batch, seen)
         return self._loss(batch, seen)
@@ -97,7 +97,8 @@ class Objective:
             texture = self.config.texture.features(pixels) if self.config.alpha < 1 else batch.texture
         return replace(batch, pixels=pixels, texture=texture)
 
-    def _logits(self, pixels: Tensor) -> Tensor:
+    def logits(self, pixels: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, K), in the precision of training."""
         return self._network(self.classifier.features_in(pixels))
 
     def _network(self, seen: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def epoch_seconds(
         copied.eval()
         objective.in_validation(batch)
         if adversary.on:
-            pgd(copied, batch.pixels, batch.labels, adversary.eps, 1, random)
+            pgd(objective.logits, batch.pixels, batch.labels, adversary.eps, 1, random)
 
     device = copied.mean.device
     val_seconds = _seconds(validation, device) * (adversary.val_steps if adversary.on else 1)

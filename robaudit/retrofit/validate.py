@@ -14,7 +14,7 @@ START_SEED = 0
 
 
 def validate(objective: Objective, validation: Samples) -> Validation:
-    """Measure the loss and the right answers, in evaluation mode and float32.
+    """Measure the loss and the right answers, in evaluation mode and float32 (gradients as in training).
 
     Raises:
         NotFiniteError: a loss is NaN or infinite.
@@ -43,7 +43,7 @@ def _under_attack(objective: Objective, validation: Samples) -> UnderAttack:
     n_correct, cross_entropy = 0, 0.0
     for indices in _batches(validation, objective.config.batch_size):
         batch = validation.batch(indices)
-        attacked = pgd(classifier, batch.pixels, batch.labels, adversary.eps, adversary.val_steps, random)
+        attacked = pgd(objective.logits, batch.pixels, batch.labels, adversary.eps, adversary.val_steps, random)
         with torch.no_grad():
             logits = classifier(attacked)
         if not logits.isfinite().all():
