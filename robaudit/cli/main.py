@@ -16,6 +16,7 @@ from robaudit.cli.assimilate import assimilate
 from robaudit.cli.compare import compare
 from robaudit.cli.console import to_stderr
 from robaudit.cli.demo import demo
+from robaudit.cli.export import export
 from robaudit.cli.gate import gate
 from robaudit.cli.inspect import inspect
 from robaudit.cli.run import run
@@ -33,7 +34,7 @@ app = typer.Typer(
     "130 interrupted.",
 )
 
-for command in (demo, scan, assimilate, compare, run, gate, inspect):
+for command in (demo, scan, assimilate, compare, run, gate, inspect, export):
     app.command()(command)
 
 
