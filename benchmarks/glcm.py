@@ -67,8 +67,8 @@ def main() -> None:
     for attack in ("none", "fgsm"):
         without, with_texture = step_seconds(attack, arguments)
         print(
-            f"training step, {attack:5} {without * 1e3:9.2f} ms per image without, {with_texture * 1e3:.2f} with texture: "
-            f"{with_texture / without - 1:+.1%}"
+            f"training step, {attack:5} {without * 1e3:9.2f} ms per image without, {with_texture * 1e3:.2f} with "
+            f"texture: {with_texture / without - 1:+.1%}"
         )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal, TypedDict
 
 import torch
@@ -28,8 +29,9 @@ from robaudit.retrofit.checkpoint import (
     workplace,
     write_model,
 )
+from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.pace import duration, epoch_seconds
-from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, EpochMetrics, TrainingRecord
+from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, Diagnostics, EpochMetrics, TrainingRecord
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, train_config
 from robaudit.retrofit.train import Trained, train
@@ -124,6 +126,8 @@ def assimilate(
             return finished
         identify(folder, {name: _plain(value) for name, value in inputs.items()}, restart=restart)
 
+        looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
+        before = Examined(vanilla.classifier, pixels, labels)
         classifier = retrofitted(vanilla, training.channels, config)
         _introduce(classifier, config, vanilla.size, training, validation, progress)
         measure = config.texture.features if config.alpha < 1 else None
@@ -153,6 +157,8 @@ def assimilate(
             seconds=trained.seconds,
             environment=environment(command, batch_size=config.batch_size),
         )
+        diagnostics = write_diagnostics(folder, looked_at, pixels, before, Examined(classifier, pixels, labels))
+        progress.say(_explanation(diagnostics))
         write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
         forget(folder)
         take_place(folder, out)
@@ -328,4 +334,21 @@ def _ending(trained: Trained, config: TrainConfig) -> str:
     return (
         f"{why}; kept epoch {trained.best.epoch}, {val.n_correct} of {val.n_images} validation images correct"
         f"{under_attack}"
+    )
+
+
+def _explanation(diagnostics: Diagnostics) -> str:
+    """Attention and sharpness, before and after, as medians over the images looked at."""
+    before, after = diagnostics.before, diagnostics.after
+    shares = [[share for share in model.attention_share if share is not None] for model in (before, after)]
+    attention = (
+        "attention: {:.0%} -> {:.0%} of the pixels hold {:.0%} of the input gradient; ".format(
+            *map(median, shares), diagnostics.held
+        )
+        if all(shares)
+        else ""
+    )
+    return (
+        f"{attention}largest curvature of the loss: {median(before.curvature):.3g} -> {median(after.curvature):.3g} "
+        f"(medians of {len(diagnostics.image_ids)} validation images)"
     )

@@ -10,6 +10,7 @@ TRAINING_FILE = "training.json"
 METRICS_FILE = "metrics.jsonl"
 WEIGHTS_FILE = "model.safetensors"
 SPLIT_FILE = "split.csv"
+DIAGNOSTICS_FILE = "diagnostics.json"
 
 
 class Losses(Record):
@@ -63,6 +64,30 @@ class EpochMetrics(Record):
     """What training faced; null for epoch 0 and for training on clean images."""
     fell_back: bool = False
     """Whether fast FGSM was found blind after this epoch: its weights were dropped, and PGD took over."""
+
+
+class ModelDiagnostics(Record):
+    """One model on the images."""
+
+    attention_share: tuple[float | None, ...]
+    """Per image, share of pixels that holds `held` of the input gradient; null where it is zero everywhere."""
+    curvature: tuple[float, ...]
+    """Per image, eigenvalue of largest size of the Hessian of the loss."""
+    surface: tuple[tuple[float, ...], ...]
+    """Mean loss; adversarial direction down, random direction across, in steps of `steps_255`."""
+
+
+class Diagnostics(Record):
+    """diagnostics.json: the same validation images before and after the retrofit."""
+
+    format_version: int = 1
+    image_ids: tuple[str, ...]
+    held: float
+    steps_255: tuple[int, ...]
+    before: ModelDiagnostics
+    after: ModelDiagnostics
+    pictures: dict[str, str]
+    """Paths relative to the folder: `surface-before`, `attention-after-0`, ... and `original-0`, ..."""
 
 
 class TrainingRecord(Record):

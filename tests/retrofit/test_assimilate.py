@@ -46,7 +46,8 @@ def test_before_the_first_step_the_logits_are_the_same_to_the_bit(model, data):
 def test_the_folder_is_complete_and_nothing_else_is_left(retrofitted):
     out, record, _ = retrofitted
     names = {path.name for path in out.iterdir()}
-    assert names == {"model.safetensors", "config.json", "training.json", "metrics.jsonl"}
+    files = {"model.safetensors", "config.json", "training.json", "metrics.jsonl", "diagnostics.json"}
+    assert names == files | {"pictures"}
     assert [path.name for path in out.parent.iterdir()] == [out.name]
     assert TrainingRecord.model_validate_json((out / "training.json").read_text()) == record
 
