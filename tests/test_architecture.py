@@ -27,7 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # The audit.
     "load": LEAVES | {"front"},
     # A classifier as a file for others.
-    "export": LEAVES | {"front", "load"},
+    "deploy": LEAVES | {"front", "load"},
     "timm": LEAVES | {"load"},
     "attack": LEAVES | {"front", "load"},
     "checks": LEAVES | MEASURING,

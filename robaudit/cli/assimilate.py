@@ -92,6 +92,12 @@ Precision = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Tint = Annotated[
+    bool,
+    typer.Option(
+        "--tint", help="Let C colour pure black and white, which it cannot move otherwise.", rich_help_panel=TRAINING
+    ),
+]
 RandomFront = Annotated[
     bool,
     typer.Option(
@@ -241,6 +247,7 @@ def assimilate(
     schedule: Schedule = None,
     batch_size: BatchSize = None,
     front: FrontModules = None,
+    tint: Tint = False,
     random_front: RandomFront = False,
     trains: Trains = None,
     alpha: Alpha = None,
@@ -291,6 +298,7 @@ def assimilate(
         schedule=schedule,
         batch_size=batch_size,
         front=front,
+        tint=tint or None,
         random_front=random_front or None,
         trains=trains,
         alpha=alpha,

@@ -39,7 +39,7 @@ def export(
     you name, as the model does.
     """
     from robaudit.cli.console import to_stderr
-    from robaudit.export.export import export as write
+    from robaudit.deploy.export import export as write
 
     checked = write(
         model,

@@ -176,7 +176,7 @@ def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: Tra
         if vanilla.classifier.front is not None:
             raise ModelError(f"{vanilla.info.path}: is already retrofitted; pass the model before the retrofit")
         return vanilla.classifier
-    classifier = with_front(vanilla, image_channels, config.seed, config.front)
+    classifier = with_front(vanilla, image_channels, config.seed, config.front, config.tint)
     if config.random_front:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
@@ -184,7 +184,9 @@ def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: Tra
     return classifier
 
 
-def with_front(vanilla: LoadedModel, image_channels: Literal[1, 3], seed: int, modules: Modules = "T+C") -> Classifier:
+def with_front(
+    vanilla: LoadedModel, image_channels: Literal[1, 3], seed: int, modules: Modules = "T+C", tint: bool = False
+) -> Classifier:
     """The same network, its weights kept, behind a new T and C (T alone where it takes one channel).
 
     Raises:
@@ -197,7 +199,7 @@ def with_front(vanilla: LoadedModel, image_channels: Literal[1, 3], seed: int, m
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            front = Front(image_channels, classifier.in_chans, modules=modules).to(classifier.mean.device)
+            front = Front(image_channels, classifier.in_chans, modules=modules, tint=tint).to(classifier.mean.device)
         except ValueError as error:
             raise ModelError(f"{path}: cannot be retrofitted ({error}); pass a model of 1 or 3 channels") from None
     return Classifier(classifier.backbone, classifier.normalization, in_chans=classifier.in_chans, front=front).to(

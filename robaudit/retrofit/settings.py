@@ -52,6 +52,8 @@ class TrainConfig:
     trains: Trains = "all"
     front: FrontChoice = "T+C"
     """Modules before the network; `none` fine-tunes the network alone, without texture term: the honest rival."""
+    tint: bool = False
+    """C can colour pure black and white too."""
     random_front: bool = False
     """T and C start at random instead of changing nothing: with trains=network, the ablation of their training."""
     augment: str = ""

@@ -90,4 +90,5 @@ def _loss_at(classifier: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[Ten
 def _unit(vectors: Tensor) -> Tensor:
     """Each image's vector at L2 length one; a zero vector stays zero."""
     lengths = torch.linalg.vector_norm(vectors.flatten(1), dim=1).clamp_min(torch.finfo(vectors.dtype).tiny)
-    return vectors / lengths.view(-1, 1, 1, 1)
+    unit: Tensor = vectors / lengths.view(-1, 1, 1, 1)
+    return unit

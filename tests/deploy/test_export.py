@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from robaudit.audit.scan import scan
 from robaudit.cli import export as command
+from robaudit.deploy import export as exporting
+from robaudit.deploy.export import export
+from robaudit.deploy.formats import METADATA_NAME
 from robaudit.errors import ModelError, SettingsError
-from robaudit.export import export as exporting
-from robaudit.export.export import export
-from robaudit.export.formats import METADATA_NAME
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.model import load_model

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from robaudit import __version__
+from robaudit.deploy.formats import FORMATS, Run
+from robaudit.deploy.pictures import generated, of_audit, of_data
 from robaudit.errors import ModelError, SettingsError
-from robaudit.export.formats import FORMATS, Run
-from robaudit.export.pictures import generated, of_audit, of_data
 from robaudit.files import replacing
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.model import load_model
