@@ -14,6 +14,7 @@ In under a minute, on generated phantoms and an untrained network, to see that i
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def main() -> None:
         if cell.arm == "assimilation":
             draw(cell, options.out)
     table = "\n".join(rows(cells, options))
+    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "table.md").write_text(table + "\n", encoding="utf-8")
     print(table)
 
@@ -102,7 +104,7 @@ def run(cell: Cell, options: argparse.Namespace) -> None:
         start = cell.vanilla().folder(options.out) / "model"
         settings = ARMS[cell.arm]
     if not start.exists():
-        print(f"{cell.arm}: waits for vanilla")
+        print(f"{folder}: waits for vanilla", file=sys.stderr)
         return
     shared: dict[str, Any] = {"limit": options.limit, "seed": cell.seed}
     try:
@@ -111,7 +113,7 @@ def run(cell: Cell, options: argparse.Namespace) -> None:
         )
         robaudit.scan(folder / "model", data, out=folder / "audit", preset="paper", eps=options.eps, **shared)
     except RobauditError as error:
-        print(f"{folder}: {error}")
+        print(f"{folder}: {error}", file=sys.stderr)
 
 
 def write_start(folder: Path, weights: Path | None, cell: Cell, data: Path) -> None:

@@ -16,7 +16,7 @@ from robaudit.retrofit.sharpness import directions, largest_curvature, loss_surf
 
 PICTURES_FOLDER = "pictures"
 N_IMAGES = 8
-STEPS_255 = (-8, -5, -2, 0, 2, 5, 8)
+STEPS_255 = (-8, -4, 0, 4, 8)
 """How far the loss is followed along each direction."""
 SURFACE_PIXELS = 280
 

@@ -194,7 +194,8 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(model, data, tmp_
     spoil_after(monkeypatch, n_calls=1 + 2 + 1)  # epoch 0; epoch 1: two steps, one validation
     record = assimilate(model, data, out=tmp_path / "out", trains="front", progress=heard_lines, **QUICK)
     assert (record.stopped, record.n_epochs, record.best.epoch) == ("nan", 1, 1)
-    assert "stopped in epoch 2: the loss was not finite; the last good weights were kept" in heard_lines.lines[-1]
+    ending = "stopped in epoch 2: the loss was not finite; the last good weights were kept"
+    assert any(text.startswith(ending) for text in heard_lines.lines)
 
 
 def test_a_loss_that_is_never_finite_leaves_nothing_behind(model, data, tmp_path, monkeypatch):

@@ -72,6 +72,11 @@ def test_the_curvature_is_the_hessians_eigenvalue_of_largest_size():
         assert value.item() == pytest.approx(eigenvalues[eigenvalues.abs().argmax()].item(), rel=2e-2)
 
 
+def size_of(file):
+    with Image.open(file) as picture:
+        return picture.size
+
+
 def test_a_retrofit_leaves_them_before_and_after_with_pictures(model, data, tmp_path, heard_lines):
     out = tmp_path / "out"
     assimilate(model, data, out=out, epochs=1, batch_size=8, front_learning_rate=1e-2, progress=heard_lines)
@@ -81,7 +86,7 @@ def test_a_retrofit_leaves_them_before_and_after_with_pictures(model, data, tmp_
     for side in (diagnostics.before, diagnostics.after):
         assert all(0 < share <= 1 for share in side.attention_share)
         assert len(side.surface) == len(diagnostics.steps_255) == len(side.surface[0])
-    sizes = {name: Image.open(out / file).size for name, file in diagnostics.pictures.items()}
+    sizes = {name: size_of(out / file) for name, file in diagnostics.pictures.items()}
     assert sizes["attention-after-7"] == sizes["original-7"] == (40, 40)
     assert sizes["surface-before"] == sizes["surface-after"]
     assert any(text.startswith("attention: ") for text in heard_lines.lines)
