@@ -85,7 +85,7 @@ def run(
             "trains": trains,
             "alpha": alpha,
             "robust": robust_by or ("fgsm" if robust else None),
-            "eps_255": robust_eps,
+            "robust_eps_255": robust_eps,
         },
         seed=seed,
         restart=restart,

@@ -30,10 +30,10 @@ class Adversary:
     robust: Attack = "none"
     """`fgsm`: one step from a random start; `pgd`: few steps; `trades`: few steps that raise the divergence from the
     clean answer, which is then part of the loss (Zhang et al., ICML 2019)."""
-    eps_255: int = 4
-    steps: int = 3
+    robust_eps_255: int = 4
+    robust_steps: int = 3
     """Of pgd and trades, and of pgd where it takes over from an fgsm that has gone blind."""
-    beta: float = 6.0
+    trades_beta: float = 6.0
     """Weight of the divergence in trades."""
     val_steps: int = 5
     """Of the PGD that validation runs after every epoch."""
@@ -41,7 +41,7 @@ class Adversary:
     @property
     def eps(self) -> float:
         """Radius of the ball, in [0, 1] units."""
-        return self.eps_255 / 255
+        return self.robust_eps_255 / 255
 
     @property
     def on(self) -> bool:
@@ -68,10 +68,10 @@ def perturbed(
     if attack == "fgsm":
         return _climb(_cross_entropy(logits, labels), pixels, adversary.eps, 1, FGSM_STEP, random)
     if attack == "pgd":
-        return pgd(logits, pixels, labels, adversary.eps, adversary.steps, random)
+        return pgd(logits, pixels, labels, adversary.eps, adversary.robust_steps, random)
     with torch.no_grad():
         clean = F.log_softmax(logits(pixels), 1)
-    return _climb(lambda x: divergence(clean, logits(x)), pixels, adversary.eps, adversary.steps, REACH, random)
+    return _climb(lambda x: divergence(clean, logits(x)), pixels, adversary.eps, adversary.robust_steps, REACH, random)
 
 
 def pgd(logits: Logits, pixels: Tensor, labels: Tensor, eps: float, steps: int, random: torch.Generator) -> Tensor:

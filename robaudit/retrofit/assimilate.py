@@ -318,8 +318,8 @@ def _price(config: TrainConfig) -> str:
     """What adversarial training costs beside time."""
     adversary = config.adversary
     return (
-        f"adversarial training ({adversary.robust} at {adversary.eps_255}/255): clean accuracy may fall, the more the "
-        "larger eps; the epoch kept is the one with most validation images correct under "
+        f"adversarial training ({adversary.robust} at {adversary.robust_eps_255}/255): clean accuracy may fall, the "
+        "more the larger eps; the epoch kept is the one with most validation images correct under "
         f"PGD-{adversary.val_steps}, and its clean accuracy is told with it"
     )
 

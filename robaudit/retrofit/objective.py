@@ -78,7 +78,7 @@ class Objective:
         both = self.classifier.features_in(torch.cat([batch.pixels, pixels]))
         clean, attacked = self._network(both).chunk(2)
         cross_entropy = weighted_cross_entropy(clean, batch.labels, self.class_weights)
-        diverged = self.config.adversary.beta * divergence(clean.log_softmax(1), attacked)
+        diverged = self.config.adversary.trades_beta * divergence(clean.log_softmax(1), attacked)
         return _finite(
             assimilation_loss(
                 cross_entropy, self.config.alpha, lambda: self._distance(batch, pixels, both.chunk(2)[1]), diverged

@@ -54,7 +54,7 @@ def _under_attack(objective: Objective, validation: Samples) -> UnderAttack:
         n_correct=n_correct,
         n_images=len(validation),
         cross_entropy=cross_entropy / len(validation),
-        eps_255=adversary.eps_255,
+        eps_255=adversary.robust_eps_255,
         steps=adversary.val_steps,
     )
 

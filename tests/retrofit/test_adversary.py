@@ -28,7 +28,7 @@ def generator():
 @pytest.mark.parametrize("attack", ["fgsm", "pgd", "trades"])
 def test_perturbed_images_stay_in_the_ball_and_the_range_and_carry_no_gradient(attack):
     x, y = images()
-    seen = perturbed(linear(), x, y, Adversary(attack, eps_255=4), attack, generator())
+    seen = perturbed(linear(), x, y, Adversary(attack, robust_eps_255=4), attack, generator())
     assert (seen - x).abs().max() <= EPS + 1e-7
     assert seen.min() >= 0
     assert seen.max() <= 1
@@ -49,7 +49,7 @@ def test_pgd_reaches_the_optimum_of_a_linear_model():
 def test_one_step_from_a_random_start_is_the_published_rule():
     x, y = images()
     logits = linear()
-    seen = perturbed(logits, x, y, Adversary("fgsm", eps_255=4), "fgsm", generator())
+    seen = perturbed(logits, x, y, Adversary("fgsm", robust_eps_255=4), "fgsm", generator())
     start = (x + (2 * torch.rand(x.shape, generator=generator()) - 1) * EPS).clamp(0, 1).requires_grad_()
     (gradient,) = torch.autograd.grad(F.cross_entropy(logits(start), y), start)
     expected = x + (start + 1.25 * EPS * gradient.sign() - x).clamp(-EPS, EPS)
@@ -59,7 +59,7 @@ def test_one_step_from_a_random_start_is_the_published_rule():
 def test_trades_raises_the_divergence_beyond_chance():
     x, y = images()
     logits = linear()
-    seen = perturbed(logits, x, y, Adversary("trades", eps_255=4, steps=3), "trades", generator())
+    seen = perturbed(logits, x, y, Adversary("trades", robust_eps_255=4, robust_steps=3), "trades", generator())
     noise = (x + (2 * torch.rand(x.shape, generator=generator()) - 1) * EPS).clamp(0, 1)
     clean = logits(x).log_softmax(1)
     assert divergence(clean, logits(seen)) > 2 * divergence(clean, logits(noise))

@@ -61,7 +61,7 @@ def test_the_learning_rate_falls_to_zero_along_a_cosine(robust):
 
 @pytest.mark.parametrize("method", ["pgd", "trades"])
 def test_the_other_methods_train_and_say_what_they_faced(model, data, tmp_path, method):
-    settings = ROBUST | {"robust": method, "epochs": 1, "steps": 2, "trains": "front"}
+    settings = ROBUST | {"robust": method, "epochs": 1, "robust_steps": 2, "trains": "front"}
     record = assimilate(model, data, out=tmp_path / "out", **settings)
     assert record.best.attack == method
     assert (record.best.train.divergence > 0) == (method == "trades")
@@ -105,7 +105,7 @@ def test_a_blind_fgsm_is_sent_back_and_pgd_takes_over(model, data, tmp_path, mon
 def test_a_model_under_attack_gets_better_by_training_against_it(model, data, tmp_path):
     """Six epochs on stripes: more images withstand PGD than before the first step, or all of them."""
     out = tmp_path / "out"
-    settings = ROBUST | {"epochs": 6, "learning_rate": 3e-3, "eps_255": 8}
+    settings = ROBUST | {"epochs": 6, "learning_rate": 3e-3, "robust_eps_255": 8}
     record = assimilate(model, data, out=out, **settings)
     before = metrics(out)[0]["val"]["under_attack"]
     after = record.best.val.under_attack
