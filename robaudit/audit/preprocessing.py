@@ -152,7 +152,9 @@ def _other_order(sample: Images, answers: Answers, right: set[str]) -> Outcome:
         order = _best_order(sample, chosen_by, answers)
         now_right |= {ref.id for ref in judged if (a := answers[ref.id]) is not None and order[a] == ref.label}
     order = _best_order(sample, sample.refs, answers)
-    return _outcome(f"class order {', '.join(order)}", f"--classes {','.join(order)}", right, now_right)
+    # Where the data has numbers for names, names given to them would only follow: the numbers themselves must be moved.
+    typed = [str(sample.classes.index(name)) for name in order] if sample.numbered else order
+    return _outcome(f"class order {', '.join(order)}", f"--classes {','.join(typed)}", right, now_right)
 
 
 def _half(ref: ImageRef) -> int:

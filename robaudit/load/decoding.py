@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from robaudit.load.deep_colour import deep_colour, is_deep_colour
 from robaudit.load.picture import Picture
-from robaudit.load.refusing import refusing
+from robaudit.load.refusing import refusing, require_plausible
 
 Counts = NDArray[Any]
 """Whole numbers as the file holds them, (H, W) or (H, W, C)."""
@@ -29,6 +29,7 @@ def decode(data: bytes, file: Path) -> Picture:
         DataError: damaged, absurd, of several pictures, or of no format Pillow reads.
     """
     with refusing(file), Image.open(io.BytesIO(data)) as opened:
+        require_plausible(file, opened.width, opened.height, len(data))
         return _picture(opened, data)
 
 

@@ -58,7 +58,7 @@ class Images:
     n_skipped: int = 0
     """Unreadable images left out, where the user allowed it."""
     numbered: bool = False
-    """Whether labels are the numbers of the model's outputs, whatever these are called."""
+    """Whether labels are stored as the numbers of the model's outputs, whatever these are called."""
     view: View = field(default_factory=View)
     """How they are shown to the model."""
 
@@ -112,7 +112,7 @@ class Images:
         """
         if self.numbered and set(self.classes) - set(classes) and len(self.classes) <= len(classes):
             refs = (replace(ref, label=classes[int(ref.label)]) for ref in self.refs)
-            return replace(self, refs=tuple(refs), classes=tuple(classes), numbered=False)
+            return replace(self, refs=tuple(refs), classes=tuple(classes))
         unknown = sorted({ref.label for ref in self.refs} - set(classes))
         if unknown:
             raise DataError(

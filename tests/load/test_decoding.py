@@ -229,6 +229,14 @@ def test_a_truncated_image_is_not_filled_up() -> None:
         decoded(encoded(noise(1, 64, 64), "JPEG")[:-200])
 
 
+def test_a_few_bytes_cannot_mean_millions_of_pixels() -> None:
+    """Below the limit for any image, it would still be a gigabyte."""
+    header = struct.pack(">IIBBBBB", 8000, 8000, 16, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+    with pytest.raises(DataError, match=r"claims 8000 x 8000 pixels in \d+ bytes"):
+        decoded(bomb)
+
+
 def test_a_picture_that_would_fill_the_memory_is_not_unpacked() -> None:
     """A file of under 100 bytes that claims a million by a million pixels."""
     header = struct.pack(">IIBBBBB", 10**6, 10**6, 8, 0, 0, 0, 0)
