@@ -118,6 +118,8 @@ def _require_readable(header: Dataset, file: Path, member: str, n_bytes: int) ->
     if str(header.get("BurnedInAnnotation") or "").upper() == "YES":
         raise DataError(f"{file}: says that text is burned into its pixels, which a report would show; {SKIP}")
     n_frames = int(header.get("NumberOfFrames") or 1)
+    if n_frames > MAX_FRAMES:
+        raise DataError(f"{file}: claims {n_frames} frames, more than any file; {SKIP}")
     if not member and n_frames > 1:
         raise DataError(f"{file}: holds {n_frames} frames; name it .dcm to have each taken as an image")
     require_plausible(file, int(header.Columns), int(header.Rows), n_bytes)
@@ -162,7 +164,7 @@ def _picture(counts: NDArray[Any], header: Dataset, file: Path, window: tuple[fl
     if kind in _COLOURS:
         white = 2 ** int(header.BitsStored) - 1
         return Picture((counts / np.float32(white)).astype(np.float32), white)
-    raise DataError(f"{file}: has colours of a kind that is not read ({kind[:20]!r}); {SKIP}")
+    raise DataError(f"{file}: has a photometric interpretation that is not read here; {SKIP}")
 
 
 def _shown(counts: NDArray[Any], header: Dataset, window: tuple[float, float] | None) -> tuple[NDArray[Any], int]:
@@ -217,4 +219,6 @@ def _steps(width: float, header: Dataset) -> int:
 
 
 def _unit(shown: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    if low == high or not np.isfinite([low, high]).all():
+        raise ValueError("a grey scale without extent")
     return np.clip((shown - low) / (high - low), 0, 1)

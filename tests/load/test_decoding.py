@@ -1,6 +1,7 @@
 """Files are made here, pixel by pixel; what comes out is compared with the pixels that went in."""
 
 import io
+import os
 import random
 import struct
 import zlib
@@ -222,6 +223,19 @@ def test_what_is_no_image_is_said_in_one_line(content: bytes) -> None:
     with pytest.raises(DataError, match=r"file: is no readable image .*--on-bad-image skip") as refusal:
         decoded(content)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.eps"])
+def test_no_program_is_started_for_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Pillow would hand PostScript, which is a language, to Ghostscript."""
+    script = tmp_path / "bin" / "gs"
+    script.parent.mkdir()
+    script.write_text(f"#!/bin/sh\ntouch {tmp_path}/canary\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    with pytest.raises(DataError, match="no known format"):
+        decode(encoded(Image.fromarray(noise(1)), "EPS"), tmp_path / name)
+    assert not (tmp_path / "canary").exists()
 
 
 def test_a_truncated_image_is_not_filled_up() -> None:
