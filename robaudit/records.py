@@ -5,10 +5,11 @@ Counts, never percentages; no NaN; units in the name. What a stage did not measu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,6 +21,9 @@ SCHEMA_VERSION = 1
 AUDIT_FILE = "audit.json"
 PARTIAL_AUDIT_FILE = "audit.partial.json"
 IMAGES_FILE = "images.jsonl"
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""schema_version -> what makes a record of it one of the next version. Empty as long as 1 is the only version."""
 
 Scalar = str | int | float | bool | None
 Eps255 = Annotated[int, Field(ge=1, le=255)]
@@ -318,9 +322,12 @@ def read_audit(path: Path) -> AuditRecord:
             f"{path}: has schema_version {version}, this robaudit reads up to {SCHEMA_VERSION}; upgrade robaudit"
         )
     try:
-        return AuditRecord.model_validate_json(text)
+        return AuditRecord.model_validate_json(text if version == SCHEMA_VERSION else _upgraded(text, version, path))
     except ValidationError as error:
-        raise RecordError(f"{path}: is no valid audit record ({_first_problem(error)}); scan again") from None
+        # A field may be added without a new schema_version: an older record then still reads, a newer one does not.
+        newer = any(problem["type"] == "extra_forbidden" for problem in error.errors(include_url=False))
+        remedy = "upgrade robaudit, or scan again" if newer else "scan again"
+        raise RecordError(f"{path}: is no valid audit record ({_first_problem(error)}); {remedy}") from None
 
 
 def read_rows(audit_path: Path, record: AuditRecord) -> tuple[ImageRow, ...]:
@@ -354,6 +361,16 @@ def _schema_version(text: str, path: Path) -> int:
         return Head.model_validate_json(text).schema_version
     except ValidationError:
         raise RecordError(f"{path}: is no audit record (no schema_version); pass the {AUDIT_FILE} scan wrote") from None
+
+
+def _upgraded(text: str, version: int, path: Path) -> str:
+    """Lift an older record, version by version, to the one that is read."""
+    document = json.loads(text)
+    for older in range(version, SCHEMA_VERSION):
+        if older not in UPGRADES:
+            raise RecordError(f"{path}: has schema_version {older}, which no robaudit wrote; scan again")
+        document = {**UPGRADES[older](document), "schema_version": older + 1}
+    return json.dumps(document)
 
 
 def _first_problem(error: ValidationError) -> str:

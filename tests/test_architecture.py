@@ -27,6 +27,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "texture": set(),
     # The audit.
     "load": LEAVES | {"front"},
+    # A classifier as a file for others.
+    "deploy": LEAVES | {"front", "load"},
+    "timm": LEAVES | {"load"},
     "attack": LEAVES | {"front", "load"},
     "checks": LEAVES | MEASURING,
     "audit": LEAVES | MEASURING | {"checks"},

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robaudit.attack.curve import Engine
 from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, speedups_of
@@ -24,6 +24,7 @@ from robaudit.load.images import Images, open_images
 from robaudit.load.learnt import read_learnt, refuse_learnt_patients
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
+from robaudit.load.module import from_module
 from robaudit.load.surrogate import Surrogate, load_surrogate
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
@@ -34,7 +35,7 @@ MAX_SEEN = 8
 
 
 def scan(
-    model: Path | str,
+    model: Path | str | nn.Module,
     data: Path | str,
     *,
     out: Path | str,
@@ -74,7 +75,8 @@ def scan(
     A finished scan of the same model, images and settings is returned as it is; an unfinished one is continued.
 
     Args:
-        model: model file or folder.
+        model: model file or folder; or a network in memory, (B, C, H, W) in [0, 1] -> answers (B, K), whose `mean` and
+            `std` are applied where they are given.
         data: folder of classes, split folder (its test part is taken) or manifest.
         out: folder for audit.json, images.jsonl and the gallery.
         arch: timm architecture, where the file does not tell.
@@ -112,18 +114,22 @@ def scan(
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
     """
-    model, data, out, progress = Path(model), Path(data), Path(out), progress or Silent()
+    data, out, progress = Path(data), Path(out), progress or Silent()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
     images = open_images(
         data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
     )
-    loaded = load_model(
-        model, arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
-        input_size=input_size, device=device,
-    )  # fmt: skip
+    if isinstance(model, nn.Module):
+        names = classes or images.classes
+        loaded = from_module(model, classes=names, size=input_size or images.size_of_first(), mean=mean, std=std)
+    else:
+        loaded = load_model(
+            Path(model), arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
+            input_size=input_size, device=device,
+        )  # fmt: skip
+        refuse_learnt_patients(images, read_learnt(Path(model)), Path(model))
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels)
-    refuse_learnt_patients(images, read_learnt(model), model)
     if positive is not None and positive not in images.classes:
         raise SettingsError(f"--positive {positive}: is no class; the classes are {', '.join(images.classes)}")
     if check_sample < 0:
@@ -176,8 +182,8 @@ def _overlap(
             )
         except DataError:
             continue  # that part is not there, or not readable: nothing to compare with
-        seen |= {ref.sha256 for ref in learnt_from.refs}
-    return Overlap(n_seen=sum(ref.sha256 in seen for ref in images.refs), n_images=len(images)) if seen else None
+        seen |= {ref.pixel_sha256 for ref in learnt_from.refs}
+    return Overlap(n_seen=sum(ref.pixel_sha256 in seen for ref in images.refs), n_images=len(images)) if seen else None
 
 
 def _introduce(

@@ -138,6 +138,10 @@ Seed = Annotated[int, typer.Option(min=0, help="Of random starts, --limit and tr
 Restart = Annotated[
     bool, typer.Option("--restart", help="Discard what the folder holds and start again.", rich_help_panel=RUN)
 ]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as one JSON document, and nothing else, to stdout."),
+]
 
 
 def names(text: str | None) -> list[str] | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli import options
-from robaudit.cli.assimilate import Alpha, Epochs, LearningRate, Trains
+from robaudit.cli.assimilate import Alpha, Epochs, LearningRate, Robust, RobustBy, RobustEps, Trains
 from robaudit.cli.scan import Attacks, Eps
 from robaudit.errors import ExitCode
 
@@ -36,6 +36,9 @@ def run(
     lr: LearningRate = None,
     trains: Trains = None,
     alpha: Alpha = None,
+    robust: Robust = False,
+    robust_by: RobustBy = None,
+    robust_eps: RobustEps = None,
     without_glcm: WithoutGlcm = False,
     attacks: Attacks = None,
     eps: Eps = "1-8",
@@ -59,6 +62,7 @@ def run(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Scan, assimilate, scan again and compare, in one go.
 
@@ -88,12 +92,19 @@ def run(
             "expect_clean_accuracy": expect_clean_accuracy,
             "note": note,
         },
-        training={"epochs": epochs, "learning_rate": lr, "trains": trains, "alpha": alpha},
+        training={
+            "epochs": epochs,
+            "learning_rate": lr,
+            "trains": trains,
+            "alpha": alpha,
+            "robust": robust_by or ("fgsm" if robust else None),
+            "robust_eps_255": robust_eps,
+        },
         seed=seed,
         restart=restart,
         command=options.command_line(),
         progress=terminal_progress(),
     )
-    typer.echo(page)
+    typer.echo(Stages(out).document() if as_json else page, nl=not as_json)
     if Stages(out).inconclusive:
         raise typer.Exit(ExitCode.INCONCLUSIVE)

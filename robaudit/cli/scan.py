@@ -139,6 +139,7 @@ def scan(
     precision: Precision = "auto",
     without: Without = None,
     warm_start: WarmStart = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure a classifier's accuracy under attack; write audit.json.
 
@@ -149,6 +150,8 @@ def scan(
 
     from robaudit.audit.scan import scan as measure
     from robaudit.cli.progress import terminal_progress
+    from robaudit.records import AUDIT_FILE
+    from robaudit.report.html import write_beside
     from robaudit.report.terminal import print_audit
 
     record = measure(
@@ -180,7 +183,11 @@ def scan(
         command=options.command_line(),
         progress=terminal_progress(),
     )
-    print_audit(record, Console(stderr=True))
-    typer.echo(out / "audit.json")
+    page = write_beside(out / AUDIT_FILE)
+    if as_json:
+        typer.echo((out / AUDIT_FILE).read_text(encoding="utf-8"), nl=False)
+    else:
+        print_audit(record, Console(stderr=True), page)
+        typer.echo(out / AUDIT_FILE)
     if record.verdict.kind == "inconclusive":
         raise typer.Exit(ExitCode.INCONCLUSIVE)

@@ -104,6 +104,11 @@ class Images:
         """The same images shown to the model in another way."""
         return replace(self, view=view)
 
+    def size_of_first(self) -> tuple[int, int]:
+        """(height, width) of the first image, before any resizing."""
+        height, width, *_ = read_stored(self.refs[0].path, self.refs[0].member, self.view).picture.pixels.shape
+        return height, width
+
     def ordered_as(self, classes: Sequence[str]) -> Images:
         """The same images with the class order of the model's outputs.
 
