@@ -22,6 +22,9 @@ from robaudit.load.stored import Stored, read_stored
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 
+MAX_TRIED = 8
+"""Images that a model is tried on before anything is measured."""
+
 
 @dataclass(frozen=True)
 class ImageRef:
@@ -103,6 +106,12 @@ class Images:
     def viewed(self, view: View) -> Images:
         """The same images shown to the model in another way."""
         return replace(self, view=view)
+
+    def to_try(self, size: tuple[int, int]) -> Tensor:
+        """A few of the images, and noise, black and white (B, C, H, W), to try a model on."""
+        chosen = [self.load(ref, size) for ref in self.limited(MAX_TRIED, 0).refs]
+        noise = torch.rand(chosen[0].shape, generator=torch.Generator().manual_seed(0))
+        return torch.stack([*chosen, noise, torch.zeros_like(noise), torch.ones_like(noise)])
 
     def size_of_first(self) -> tuple[int, int]:
         """(height, width) of the first image, before any resizing."""
