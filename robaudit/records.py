@@ -195,6 +195,8 @@ class DataInfo(Record):
     """The class whose recall is called sensitivity, where the user named it."""
     note: str | None = None
     """What a reader must know about these images first (synthetic, patients unknown, ...)."""
+    shown: tuple[str, ...] = ()
+    """Options that changed how images are shown to the model, such as `--invert`; empty for images as they are."""
 
 
 class Check(Record):

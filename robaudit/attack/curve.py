@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeVar
 
 import torch
@@ -84,7 +85,7 @@ class Engine:
         for attack in self.plan.attacks:
             if isinstance(attack, FoolboxAttack):
                 find_attack(attack.class_name)
-        self.device = next(self.model.parameters()).device
+        self.device = next(chain(self.model.parameters(), self.model.buffers())).device
         shape = (2, self.channels, *self.size)
         self.example = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
         """Two pictures of noise, to try things on."""
@@ -227,7 +228,7 @@ class Engine:
         return ref, (answer, work)
 
     def _subject(self, images: Images, ref: ImageRef, clean: Sight) -> Subject:
-        return Subject(self._picture(images, ref), images.label_index(ref), ref.sha256, clean)
+        return Subject(self._picture(images, ref), images.label_index(ref), ref.sha256, clean, ref.levels)
 
     def _foolbox(self, work: Work) -> FoolboxRunner:
         return FoolboxRunner(self.sources[Source.MODEL], self.device, work)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from robaudit.records import (
     IMAGES_FILE,
     PARTIAL_AUDIT_FILE,
     AuditRecord,
+    Check,
     GalleryItem,
     ImageRow,
     read_audit,
@@ -49,10 +52,11 @@ class Measurement:
         progress: Progress,
         sample_size: int,
         overlap: Overlap | None,
+        check_preprocessing: Callable[[], Check],
     ) -> None:
         self.loaded, self.images, self.engine, self.draft = loaded, images, engine, draft
         self.out, self.progress = out, progress
-        self.sample_size, self.overlap = sample_size, overlap
+        self.sample_size, self.overlap, self.check_preprocessing = sample_size, overlap, check_preprocessing
         self.pictured = gallery_ids(images)
 
     def finish(self, restart: bool) -> AuditRecord:
@@ -67,14 +71,15 @@ class Measurement:
             read_rows(finished, record)
             self.progress.say(f"{finished} holds this scan already; --restart measures again")
         else:
+            preprocessing = self.check_preprocessing()  # first: where it stops the scan, nothing is written
             _make_folder(self.out)
             place = self.draft.environment
-            record = self._measured(wanted | {"versions": place.versions, "n_threads": place.n_threads})
+            record = self._measured(preprocessing, wanted | {"versions": place.versions, "n_threads": place.n_threads})
         for leftover in (JOURNAL_FILE, PARTIAL_AUDIT_FILE):
             (self.out / leftover).unlink(missing_ok=True)
         return record
 
-    def _measured(self, wanted: dict[str, Any]) -> AuditRecord:
+    def _measured(self, preprocessing: Check, wanted: dict[str, Any]) -> AuditRecord:
         with open_journal(self.out, wanted) as journal:
             state = fingerprint(self.loaded.classifier)
             if journal.entries:
@@ -83,6 +88,7 @@ class Measurement:
             try:
                 self._attack(journal, clean)
                 judged = self._doubts(journal, clean, state).settled()
+                judged = replace(judged, checks=(preprocessing, *judged.checks))
             except BaseException:
                 # Whatever stopped the scan, the curve so far is worth keeping; the journal has every finished image.
                 self._write_partial(journal)

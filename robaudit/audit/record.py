@@ -67,6 +67,7 @@ def draft(
             per_class=images.per_class,
             positive=positive,
             note=note,
+            shown=images.view.flags,
         ),
         clean=tally.clean_tallies([], images.classes),
         attacks=tuple(

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robaudit.attack.curve import Engine
 from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, speedups_of
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.measure import Measurement
+from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.record import draft
 from robaudit.checks.evidence import Overlap
 from robaudit.checks.probes import SAMPLE_SIZE
 from robaudit.errors import DataError, SettingsError
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images
+from robaudit.load.learnt import read_learnt, refuse_learnt_patients
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
+from robaudit.load.module import from_module
 from robaudit.load.surrogate import Surrogate, load_surrogate
+from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 from robaudit.records import AuditRecord
 
@@ -30,7 +35,7 @@ MAX_SEEN = 8
 
 
 def scan(
-    model: Path | str,
+    model: Path | str | nn.Module,
     data: Path | str,
     *,
     out: Path | str,
@@ -59,6 +64,9 @@ def scan(
     surrogate: Path | str | None = None,
     check_sample: int = SAMPLE_SIZE,
     restart: bool = False,
+    view: View | None = None,
+    accept_preprocessing: bool = False,
+    expect_clean_accuracy: float | None = None,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
 ) -> AuditRecord:
@@ -67,7 +75,8 @@ def scan(
     A finished scan of the same model, images and settings is returned as it is; an unfinished one is continued.
 
     Args:
-        model: model file or folder.
+        model: model file or folder; or a network in memory, (B, C, H, W) in [0, 1] -> answers (B, K), whose `mean` and
+            `std` are applied where they are given.
         data: folder of classes, split folder (its test part is taken) or manifest.
         out: folder for audit.json, images.jsonl and the gallery.
         arch: timm architecture, where the file does not tell.
@@ -96,21 +105,29 @@ def scan(
             where `model` is a retrofit that knows it.
         check_sample: images that the sampled checks ask; 0 leaves those checks out, which the record says.
         restart: discard what `out` holds.
+        view: how images are shown to the model; None as they are stored.
+        accept_preprocessing: measure although another preprocessing does clearly better.
+        expect_clean_accuracy: in [0, 1]; clean accuracy clearly below it stops the scan.
         command: what the person typed, for the record.
         progress: told of every image.
 
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
     """
-    model, data, out, progress = Path(model), Path(data), Path(out), progress or Silent()
+    data, out, progress = Path(data), Path(out), progress or Silent()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
     images = open_images(
-        data, "test", merge=merge, limit=limit, seed=seed, on_bad_image=on_bad_image, progress=progress
+        data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
     )
-    loaded = load_model(
-        model, arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
-        input_size=input_size, device=device,
-    )  # fmt: skip
+    if isinstance(model, nn.Module):
+        names = classes or images.classes
+        loaded = from_module(model, classes=names, size=input_size or images.size_of_first(), mean=mean, std=std)
+    else:
+        loaded = load_model(
+            Path(model), arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
+            input_size=input_size, device=device,
+        )  # fmt: skip
+        refuse_learnt_patients(images, read_learnt(Path(model)), Path(model))
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels)
     if positive is not None and positive not in images.classes:
@@ -133,7 +150,10 @@ def scan(
         loaded, images, engine, surrogate=other.file if other else None, sample_size=check_sample,
         positive=positive, note=note, command=command,
     )  # fmt: skip
-    return Measurement(loaded, images, engine, started, out, progress, check_sample, overlap).finish(restart)
+    asked = partial(
+        check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
+    )
+    return Measurement(loaded, images, engine, started, out, progress, check_sample, overlap, asked).finish(restart)
 
 
 def _some_pictures(images: Images, loaded: LoadedModel) -> Tensor:
@@ -157,11 +177,13 @@ def _overlap(
     seen: set[str] = set()
     for part in ("train", "val"):
         try:
-            learnt_from = open_images(data, part, merge=merge, on_bad_image=on_bad_image, progress=progress)
+            learnt_from = open_images(
+                data, part, merge=merge, view=images.view, on_bad_image=on_bad_image, progress=progress
+            )
         except DataError:
             continue  # that part is not there, or not readable: nothing to compare with
-        seen |= {ref.sha256 for ref in learnt_from.refs}
-    return Overlap(n_seen=sum(ref.sha256 in seen for ref in images.refs), n_images=len(images)) if seen else None
+        seen |= {ref.pixel_sha256 for ref in learnt_from.refs}
+    return Overlap(n_seen=sum(ref.pixel_sha256 in seen for ref in images.refs), n_images=len(images)) if seen else None
 
 
 def _introduce(

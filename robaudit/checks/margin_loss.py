@@ -5,8 +5,10 @@ from robaudit.checks.saying import left_out, not_applicable, share_check
 from robaudit.records import Check
 
 MARGIN_LOSS = "margin-loss"
-MAX_SHARE = 0.05
-"""More than honest models show: a margin finds a little more on an adversarially trained network too (docs/checks)."""
+MAX_SHARE = 0.01
+"""Of a sample, where no attack on the margin was run on all images: more, and the curve is too high."""
+FADED_SHARE = 0.25
+"""Where one was: a margin finds more on honest models too, of many classes above all; a quarter is no honest gain."""
 
 
 def margin_agrees_with_entropy(evidence: Evidence) -> Check:
@@ -18,10 +20,10 @@ def margin_agrees_with_entropy(evidence: Evidence) -> Check:
         return not_applicable(MARGIN_LOSS, "All attacks follow the margin.")
     if margins:
         return share_check(
-            MARGIN_LOSS, evidence.gain(margins, entropy), evidence.n_images, MAX_SHARE,
+            MARGIN_LOSS, evidence.gain(margins, entropy), evidence.n_images, FADED_SHARE,
             why=f"{found}; the worst case includes both.",
             remedy="Read the worst case, and not the curve of one attack.",
-            quiet=quiet,
+            quiet=f"{quiet.removesuffix('.')}; the worst case includes both.",
             loud="warning",
         )  # fmt: skip
     if not evidence.sample_size:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from robaudit.attack.names import doubled, parse_attack
 from robaudit.attack.threats import AnyAttack, Attack
+from robaudit.checks.answers import FINITE_ANSWERS
 from robaudit.checks.bpda import BPDA
 from robaudit.checks.convergence import CONVERGENCE
 from robaudit.checks.evidence import follows_entropy, follows_margin, is_iterative, sees_past_front
@@ -13,9 +14,12 @@ from robaudit.checks.gradient_free import GRADIENT_FREE
 from robaudit.checks.gradients import GRADIENTS_PRESENT
 from robaudit.checks.margin_loss import MARGIN_LOSS
 from robaudit.checks.monotone import MONOTONE
+from robaudit.checks.one_class import PREDICTS_CLASSES
 from robaudit.checks.random_corners import RANDOM_CORNERS
+from robaudit.checks.repeatable import REPEATABLE
 from robaudit.checks.saturation import SATURATION
 from robaudit.checks.single_step import SINGLE_STEP
+from robaudit.checks.state import STATE_UNTOUCHED
 from robaudit.checks.still_rising import STILL_RISING
 from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import UNBOUNDED
@@ -23,6 +27,9 @@ from robaudit.records import Check
 
 MARGIN = "+apgd-margin"
 PAST_FRONT = "+bpda"
+
+BEYOND_REPAIR = frozenset({STATE_UNTOUCHED, REPEATABLE, FINITE_ANSWERS, PREDICTS_CLASSES, GRADIENTS_PRESENT})
+"""Where the model itself is the matter, or there is no gradient to follow, more steps are wasted."""
 
 MENDED_BY_MARGIN = frozenset({GRADIENTS_PRESENT, SATURATION, MARGIN_LOSS})
 MENDED_PAST_FRONT = frozenset({BPDA, TRANSFER, UNBOUNDED})
@@ -48,6 +55,8 @@ def next_repair(
     if has_front and not any(map(sees_past_front, attacks)) and (asking := _first(loud, MENDED_PAST_FRONT)):
         return parse_attack(PAST_FRONT), asking
     failed = [check.id for check in checks if check.status == "failed"]
+    if not BEYOND_REPAIR.isdisjoint(failed):
+        return None
     if asking := _first(failed, MENDED_BY_MORE_STEPS):
         for attack in strongest(attacks):
             if added.get(attack.name) not in MENDED_BY_MORE_STEPS:  # doubled once, not for ever

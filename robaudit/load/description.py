@@ -107,7 +107,7 @@ def describe(contents: Contents) -> Description:
 
 
 def _architectures(contents: Contents, state: State | None) -> tuple[str, ...]:
-    for key in ("architecture", "arch"):
+    for key in ("backbone", "architecture", "arch"):  # an assimilated folder names its network first
         named = contents.metadata.get(key)
         if isinstance(named, str):
             return (named,)

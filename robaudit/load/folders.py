@@ -9,7 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from robaudit.errors import DataError
+from robaudit.load.dicom import is_dicom, is_dicom_name
 from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
+from robaudit.load.nifti import is_nifti_name
 
 
 def read_folder(path: Path) -> list[Listed]:
@@ -29,7 +31,7 @@ def read_folder(path: Path) -> list[Listed]:
 def _images_of(root: Path, folder: Path, split: str) -> Iterator[Listed]:
     for class_folder in _subfolders(folder):
         for file in _files(class_folder, (root.resolve(),)):
-            if is_image_name(file):
+            if is_image_name(file) or is_nifti_name(file) or is_dicom_file(file):
                 yield Listed(file.relative_to(root).as_posix(), file, class_folder.name, split)
 
 
@@ -50,6 +52,19 @@ def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
 def is_image_name(file: Path) -> bool:
     """Whether a file's name is that of an image; what it holds is seen when it is opened."""
     return file.suffix.lower() in Image.registered_extensions()
+
+
+def is_dicom_file(file: Path) -> bool:
+    """Whether a file is DICOM by name or, since many have none, by its first bytes."""
+    if is_image_name(file) or is_nifti_name(file):
+        return False
+    if is_dicom_name(file):
+        return True
+    try:
+        with file.open("rb") as opened:
+            return is_dicom(opened.read(132))
+    except OSError:
+        return False
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from robaudit.errors import DataError
 from robaudit.load.listed import Listed, Split
 from robaudit.load.listing import Listing, list_images
 from robaudit.load.stored import Stored, read_stored
+from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 
 
@@ -58,14 +59,16 @@ class Images:
     """Unreadable images left out, where the user allowed it."""
     numbered: bool = False
     """Whether labels are the numbers of the model's outputs, whatever these are called."""
+    view: View = field(default_factory=View)
+    """How they are shown to the model."""
 
     def __len__(self) -> int:
         return len(self.refs)
 
     @property
     def sha256(self) -> str:
-        """Hash of every image's id, label and bytes; independent of their order."""
-        lines = sorted(f"{ref.id}\0{ref.label}\0{ref.sha256}\n" for ref in self.refs)
+        """Hash of every image's id, label and bytes, and of how they are shown; independent of their order."""
+        lines = [*self.view.flags, *sorted(f"{ref.id}\0{ref.label}\0{ref.sha256}\n" for ref in self.refs)]
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @property
@@ -82,7 +85,7 @@ class Images:
 
         Args:
             ref: one of `refs`.
-            size: (height, width) of the model's input grid; other sizes are resized bilinearly.
+            size: (height, width) of the model's input grid; other sizes are resized bilinearly, as `view` says.
 
         Returns:
             (C, H, W), float32 in [0, 1].
@@ -90,12 +93,21 @@ class Images:
         Raises:
             DataError: the file is gone or its bytes changed since it was listed.
         """
-        stored = read_stored(ref.path, ref.member)
+        stored = read_stored(ref.path, ref.member, self.view)
         if stored.sha256 != ref.sha256:
             raise DataError(f"{ref.path}: changed while robaudit was running; restore it or start again with --restart")
         pixels = stored.picture.pixels
         grey = pixels[..., :1] if self.channels == 1 else np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        return _resize(torch.from_numpy(np.array(grey)).permute(2, 0, 1), size)
+        return self.view.shown(torch.from_numpy(np.array(grey)).permute(2, 0, 1), size)
+
+    def viewed(self, view: View) -> Images:
+        """The same images shown to the model in another way."""
+        return replace(self, view=view)
+
+    def size_of_first(self) -> tuple[int, int]:
+        """(height, width) of the first image, before any resizing."""
+        height, width, *_ = read_stored(self.refs[0].path, self.refs[0].member, self.view).picture.pixels.shape
+        return height, width
 
     def ordered_as(self, classes: Sequence[str]) -> Images:
         """The same images with the class order of the model's outputs.
@@ -135,6 +147,7 @@ def open_images(
     merge: Mapping[str, Sequence[str]] | None = None,
     limit: int | None = None,
     seed: int = 0,
+    view: View | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
     progress: Progress | None = None,
 ) -> Images:
@@ -147,22 +160,23 @@ def open_images(
         merge: new class -> folders joined into it.
         limit: stratified, seeded upper bound on the number of images.
         seed: decides which images `limit` keeps.
+        view: how they are shown to the model; None as they are.
         on_bad_image: `skip` leaves unreadable images out and counts them.
         progress: told of every image.
 
     Raises:
         DataError: nothing there, a missing split, fewer than two classes, or an unreadable image.
     """
-    progress = progress or Silent()
+    progress, view = progress or Silent(), view or View()
     listing = _merged(path, list_images(path, split), merge or {})
-    refs, channels, n_skipped = _examine(listing.items, on_bad_image, progress)
+    refs, channels, n_skipped = _examine(listing.items, view, on_bad_image, progress)
     present = sorted({ref.label for ref in refs})
     if len(present) < 2:
         found = f"only class {present[0]}" if present else "no readable image"
         raise DataError(f"{path}: holds {found}; an audit needs a folder with one sub-folder of images per class")
     names = present if listing.numbered is None else map(str, range(listing.numbered))
     images = Images(
-        path, tuple(refs), tuple(names), channels, n_skipped, numbered=listing.numbered is not None
+        path, tuple(refs), tuple(names), channels, n_skipped, numbered=listing.numbered is not None, view=view
     ).limited(limit, seed)
     return images.ordered_as(classes) if classes else images
 
@@ -188,7 +202,7 @@ def _merged(path: Path, listing: Listing, merge: Mapping[str, Sequence[str]]) ->
 
 
 def _examine(
-    listed: Sequence[Listed], on_bad_image: str, progress: Progress
+    listed: Sequence[Listed], view: View, on_bad_image: str, progress: Progress
 ) -> tuple[list[ImageRef], Literal[1, 3], int]:
     """Hash and decode every image once, so that a bad one is named before hours are spent."""
     refs: list[ImageRef] = []
@@ -196,7 +210,7 @@ def _examine(
     progress.start("reading images", len(listed))
     for item in listed:
         try:
-            stored = read_stored(item.path, item.member)
+            stored = read_stored(item.path, item.member, view)
             _require_pinned(item, stored)
         except DataError as error:
             if on_bad_image == "fail":
@@ -212,7 +226,7 @@ def _examine(
 
 
 def _require_pinned(item: Listed, stored: Stored) -> None:
-    if item.pinned not in (None, stored.sha256):
+    if item.pinned not in (None, stored.file_sha256):
         raise DataError(f"{item.path}: is not the file that the manifest means (sha256 differs); restore it")
 
 
@@ -227,10 +241,3 @@ def _ref(item: Listed, stored: Stored) -> ImageRef:
         patient=item.patient,
         member=item.member,
     )
-
-
-def _resize(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(pixels.shape[1:]) == size:
-        return pixels
-    resized = torch.nn.functional.interpolate(pixels[None], size, mode="bilinear", antialias=True)
-    return resized[0].clamp(0, 1)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from robaudit.errors import DataError
-from robaudit.load.folders import read_folder
+from robaudit.load.dicom import list_frames
+from robaudit.load.folders import is_dicom_file, read_folder
 from robaudit.load.listed import SPLIT_NAMES, Listed, Split
 from robaudit.load.manifest import read_manifest
 from robaudit.load.medmnist import is_medmnist, read_medmnist
@@ -51,7 +52,13 @@ def list_images(path: Path, split: Split | None) -> Listing:
 def _all(path: Path) -> list[Listed]:
     if is_medmnist(path):
         return read_medmnist(path)
-    return read_manifest(path) if path.is_file() else read_folder(path)
+    items = read_manifest(path) if path.is_file() else read_folder(path)
+    return [picture for item in items for picture in _pictures_of(item)]
+
+
+def _pictures_of(item: Listed) -> Iterable[Listed]:
+    """The pictures a file holds: one, but for frames of a DICOM file."""
+    return list_frames(item) if is_dicom_file(item.path) else (item,)
 
 
 def _refuse_shared_patients(path: Path, items: Sequence[Listed]) -> None:

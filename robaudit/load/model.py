@@ -70,7 +70,9 @@ def load_model(
     config = contents.metadata if contents.kind in (Kind.ASSIMILATED, Kind.TIMM_FOLDER) else {}
     weights = _read_weights(contents)
     front = _build_front(path, config, weights) if contents.kind is Kind.ASSIMILATED else None
-    arch, backbone, in_chans = _build_backbone(path, arch or config.get("architecture"), weights)
+    arch, backbone, in_chans = _build_backbone(
+        path, arch or config.get("backbone") or config.get("architecture"), weights
+    )
     try:
         names = _class_names(path, backbone, classes, config, folder_classes)
         normalization = _normalization(path, config, mean, std, in_chans)

@@ -15,6 +15,7 @@ from robaudit.files import replacing
 from robaudit.load.images import ImageRef, Images, open_images
 from robaudit.load.listed import Split
 from robaudit.load.manifest import COLUMNS
+from robaudit.load.provenance import file_sha256
 from robaudit.progress import Progress
 
 SPLIT_SHARES: Mapping[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
@@ -86,4 +87,4 @@ def _require_all_parts(path: Path, images: Images, groups: Sequence[Group], part
 
 def _row(ref: ImageRef, part: Split, folder: Path) -> tuple[str, ...]:
     """A row of the manifest; the hash of the file lets it lie outside the manifest's folder."""
-    return Path(os.path.relpath(ref.path, folder)).as_posix(), ref.label, part, ref.patient or "", ref.sha256
+    return Path(os.path.relpath(ref.path, folder)).as_posix(), ref.label, part, ref.patient or "", file_sha256(ref.path)

@@ -9,12 +9,13 @@ from robaudit.report.believability import believable, speaks_up
 from robaudit.report.comparable import different_question, unpairable
 from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
-from robaudit.report.paired import Answer, PairedTest, holm, mcnemar, paired_tests
+from robaudit.report.paired import Answer, PairedTest, paired_tests
 from robaudit.report.recall import headline_point, worst_class
 from robaudit.report.sides import Side, many_sides, names_from_paths
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import TONES, Alarm, Verdict, change, in_words
 from robaudit.report.words import eps, listed, number, p_value
+from robaudit.significance import holm, mcnemar
 
 MOST_DRAWN = 12
 """More lines do not differ enough in one chart; the tables list every audit."""

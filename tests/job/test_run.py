@@ -20,7 +20,7 @@ from robaudit.job import demo as demo_module
 from robaudit.job import phantoms, small_classifier
 from robaudit.job import run as run_module
 from robaudit.job.demo import demo
-from robaudit.job.estimate import Pace, duration, gradients_per_image, scan_seconds
+from robaudit.job.estimate import gradients_per_image, scan_seconds
 from robaudit.job.run import Stages, _say_overlap, run
 from robaudit.load.images import open_images
 from robaudit.progress import Silent
@@ -254,14 +254,7 @@ def test_an_estimate_counts_steps() -> None:
     paper = plan_of(["fgsm", "bim", "pgd"], EPS_GRID, "default", "paper", 0)
     assert gradients_per_image(paper) == (1 + 10 + 40) * 8
     assert 51 <= gradients_per_image(nested) < gradients_per_image(paper)
-    assert scan_seconds(Pace(gradient=0.1, training=1.0), paper, 10) == pytest.approx(408.0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h")]
-)
-def test_durations_in_words(seconds: float, expected: str) -> None:
-    assert duration(seconds) == expected
+    assert scan_seconds(0.1, paper, 10) == pytest.approx(408.0)
 
 
 @pytest.mark.slow
