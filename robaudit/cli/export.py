@@ -1,5 +1,7 @@
 """`robaudit export`: write a classifier as one file that runs without robaudit."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +34,7 @@ def export(
         ),
     ] = None,
     limit: options.Limit = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Write a classifier as one file that runs without robaudit: T, C and normalisation inside.
 
@@ -50,5 +53,8 @@ def export(
         limit=limit,
         **options.model_options(arch, classes, mean, std, input_size),
     )
+    if as_json:
+        typer.echo(json.dumps({"file": str(out), **asdict(checked)}, indent=2))
+        return
     to_stderr(checked.sentence())
     typer.echo(out)

@@ -8,8 +8,8 @@ from robaudit.records import AuditRecord, Check
 from robaudit.report.sides import Side
 from robaudit.report.words import NOT_MEASURED, attack_name, capital, listed, number
 
-CHECK_PAGES = ""
-"""Where a page per check stands, such as `docs/checks/`; empty where there is none."""
+CHECK_PAGES = "docs/checks/"
+"""Where a page per check stands, in the repository; the report is read elsewhere, so it names the page only."""
 MOST_ON_FIRST_SCREEN = 6
 
 

@@ -24,10 +24,7 @@ SCAN = ("--preset", "quick", "--limit", "200", "--eps", "1,2,4")
 
 
 def make_repository(folder: Path) -> Path:
-    """Train a small model on phantoms, and audit it as the examples do: yesterday's audit, and today's of a worse one.
-
-    Today's weights are yesterday's rounded to a coarse grid, as a careless export would leave them.
-    """
+    """Train a small model on phantoms and audit it as the examples do, yesterday and, unchanged, today."""
     dice = np.random.default_rng(0)
     for part, n_images in (("train", N_TRAIN), ("test", N_TEST)):
         for label in CLASSES:
@@ -36,14 +33,14 @@ def make_repository(folder: Path) -> Path:
                 picture = Image.fromarray(phantom(label == CLASSES[1], dice, SIDE))
                 picture.save(folder / "data" / part / label / f"{index:02d}.png")
     train_small_classifier(folder / "data", folder / "model", (SIDE, SIDE), 0, Silent())
-    _scan(folder, folder / "baseline")
     shutil.copy(EXAMPLES / "robaudit.toml", folder / "robaudit.toml")
     _scan(folder, folder / "out" / "audit")
+    shutil.copytree(folder / "out" / "audit", folder / "baseline")
     return folder
 
 
 def make_worse(folder: Path) -> None:
-    """Let today's model be a worse one, and audit it."""
+    """Let today's model be a worse one, its weights rounded to a coarse grid by a careless export, and audit it."""
     weights = load_file(folder / "model" / "model.safetensors")
     coarse = {name: (tensor * 12).round() / 12 if tensor.dim() == 4 else tensor for name, tensor in weights.items()}
     save_file(coarse, folder / "model" / "model.safetensors")

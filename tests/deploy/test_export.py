@@ -151,6 +151,16 @@ def test_the_command_prints_the_path_and_what_was_checked(assimilated, tmp_path)
     assert "same decisions and logits as the model on 7 generated pictures" in result.stderr
 
 
+def test_the_command_can_say_the_same_as_json(assimilated, tmp_path):
+    app = typer.Typer()
+    app.command()(command.export)
+    arguments = [str(assimilated), "--format", "torchscript", "--out", str(tmp_path / "m.ts"), "--json"]
+    told = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
+    assert told["file"] == str(tmp_path / "m.ts")
+    assert told["n_pictures"] == {"generated": 7}
+    assert 0 <= told["largest_difference"] < 1e-3
+
+
 def test_the_adversarials_stored_by_an_audit_are_compared(assimilated, tmp_path):
     """As the gallery of a scan leaves them."""
     for split in ("train", "val", "test"):
