@@ -44,9 +44,9 @@ def main() -> None:
 INTRODUCTION = """# The zoo: what the checks say of fake defences and of honest models
 
 Written by `python benchmarks/zoo.py` (torch {torch}, CPU). The models are those of `tests/checks/zoo.py`: a small
-network trained to tell gratings, honest relatives of it, and twenty things done to the first that make it look robust or
-that break its gradients. Each was audited with the default preset. *Worst case*: images still correct without attack,
-then at 2, 4 and 8/255.
+network trained to tell gratings, honest relatives of it, and twenty things done to the first that make it look robust
+or that break its gradients. Each was audited with the default preset. *Worst case*: images still correct without
+attack, then at 2, 4 and 8/255.
 
 A fake defence is dealt with where it is inconclusive, or where its worst case is the vanilla model's. Tests hold this
 for every member, and that honest models raise nothing.
