@@ -3,8 +3,9 @@
     python benchmarks/engine_vs_peers.py MODEL DATA [--limit 20] [--seeds 0,1,2] [--arms robaudit,foolbox]
 
 Same classifier, images, steps, step sizes and eps (1..8/255) in every arm; each arm runs in a process of its own. Every
-curve is nested in eps; ours also keeps the best iterate, peers judge the last. In `foolbox-tuned` the model has frozen
-parameters and channels-last memory; otherwise peers get it as their users have it. Peak memory of every arm includes
+curve is nested in eps; ours also keeps the best iterate, peers judge the last. The first seed is timed with all four
+attacks; further seeds run PGD alone, the only one of the four that draws random numbers. In `foolbox-tuned` the model
+has frozen parameters and channels-last memory; otherwise peers get it as their users have it. Peak memory of every arm includes
 timing our own bare gradient. foolbox comes with robaudit; torchattacks and ART are measured where they are installed.
 """
 
@@ -36,6 +37,7 @@ from robaudit.load.model import load_model
 
 GRID = tuple(range(1, 9))
 PEER_BATCH = 16
+PACKAGES = ("torch", "timm", "foolbox", "torchattacks", "adversarial-robustness-toolbox")
 ARMS = {
     "robaudit": "robaudit",
     "robaudit-bf16": "robaudit",
@@ -63,23 +65,27 @@ class Counting(nn.Module):
         return self.inner(x)
 
 
-def robaudit_arm(name: str, model: nn.Module, images: Any, size: tuple[int, int], seed: int) -> dict[str, Any]:
+def robaudit_arm(
+    name: str, model: nn.Module, images: Any, size: tuple[int, int], seed: int, attacks: tuple[str, ...]
+) -> dict[str, Any]:
     """Our engine, with its default search."""
     speedups = Speedups(bfloat16=name.endswith("bf16"))
-    engine = Engine(model, size, images.channels, Plan(parse_attacks(FOUR), GRID, seed), None, speedups)
+    engine = Engine(model, size, images.channels, Plan(parse_attacks(attacks), GRID, seed), None, speedups)
     started = time.perf_counter()
     measured = list(engine.measure(images, images.refs))
     seconds = time.perf_counter() - started
-    rows = [each.row for each in measured]
+    rows, classes = [each.row for each in measured], images.classes
     return {
         "seconds": seconds,
         "gradients": sum(each.work.gradients for each in measured),
         "forwards": sum(each.work.forwards for each in measured),
-        "curves": {attack: [p.n_correct for p in tally.curve(rows, images.classes, attack, GRID)] for attack in FOUR},
+        "curves": {attack: [p.n_correct for p in tally.curve(rows, classes, attack, GRID)] for attack in attacks},
     }
 
 
-def peer_arm(name: str, model: nn.Module, images: Any, size: tuple[int, int], seed: int) -> dict[str, Any]:
+def peer_arm(
+    name: str, model: nn.Module, images: Any, size: tuple[int, int], seed: int, attacks: tuple[str, ...]
+) -> dict[str, Any]:
     """A peer: every attack at every eps over all images, in batches; success judged on its final pictures."""
     model = copy.deepcopy(model).eval()
     if name.endswith("tuned"):
@@ -95,7 +101,7 @@ def peer_arm(name: str, model: nn.Module, images: Any, size: tuple[int, int], se
     }[ARMS[name]]
     curves: dict[str, list[int]] = {}
     started = time.perf_counter()
-    for attack in FOUR:
+    for attack in attacks:
         standing = torch.ones(len(labels), dtype=torch.bool)
         curves[attack] = []
         for eps_255 in GRID:
@@ -171,25 +177,39 @@ def art_attack(name: str, eps: float, model: nn.Module, input_shape: tuple[int, 
     return lambda x, y: torch.from_numpy(attack.generate(x.numpy(), y.numpy()))
 
 
-def bare_gradient_seconds(model: nn.Module, channels: int, size: tuple[int, int]) -> float:
-    """Seconds per image of the cheapest bare forward and backward pass for this model, in float32."""
-    engine = Engine(model, size, channels, Plan(parse_attacks(["fgsm"]), (1,), 0))
+def bare_seconds(model: nn.Module, channels: int, size: tuple[int, int], bfloat16: bool) -> tuple[float, float]:
+    """Seconds per image of the cheapest bare gradient, and of the untouched model's bare forward pass."""
+    engine = Engine(model, size, channels, Plan(parse_attacks(["fgsm"]), (1,), 0), None, Speedups(bfloat16=bfloat16))
     x = torch.rand(engine.width, channels, *size).requires_grad_()
+
+    def forward() -> None:
+        with torch.no_grad():
+            model(x)
+
+    def gradient() -> None:
+        torch.autograd.grad(engine.sources[Source.MODEL](x).sum(), x)
+
+    return fastest(gradient) / engine.width, fastest(forward) / engine.width
+
+
+def fastest(work: Any) -> float:
+    """Seconds of the fastest of six runs."""
     seconds = []
     for _ in range(6):
         started = time.perf_counter()
-        torch.autograd.grad(engine.sources[Source.MODEL](x).sum(), x)
-        seconds.append((time.perf_counter() - started) / engine.width)
+        work()
+        seconds.append(time.perf_counter() - started)
     return min(seconds)
 
 
-def measure(arm: str, options: argparse.Namespace, seed: int, queue: Any) -> None:
+def measure(arm: str, options: argparse.Namespace, seed: int, attacks: tuple[str, ...], queue: Any) -> None:
     """Run one arm in this process and put its result on the queue."""
     loaded, images = load(options)
     run = robaudit_arm if ARMS[arm] == "robaudit" else peer_arm
-    bare = bare_gradient_seconds(loaded.classifier, images.channels, loaded.size)
-    result = run(arm, loaded.classifier, images, loaded.size, seed)
-    result["bare"] = min(bare, bare_gradient_seconds(loaded.classifier, images.channels, loaded.size))
+    bare = partial(bare_seconds, loaded.classifier, images.channels, loaded.size, arm.endswith("bf16"))
+    before = bare()
+    result = run(arm, loaded.classifier, images, loaded.size, seed, attacks)
+    result["bare"], result["bare_forward"] = map(min, zip(before, bare(), strict=True))
     result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     queue.put(result)
 
@@ -211,7 +231,7 @@ def main() -> None:
     options = parser.parse_args()
     arms = [arm for arm in options.arms.split(",") if find_spec(ARMS[arm])]
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    print({package: installed(package) for package in ("torch", "timm", "foolbox", "torchattacks")})
+    print({package: installed(package) for package in PACKAGES})
     print(
         f"{options.model.name}, {options.limit} images, eps 1..8/255, {torch.get_num_threads()} threads, seeds {seeds}"
     )
@@ -221,7 +241,8 @@ def main() -> None:
     for seed in seeds:
         for arm in arms:
             queue = context.Queue()
-            process = context.Process(target=measure, args=(arm, options, seed, queue))
+            attacks = FOUR if seed == seeds[0] else ("pgd",)
+            process = context.Process(target=measure, args=(arm, options, seed, attacks, queue))
             process.start()
             process.join()
             if process.exitcode:
@@ -232,26 +253,26 @@ def main() -> None:
 
 
 def print_ratios(results: dict[str, list[dict[str, Any]]], n_images: int) -> None:
-    """One line per arm: means over seeds, and ratios to foolbox where it ran."""
-    means = {
-        arm: {key: sum(run[key] for run in runs) / len(runs) for key in ("seconds", "gradients", "bare", "peak_mib")}
-        for arm, runs in results.items()
-    }
-    reference = means.get("foolbox")
-    heads = ("gradients", "share", "s/image", "speed-up", "wall/(gradients x bare)", "MiB")
-    print("\n{:14} {:>10} {:>7} {:>8} {:>9} {:>24} {:>6}".format("arm", *heads))
-    for arm, mean in means.items():
-        share = f"{mean['gradients'] / reference['gradients']:.1%}" if reference else "-"
-        speedup = f"{reference['seconds'] / mean['seconds']:.1f}x" if reference else "-"
-        over_bare = mean["seconds"] / (mean["gradients"] * mean["bare"])
+    """One line per arm, of the first seed, with ratios to foolbox where it ran; then curves, means over seeds."""
+    timed = {arm: runs[0] for arm, runs in results.items()}
+    reference = timed.get("foolbox")
+    heads = ("gradients", "forwards", "share", "s/image", "speed-up", "wall/gradients", "wall/all passes", "MiB")
+    print("\n{:14} {:>10} {:>9} {:>7} {:>8} {:>9} {:>15} {:>16} {:>6}".format("arm", *heads))
+    for arm, one in timed.items():
+        share = f"{one['gradients'] / reference['gradients']:.1%}" if reference else "-"
+        speedup = f"{reference['seconds'] / one['seconds']:.1f}x" if reference else "-"
+        gradients = one["gradients"] * one["bare"]
+        passes = gradients + one["forwards"] * one["bare_forward"]
         print(
-            f"{arm:14} {mean['gradients'] / n_images:10.1f} {share:>7} {mean['seconds'] / n_images:8.2f} {speedup:>9} "
-            f"{over_bare:24.2f} {mean['peak_mib']:6.0f}"
+            f"{arm:14} {one['gradients'] / n_images:10.1f} {one['forwards'] / n_images:9.1f} {share:>7} "
+            f"{one['seconds'] / n_images:8.2f} {speedup:>9} {one['seconds'] / gradients:15.2f} "
+            f"{one['seconds'] / passes:16.2f} {one['peak_mib']:6.0f}"
         )
-    print("\nimages still correct at eps 1..8/255, mean over seeds")
+    print("\nimages still correct at eps 1..8/255, mean over the seeds that ran the attack")
     for attack in FOUR:
         for arm, runs in results.items():
-            curve = [sum(run["curves"][attack][k] for run in runs) / len(runs) for k in range(len(GRID))]
+            ran = [run["curves"][attack] for run in runs if attack in run["curves"]]
+            curve = [sum(values) / len(ran) for values in zip(*ran, strict=True)]
             print(f"{attack:8} {arm:14} " + " ".join(f"{value:6.1f}" for value in curve))
 
 
