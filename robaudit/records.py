@@ -239,6 +239,14 @@ class Spent(Record):
     forwards: Count = 0
     seconds: float = 0.0
 
+    def plus(self, other: Spent) -> Spent:
+        """Both together."""
+        return Spent(
+            gradients=self.gradients + other.gradients,
+            forwards=self.forwards + other.forwards,
+            seconds=round(self.seconds + other.seconds, 3),
+        )
+
 
 class Cost(Spent):
     """What the listed attacks spent; the checks' share stands apart."""

@@ -1,4 +1,4 @@
-"""Exact paired tests, corrected for asking several times. A leaf."""
+"""Exact tests, corrected for asking several times. A leaf."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,13 @@ def mcnemar(only_before: int, only_after: int) -> float:
 
     discordant = only_before + only_after
     return float(binomtest(only_after, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def by_luck(n_found: int, n_images: int, share: float) -> bool:
+    """Whether so many of the images would be no surprise (one-sided, exact) if `share` of all images showed it."""
+    from scipy.stats import binomtest
+
+    return bool(binomtest(n_found, n_images, share, alternative="greater").pvalue >= SIGNIFICANCE)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from robaudit.attack.batching import Dialogue, Sight, query
-from robaudit.attack.climb import Adversarial, Target, judged
+from robaudit.attack.batching import Dialogue, query
+from robaudit.attack.climb import Adversarial, Target, judged, screened
 from robaudit.attack.seeding import derived_seed
 from robaudit.attack.step import within_ball
 from robaudit.attack.threats import Corners, Source, Square
@@ -31,8 +31,10 @@ def square_attack(target: Target, attack: Square, eps_255: int) -> Dialogue[Adve
     best, best_margin = target.origin, -math.inf
     for n_asked in range(attack.queries):
         (seen,) = yield from query([proposal], Source.EXACT)
-        if (found := (yield from _confirmed(target, proposal, seen))) is not None:
-            return found
+        if seen.prediction != target.label:
+            (found,) = yield from judged(target, [proposal])
+            if found is not None:
+                return found
         margin = seen.margin(target.label)
         if margin > best_margin:
             best, best_margin = proposal, margin
@@ -49,19 +51,10 @@ def random_corners(target: Target, attack: Corners, eps_255: int) -> Dialogue[Ad
         n = min(CORNERS_AT_ONCE, attack.draws - n_asked)
         drawn = [_signs(origin.shape, dice).to(origin.device) for _ in range(n)]
         corners = [within_ball(origin + eps * signs, origin, eps) for signs in drawn]
-        sights = yield from query(corners, Source.EXACT)
-        for corner, seen in zip(corners, sights, strict=True):
-            if (found := (yield from _confirmed(target, corner, seen))) is not None:
-                return found
+        found = yield from screened(target, corners)
+        if fooling := [each for each in found if each is not None]:
+            return fooling[0]
     return None
-
-
-def _confirmed(target: Target, picture: Tensor, seen: Sight) -> Dialogue[Adversarial | None]:
-    """The adversarial, where the working copy is fooled and the untouched model agrees."""
-    if seen.prediction == target.label:
-        return None
-    (found,) = yield from judged(target, [picture])
-    return found
 
 
 def _stripes(origin: Tensor, eps: float, dice: torch.Generator) -> Tensor:

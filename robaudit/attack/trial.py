@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, assert_never
 
 from robaudit.attack.batching import Dialogue
-from robaudit.attack.climb import Adversarial, Target, climb, judged, single_steps
+from robaudit.attack.climb import Adversarial, Target, climb, judged, screened, single_steps
 from robaudit.attack.foolbox_adapter import FoolboxRunner
 from robaudit.attack.gradient_free import random_corners, square_attack
 from robaudit.attack.search import Search, next_trial
@@ -118,7 +118,7 @@ def _shrink(
     while plan.rescale and reached > 0 and reached - 1 not in outcomes:
         eps = plan.grid[reached - 1] / 255
         smaller = within_ball(target.origin + perturbation * (eps / norm), target.origin, eps)
-        (still,) = yield from judged(target, [smaller])
+        (still,) = yield from screened(target, [smaller])
         if still is None:
             break
         reached, adversarial = reached - 1, still

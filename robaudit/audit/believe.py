@@ -11,7 +11,7 @@ from robaudit.attack.batching import Sight, Work
 from robaudit.attack.curve import Engine, Pursued
 from robaudit.attack.prepare import fingerprint
 from robaudit.attack.threats import AnyAttack
-from robaudit.audit.journal import Entry, Journal
+from robaudit.audit.journal import Amendment, Entry, Journal
 from robaudit.checks.evidence import Evidence, GradientCounts, Overlap, Probe
 from robaudit.checks.judge import judge
 from robaudit.checks.probes import Question, questions
@@ -162,48 +162,39 @@ class Doubts:
 
     def _pursue(self, attack: AnyAttack) -> None:
         """Run one more attack on all images, and amend their entries."""
-        pending = [entry for entry in self._entries() if attack.name not in entry.row.fooled_at]
-        rows = {row.id: row for row in self._rows()}
-        right = {entry.row.id for entry in pending if entry.observed is not None}
-        self.progress.start(f"adding {attack.name}", len(pending))
-        for entry in pending:
-            if entry.row.id not in right:
-                self._amend(entry, attack.name, Pursued(0, None, Work(), {}), entry.gallery, 0.0)
-                self.progress.advance()
+        kept = self.journal.entries
+        rows = {row.id: row for row in self._rows() if not kept[row.id].is_amended_by(attack.name)}
+        self.progress.start(f"adding {attack.name}", len(rows))
+        wrong = [id_ for id_, row in rows.items() if row.error is not None or row.prediction != row.label]
+        for id_ in wrong:
+            self._amend(kept[id_], Amendment(attack=attack.name, found_255=0))
+            self.progress.advance()
+        worst = {id_: self._worst(row) for id_, row in rows.items() if id_ not in wrong}
         started = time.monotonic()
-        worst = {id_: self._worst(rows[id_]) for id_ in right}
         for ref, pursued in self.engine.pursue(self.images, attack, worst, self.clean):
             now = time.monotonic()
-            entry = self.journal.entries[ref.id]
-            gallery = self.repictured(ref, entry.row, pursued, attack.name) or entry.gallery
-            self._amend(entry, attack.name, pursued, gallery, now - started)
+            gallery = self.repictured(ref, rows[ref.id], pursued, attack.name)
+            amendment = Amendment(
+                attack=attack.name, found_255=pursued.found_255, spent=spent(pursued.work, now - started),
+                gradients=gradient_counts(pursued.work), unfinished=dict(pursued.unfinished),
+            )  # fmt: skip
+            self._amend(kept[ref.id], amendment, gallery)
             started = now
             self.progress.advance()
         self.progress.finish()
 
-    def _amend(self, entry: Entry, name: str, pursued: Pursued, gallery: GalleryItem | None, seconds: float) -> None:
-        """Add what one more attack found to an image's entry."""
-        more, before = spent(pursued.work, seconds), entry.spent
-        update: dict[str, object] = {
-            "row": entry.row.model_copy(update={"fooled_at": {**entry.row.fooled_at, name: pursued.found_255}}),
-            "spent": Spent(**{each: getattr(before, each) + getattr(more, each) for each in Spent.model_fields}),
-            "gradients": entry.gradients.plus(gradient_counts(pursued.work)),
-            "gallery": gallery,
-        }
-        if entry.observed is not None:
-            update["observed"] = entry.observed.after_climbs(pursued.unfinished)
+    def _amend(self, entry: Entry, amendment: Amendment, gallery: GalleryItem | None = None) -> None:
+        """Add what one more attack found to an image's entry, and its pictures, where these are new."""
+        update = {"amendments": (*entry.amendments, amendment), "gallery": gallery or entry.gallery}
         self.journal.append(entry.model_copy(update=update))
 
     def _entries(self) -> list[Entry]:
-        return [self.journal.entries[ref.id] for ref in self.images.refs]
+        """Entries as far as the attacks of this moment go: a resumed scan judges as the interrupted one did."""
+        names = [attack.name for attack in self.attacks]
+        return [self.journal.entries[ref.id].including(names) for ref in self.images.refs]
 
     def _rows(self) -> list[ImageRow]:
-        """Rows as far as the attacks of this moment go: a resumed scan judges as the interrupted one did."""
-        names = [attack.name for attack in self.attacks]
-        return [
-            entry.row.model_copy(update={"fooled_at": {name: entry.row.fooled_at[name] for name in names}})
-            for entry in self._entries()
-        ]
+        return [entry.row for entry in self._entries()]
 
     def _worst(self, row: ImageRow) -> int | None:
         worst = tally.worst_eps(row)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,11 +17,24 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
+from pydantic import Field
+
 from robaudit.checks.evidence import GradientCounts, Probe
 from robaudit.errors import OutputError
 from robaudit.records import GalleryItem, ImageRow, Observed, Record, Spent
 
 JOURNAL_FILE = "images.partial.jsonl"
+
+
+class Amendment(Record):
+    """What an attack that was added for a check found for one image."""
+
+    attack: str
+    found_255: int | None
+    spent: Spent = Spent()
+    gradients: GradientCounts = GradientCounts()
+    unfinished: dict[str, bool] = Field(default_factory=dict)
+    """Attack -> whether its last climb was still rising, where it was resisted."""
 
 
 class Entry(Record):
@@ -33,6 +46,24 @@ class Entry(Record):
     batch_size: int
     observed: Observed | None = None
     gallery: GalleryItem | None = None
+    amendments: tuple[Amendment, ...] = ()
+    """In the order in which they were made; apart, so that a resumed scan can judge as the interrupted one did."""
+
+    def is_amended_by(self, attack: str) -> bool:
+        """Whether this added attack was run on the image."""
+        return any(amendment.attack == attack for amendment in self.amendments)
+
+    def including(self, attacks: Collection[str]) -> Entry:
+        """The entry with what these of the added attacks found, and without the others."""
+        row, total, gradients, observed = self.row, self.spent, self.gradients, self.observed
+        for amendment in self.amendments:
+            if amendment.attack in attacks:
+                row = row.model_copy(update={"fooled_at": row.fooled_at | {amendment.attack: amendment.found_255}})
+                total = total.plus(amendment.spent)
+                gradients = gradients.plus(amendment.gradients)
+                observed = observed and observed.after_climbs(amendment.unfinished)
+        update = {"row": row, "spent": total, "gradients": gradients, "observed": observed, "amendments": ()}
+        return self.model_copy(update=update)
 
 
 class Journal:

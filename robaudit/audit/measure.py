@@ -97,8 +97,9 @@ class Measurement:
                 raise
             finally:
                 self.progress.finish()
-            record = filled(self.draft, self._entries(journal), self.engine.plan, judged, journal.probes.values())
-            rows = "".join(entry.row.model_dump_json() + "\n" for entry in self._entries(journal))
+            entries = [entry.including(judged.added) for entry in self._entries(journal)]
+            record = filled(self.draft, entries, self.engine.plan, judged, journal.probes.values())
+            rows = "".join(entry.row.model_dump_json() + "\n" for entry in entries)
         write_text(self.out / IMAGES_FILE, rows)
         write_text(self.out / AUDIT_FILE, record.model_dump_json(indent=2) + "\n")
         return record

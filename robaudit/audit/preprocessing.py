@@ -86,37 +86,38 @@ def check_preprocessing(
 
 
 def _tried(loaded: LoadedModel, sample: Images, progress: Progress) -> tuple[int, list[Outcome]]:
-    """How many images are right as stated, and how every alternative did."""
-    base, others = stated(loaded, sample), alternatives(loaded, sample)
-    screen = sample.limited(SCREEN, seed=0)
+    """How many images are right as stated, and how every alternative did where one could do clearly better."""
     progress.start("trying preprocessing", len(sample))
-    answers = _answers(loaded, sample, sample.refs, base, progress)
+    answers = _answers(loaded, sample, sample.refs, stated(loaded, sample), progress)
     progress.finish()
     right = _right(sample, answers)
-    outcomes = []
-    if len(sample) - len(right) > MARGIN * len(sample):  # else none can be right about so many more
-        progress.start("trying others", len(screen) * len(others) + CONTENDERS * (len(sample) - len(screen)))
-        screened = {other: _answers(loaded, sample, screen.refs, other, progress) for other in others}
-        ahead = {other: len(_right(sample, screened[other])) - len(right & screened[other].keys()) for other in others}
-        contenders = sorted((other for other in others if ahead[other] > 0), key=lambda other: -ahead[other])[
-            :CONTENDERS
-        ]
-        for other in contenders:
-            rest = [ref for ref in sample.refs if ref.id not in screened[other]]
-            found = screened[other] | _answers(loaded, sample, rest, other, progress)
-            outcomes.append(_outcome(other.name, other.flags, right, _right(sample, found)))
-        # The others count as tried in vain: to have looked at them costs their share of significance.
-        outcomes += [
-            Outcome(other.name, other.flags, 0, 0, 0) for other in others if other not in contenders[:CONTENDERS]
-        ]
-        outcomes.append(_other_order(sample, answers, right))
-        progress.finish()
-    return len(right), outcomes
+    if len(sample) - len(right) <= MARGIN * len(sample):
+        return len(right), []
+    return len(right), [*_others(loaded, sample, right, progress), _other_order(sample, answers, right)]
+
+
+def _others(loaded: LoadedModel, sample: Images, right: set[str], progress: Progress) -> list[Outcome]:
+    """Try every alternative on a few images, and those furthest ahead on all.
+
+    To have looked at the others costs their share of significance: they count as tried in vain.
+    """
+    others, screen = alternatives(loaded, sample), sample.limited(SCREEN, seed=0)
+    rest = [ref for ref in sample.refs if ref not in set(screen.refs)]
+    progress.start("trying others", len(screen) * len(others) + len(rest) * CONTENDERS)
+    seen = {other: _answers(loaded, sample, screen.refs, other, progress) for other in others}
+    ahead = {other: len(_right(screen, seen[other])) - len(right & seen[other].keys()) for other in others}
+    contenders = sorted((other for other in others if ahead[other] > 0), key=lambda other: -ahead[other])
+    outcomes = {other: Outcome(other.name, other.flags, 0, 0, 0) for other in others}
+    for other in contenders[:CONTENDERS]:
+        found = seen[other] | _answers(loaded, sample, rest, other, progress)
+        outcomes[other] = _outcome(other.name, other.flags, right, _right(sample, found))
+    progress.finish()
+    return list(outcomes.values())
 
 
 def _right(sample: Images, answers: Answers) -> set[str]:
     """Ids of the images that are answered correctly."""
-    return {ref.id for ref in sample.refs if answers.get(ref.id) == sample.label_index(ref)}
+    return {ref.id for ref in sample.refs if answers[ref.id] == sample.label_index(ref)}
 
 
 def _outcome(name: str, flags: str, right: set[str], now_right: set[str]) -> Outcome:
@@ -132,7 +133,7 @@ def _answers(
     for start in range(0, len(refs), _BATCH):
         batch = refs[start : start + _BATCH]
         x = torch.stack([viewed.load(ref, loaded.size) for ref in batch]).to(device)
-        with torch.inference_mode():
+        with torch.no_grad():
             logits = loaded.classifier(hypothesis.prepared(x, loaded.info.normalization))
         finite = logits.isfinite().all(dim=1).tolist()
         for ref, known, answer in zip(batch, finite, logits.argmax(dim=1).tolist(), strict=True):
@@ -152,7 +153,9 @@ def _other_order(sample: Images, answers: Answers, right: set[str]) -> Outcome:
         order = _best_order(sample, chosen_by, answers)
         now_right |= {ref.id for ref in judged if (a := answers[ref.id]) is not None and order[a] == ref.label}
     order = _best_order(sample, sample.refs, answers)
-    return _outcome(f"class order {', '.join(order)}", f"--classes {','.join(order)}", right, now_right)
+    # Where the data has numbers for names, names given to them would only follow: the numbers themselves must be moved.
+    typed = [str(sample.classes.index(name)) for name in order] if sample.numbered else order
+    return _outcome(f"class order {', '.join(order)}", f"--classes {','.join(typed)}", right, now_right)
 
 
 def _half(ref: ImageRef) -> int:
@@ -179,11 +182,9 @@ def _better(n: int, right: int, outcomes: Sequence[Outcome]) -> str | None:
     ]
     if not winners:
         return None
-    best = max(outcome.gain for outcome, _ in winners)
-    as_good = sorted(
-        ((outcome, p) for outcome, p in winners if outcome.gain >= best - MARGIN * n),
-        key=lambda winner: -winner[0].gain,
-    )
+    winners.sort(key=lambda winner: -winner[0].gain)
+    best, _ = winners[0]
+    as_good = [(outcome, p) for outcome, p in winners if outcome.gain >= best.gain - MARGIN * n]
     found = " or ".join(f"{_share(outcome.n_correct, n)} with {outcome.name} (p {p:.1g})" for outcome, p in as_good)
     flags = ", or ".join(outcome.flags for outcome, _ in as_good)
     return f"clean accuracy is {_share(right, n)} of {n} images as stated, and {found}; pass {flags}"

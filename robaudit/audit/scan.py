@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from robaudit.attack.curve import Engine
 from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, speedups_of
@@ -29,9 +28,6 @@ from robaudit.load.surrogate import Surrogate, load_surrogate
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 from robaudit.records import AuditRecord
-
-MAX_SEEN = 8
-"""Images that the model's answers are understood from."""
 
 
 def scan(
@@ -134,8 +130,9 @@ def scan(
         raise SettingsError(f"--positive {positive}: is no class; the classes are {', '.join(images.classes)}")
     if check_sample < 0:
         raise SettingsError(f"--check-sample {check_sample}: wanted 0 or more")
-    loaded = loaded.with_outputs_seen_on(_some_pictures(images, loaded))
-    other = load_surrogate(surrogate, loaded, progress)
+    pictures = images.to_try(loaded.size).to(loaded.classifier.mean.device)
+    loaded = loaded.with_outputs_seen_on(pictures)
+    other = load_surrogate(surrogate, loaded, pictures, progress)
     plan = fitted(
         plan, has_front=loaded.info.front is not None, has_surrogate=other is not None,
         n_classes=loaded.info.n_classes, chosen=attacks is not None,
@@ -154,14 +151,6 @@ def scan(
         check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
     )
     return Measurement(loaded, images, engine, started, out, progress, check_sample, overlap, asked).finish(restart)
-
-
-def _some_pictures(images: Images, loaded: LoadedModel) -> Tensor:
-    """A few images, and noise, black and white, to see what the model answers with."""
-    chosen = [images.load(ref, loaded.size) for ref in images.limited(MAX_SEEN, 0).refs]
-    noise = torch.rand(chosen[0].shape, generator=torch.Generator().manual_seed(0))
-    pictures = torch.stack([*chosen, noise, torch.zeros_like(noise), torch.ones_like(noise)])
-    return pictures.to(loaded.classifier.mean.device)
 
 
 def _overlap(

@@ -6,11 +6,9 @@ from typing import Literal
 
 from robaudit.intervals import wilson
 from robaudit.records import Check
+from robaudit.significance import by_luck
 
 Loud = Literal["warning", "failed"]
-
-SURPRISE = 0.05
-"""Probability below which a count is no luck."""
 
 NOT_ASKED = "was left out: no image was sampled"
 TAKE_A_SAMPLE = "Scan with --check-sample 24."
@@ -59,13 +57,6 @@ def share_check(
         sample_size=n_images if sampled else None,
         interval=(round(low, 6), round(high, 6)) if sampled else None,
     )
-
-
-def by_luck(n_found: int, n_images: int, share: float) -> bool:
-    """Whether so many of the images would be no surprise (5%, one-sided, exact) if `share` of all images showed it."""
-    from scipy.stats import binomtest
-
-    return bool(binomtest(n_found, n_images, share, alternative="greater").pvalue >= SURPRISE)
 
 
 def plain_check(

@@ -7,6 +7,7 @@ but its owner knows which one the label is about.
 from __future__ import annotations
 
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from robaudit.load.deep_colour import deep_colour, is_deep_colour
 from robaudit.load.picture import Picture
-from robaudit.load.refusing import refusing
+from robaudit.load.refusing import refusing, require_plausible
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "TGA", "PCX", "AVIF")
+"""Only these are opened, whatever a file is called: for some others, such as EPS, Pillow would start a program."""
 
 Counts = NDArray[Any]
 """Whole numbers as the file holds them, (H, W) or (H, W, C)."""
@@ -26,10 +30,23 @@ def decode(data: bytes, file: Path) -> Picture:
     """Decode an image file as a person would see the picture.
 
     Raises:
-        DataError: damaged, absurd, of several pictures, or of no format Pillow reads.
+        DataError: damaged, absurd, of several pictures, or of no format in `FORMATS`.
     """
-    with refusing(file), Image.open(io.BytesIO(data)) as opened:
+    with refusing(file), Image.open(io.BytesIO(data), formats=_formats()) as opened:
+        require_plausible(file, opened.width, opened.height, len(data))
         return _picture(opened, data)
+
+
+def is_image_name(file: Path) -> bool:
+    """Whether a file's name is that of an image; what it holds is seen when it is opened."""
+    return Image.registered_extensions().get(file.suffix.lower()) in (*FORMATS, "MPO")  # MPO is opened as JPEG
+
+
+@cache
+def _formats() -> list[str]:
+    """Those this Pillow was built with."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _picture(opened: Image.Image, data: bytes) -> Picture:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from robaudit.errors import DataError
 from robaudit.load.listed import Listed, patient_key
 from robaudit.load.picture import Picture
-from robaudit.load.refusing import SKIP, refusing
+from robaudit.load.refusing import SKIP, refusing, require_plausible
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -79,7 +78,7 @@ def decode_dicom(data: bytes, file: Path, member: str, window: tuple[float, floa
     """
     with refusing(file, "DICOM image", quote=False):
         header = _read(data, file)
-        _require_readable(header, file, member)
+        _require_readable(header, file, member, len(data))
         frame = int(member or 1) - 1
         _apply_functional_groups(header, frame)
         return _picture(_counts(data, header, frame), header, file, window)
@@ -113,16 +112,17 @@ def _patient(header: Dataset) -> str | None:
     return patient_key(f"{identifier}\0{header.get('IssuerOfPatientID') or ''}")
 
 
-def _require_readable(header: Dataset, file: Path, member: str) -> None:
+def _require_readable(header: Dataset, file: Path, member: str, n_bytes: int) -> None:
     if "PixelData" not in header:
         raise DataError(f"{file}: is a DICOM file without an image; {SKIP}")
     if str(header.get("BurnedInAnnotation") or "").upper() == "YES":
         raise DataError(f"{file}: says that text is burned into its pixels, which a report would show; {SKIP}")
     n_frames = int(header.get("NumberOfFrames") or 1)
+    if n_frames > MAX_FRAMES:
+        raise DataError(f"{file}: claims {n_frames} frames, more than any file; {SKIP}")
     if not member and n_frames > 1:
         raise DataError(f"{file}: holds {n_frames} frames; name it .dcm to have each taken as an image")
-    if int(header.Rows) * int(header.Columns) > (Image.MAX_IMAGE_PIXELS or 0):
-        raise DataError(f"{file}: claims {header.Rows} x {header.Columns} pixels, more than any image; {SKIP}")
+    require_plausible(file, int(header.Columns), int(header.Rows), n_bytes)
     from pydicom.pixels import get_decoder
 
     syntax = header.file_meta.TransferSyntaxUID
@@ -164,7 +164,7 @@ def _picture(counts: NDArray[Any], header: Dataset, file: Path, window: tuple[fl
     if kind in _COLOURS:
         white = 2 ** int(header.BitsStored) - 1
         return Picture((counts / np.float32(white)).astype(np.float32), white)
-    raise DataError(f"{file}: has colours of a kind that is not read ({kind[:20]!r}); {SKIP}")
+    raise DataError(f"{file}: has a photometric interpretation that is not read here; {SKIP}")
 
 
 def _shown(counts: NDArray[Any], header: Dataset, window: tuple[float, float] | None) -> tuple[NDArray[Any], int]:
@@ -219,4 +219,6 @@ def _steps(width: float, header: Dataset) -> int:
 
 
 def _unit(shown: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    if low == high or not np.isfinite([low, high]).all():
+        raise ValueError("a grey scale without extent")
     return np.clip((shown - low) / (high - low), 0, 1)

@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
 from robaudit.errors import DataError
+from robaudit.load.decoding import is_image_name
 from robaudit.load.dicom import is_dicom, is_dicom_name
 from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
 from robaudit.load.nifti import is_nifti_name
@@ -40,18 +39,20 @@ def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
     here = folder.resolve()
     if here in above:
         raise DataError(f"{folder}: is a link to a folder it lies in; remove the link")
-    with os.scandir(folder) as entries:
-        children = [entry for entry in entries if not entry.name.startswith(".")]  # `._scan.png`, `.ipynb_checkpoints`
-    for entry in children:
+    for entry in _visible(folder):
         if entry.is_dir():
             yield from _files(folder / entry.name, (*above, here))
         else:
             yield folder / entry.name
 
 
-def is_image_name(file: Path) -> bool:
-    """Whether a file's name is that of an image; what it holds is seen when it is opened."""
-    return file.suffix.lower() in Image.registered_extensions()
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, but for `._scan.png` of macOS, `.ipynb_checkpoints` and the like."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); make it readable, or move it away") from None
 
 
 def is_dicom_file(file: Path) -> bool:

@@ -22,6 +22,9 @@ from robaudit.load.stored import Stored, read_stored
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 
+MAX_TRIED = 8
+"""Images that a model is tried on before anything is measured."""
+
 
 @dataclass(frozen=True)
 class ImageRef:
@@ -58,7 +61,7 @@ class Images:
     n_skipped: int = 0
     """Unreadable images left out, where the user allowed it."""
     numbered: bool = False
-    """Whether labels are the numbers of the model's outputs, whatever these are called."""
+    """Whether labels are stored as the numbers of the model's outputs, whatever these are called."""
     view: View = field(default_factory=View)
     """How they are shown to the model."""
 
@@ -104,6 +107,12 @@ class Images:
         """The same images shown to the model in another way."""
         return replace(self, view=view)
 
+    def to_try(self, size: tuple[int, int]) -> Tensor:
+        """A few of the images, and noise, black and white (B, C, H, W), to try a model on."""
+        chosen = [self.load(ref, size) for ref in self.limited(MAX_TRIED, 0).refs]
+        noise = torch.rand(chosen[0].shape, generator=torch.Generator().manual_seed(0))
+        return torch.stack([*chosen, noise, torch.zeros_like(noise), torch.ones_like(noise)])
+
     def size_of_first(self) -> tuple[int, int]:
         """(height, width) of the first image, before any resizing."""
         height, width, *_ = read_stored(self.refs[0].path, self.refs[0].member, self.view).picture.pixels.shape
@@ -117,7 +126,7 @@ class Images:
         """
         if self.numbered and set(self.classes) - set(classes) and len(self.classes) <= len(classes):
             refs = (replace(ref, label=classes[int(ref.label)]) for ref in self.refs)
-            return replace(self, refs=tuple(refs), classes=tuple(classes), numbered=False)
+            return replace(self, refs=tuple(refs), classes=tuple(classes))
         unknown = sorted({ref.label for ref in self.refs} - set(classes))
         if unknown:
             raise DataError(
@@ -151,10 +160,11 @@ def open_images(
     on_bad_image: Literal["fail", "skip"] = "fail",
     progress: Progress | None = None,
 ) -> Images:
-    """List, hash and try every image of a folder of classes, a split folder or a CSV manifest.
+    """List, hash and try every image of a folder, a manifest or a MedMNIST file.
 
     Args:
-        path: folder of classes, folder of train/val/test folders of classes, or CSV with path, label[, split].
+        path: folder of classes, folder of train/val/test folders of classes, manifest (CSV or
+            Parquet with path, label[, split, patient_id]), or MedMNIST .npz.
         split: which part; None, or data without parts, takes the whole.
         classes: class order of the model's outputs; default sorted names.
         merge: new class -> folders joined into it.
@@ -165,7 +175,8 @@ def open_images(
         progress: told of every image.
 
     Raises:
-        DataError: nothing there, a missing split, fewer than two classes, or an unreadable image.
+        DataError: nothing there, a missing part, fewer than two classes, an unknown class in `merge`, a patient of the
+            test part in another, or an unreadable image.
     """
     progress, view = progress or Silent(), view or View()
     listing = _merged(path, list_images(path, split), merge or {})

@@ -27,7 +27,7 @@ class Listing:
 
 def has_splits(path: Path) -> bool:
     """Whether `path` is divided into train, val and test parts (by folders, or by a manifest's split column)."""
-    return any(item.split for item in _all(path))
+    return any(item.split for item in (read_medmnist(path) if is_medmnist(path) else _files(path)))
 
 
 def list_images(path: Path, split: Split | None) -> Listing:
@@ -52,8 +52,11 @@ def list_images(path: Path, split: Split | None) -> Listing:
 def _all(path: Path) -> list[Listed]:
     if is_medmnist(path):
         return read_medmnist(path)
-    items = read_manifest(path) if path.is_file() else read_folder(path)
-    return [picture for item in items for picture in _pictures_of(item)]
+    return [picture for item in _files(path) for picture in _pictures_of(item)]
+
+
+def _files(path: Path) -> list[Listed]:
+    return read_manifest(path) if path.is_file() else read_folder(path)
 
 
 def _pictures_of(item: Listed) -> Iterable[Listed]:

@@ -14,6 +14,7 @@ from robaudit.load.listed import Listed, part_named, patient_key
 
 COLUMNS = ("path", "label", "split", "patient_id", "sha256")
 """Of a manifest that robaudit writes."""
+MAX_ROWS = 10_000_000
 _PARQUET_MAGIC = b"PAR1"
 _READ = (*COLUMNS, "weight")
 
@@ -59,11 +60,17 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         names = parquet.read_schema(path).names
         _require_columns(path, names)
+        _require_rows(path, parquet.read_metadata(path).num_rows)
         table: list[dict[str, Any]] = parquet.read_table(path, columns=[n for n in _READ if n in names]).to_pylist()
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: is damaged Parquet ({_first_line(error)}); write it again") from None
     for number, row in enumerate(table, start=1):
         yield number, {name: "" if row.get(name) is None else str(row[name]) for name in _READ}
+
+
+def _require_rows(path: Path, n_rows: int) -> None:
+    if n_rows > MAX_ROWS:
+        raise DataError(f"{path}: claims {n_rows} rows, more than images can be audited; list fewer")
 
 
 def _require_columns(path: Path, names: Iterable[str]) -> None:

@@ -11,6 +11,10 @@ from PIL import Image, UnidentifiedImageError
 
 from robaudit.errors import DataError
 
+LARGE = 2**22
+"""Pixels up to which any claim is affordable."""
+MAX_PIXELS_PER_BYTE = 500
+"""Pictures of something rarely come below a tenth of a byte per pixel; a few bytes can claim a thousand each."""
 SKIP = "remove it or use --on-bad-image skip"
 
 
@@ -36,6 +40,17 @@ def refusing(file: Path, what: str = "image", *, remedy: str = SKIP, quote: bool
         raise
     except Exception as error:  # decoders of damaged files raise anything: struct.error, KeyError, TypeError, ...
         raise DataError(f"{file}: is no readable {what} ({_reason(error, quote)}); {remedy}") from None
+
+
+def require_plausible(file: Path, width: int, height: int, n_bytes: int) -> None:
+    """Refuse a header that claims more pixels than any image has, or than its bytes can mean.
+
+    Raises:
+        DataError: before anything of that size is made.
+    """
+    n_pixels = width * height
+    if n_pixels > (Image.MAX_IMAGE_PIXELS or 0) or (n_pixels > LARGE and n_pixels > MAX_PIXELS_PER_BYTE * n_bytes):
+        raise DataError(f"{file}: claims {width} x {height} pixels in {n_bytes} bytes, more than any image; {SKIP}")
 
 
 def _reason(error: Exception, quote: bool) -> str:

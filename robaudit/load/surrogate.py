@@ -25,9 +25,7 @@ class AsAudited(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] on the audited model's grid -> logits (B, K)."""
-        if x.shape[2:] != self.size:
-            x = F.interpolate(x, self.size, mode="bilinear", align_corners=False, antialias=True)
-        logits: Tensor = self.classifier(x)[:, list(self.order)]
+        logits: Tensor = self.classifier(resized(x, self.size))[:, list(self.order)]
         return logits
 
 
@@ -39,12 +37,22 @@ class Surrogate:
     file: FileRef
 
 
-def load_surrogate(path: Path | str | None, audited: LoadedModel, progress: Progress) -> Surrogate | None:
+def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures (B, C, H, W) on another grid; unchanged where it is their own."""
+    if x.shape[2:] == size:
+        return x
+    return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def load_surrogate(
+    path: Path | str | None, audited: LoadedModel, pictures: Tensor, progress: Progress
+) -> Surrogate | None:
     """Load the model that was named, or the one a retrofit was made from.
 
     Args:
         path: its file; None takes the model before the retrofit, where the audited one is a retrofit.
         audited: the model it stands in for; its normalisation is assumed where the file does not tell.
+        pictures: (B, C, H, W) in [0, 1] on the audited model's grid, to see what it answers with.
         progress: told where the model before the retrofit is not found any more.
 
     Returns:
@@ -73,6 +81,7 @@ def load_surrogate(path: Path | str | None, audited: LoadedModel, progress: Prog
             f"{path}: has classes {', '.join(loaded.info.classes)}, the audited model {', '.join(info.classes)}; "
             "name a surrogate of the same classes"
         )
+    classifier = loaded.with_outputs_seen_on(resized(pictures, loaded.size)).classifier
     order = tuple(loaded.info.classes.index(name) for name in info.classes)
-    network = AsAudited(loaded.classifier, loaded.size, order).eval()
+    network = AsAudited(classifier, loaded.size, order).eval()
     return Surrogate(network, FileRef(path=str(path), sha256=loaded.info.sha256))

@@ -123,6 +123,8 @@ def assimilate(
         )
         _require_patches(vanilla.size, config)
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
+        vanilla.require_channels(training.channels)
+        vanilla = vanilla.with_outputs_seen_on(training.to_try(vanilla.size).to(vanilla.classifier.mean.device))
         inputs = {
             "settings": {"preset": preset, "limit": limit, **config.flat()},
             "vanilla": vanilla.info,
@@ -211,9 +213,13 @@ def with_front(
             front = Front(image_channels, classifier.in_chans, modules=modules, tint=tint).to(classifier.mean.device)
         except ValueError as error:
             raise ModelError(f"{path}: cannot be retrofitted ({error}); pass a model of 1 or 3 channels") from None
-    return Classifier(classifier.backbone, classifier.normalization, in_chans=classifier.in_chans, front=front).to(
-        classifier.mean.device
-    )
+    return Classifier(
+        classifier.backbone,
+        classifier.normalization,
+        in_chans=classifier.in_chans,
+        front=front,
+        outputs=classifier.outputs,
+    ).to(classifier.mean.device)
 
 
 def _divided(data: Path, manifest: Path, reading: Reading) -> Path:

@@ -1,6 +1,7 @@
 """Models that know their answer by arithmetic, so that what is planted wrong is known and nothing else is."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,21 @@ def test_another_class_order_is_found_by_name(tmp_path: Path, borders: tuple[flo
     with pytest.raises(SettingsError, match=f"with class order {', '.join(right)} .*pass --classes {','.join(right)}"):
         check(loaded(network, NONE, shuffled), images)
     assert check(loaded(network, NONE, right), images).status == "passed"
+
+
+def test_another_order_of_numbered_classes_is_put_in_numbers(tmp_path: Path) -> None:
+    """As in a MedMNIST file, whose labels take any name that the model's outputs have."""
+    images = replace(brightnesses(tmp_path, *BORDERS), numbered=True)
+    number = {"class 0": "1", "class 1": "2", "class 2": "0"}  # the file counts otherwise than the model
+    renumbered = replace(
+        images,
+        classes=("0", "1", "2"),
+        refs=tuple(replace(ref, label=number[ref.label]) for ref in images.refs),
+    )
+    network = ByBrightness(NONE, *BORDERS)
+    with pytest.raises(SettingsError, match=r"with class order medium, bright, dark .*pass --classes 1,2,0"):
+        check(loaded(network, NONE, ("dark", "medium", "bright")), renumbered)
+    assert check(loaded(network, NONE, ("1", "2", "0")), renumbered).status == "passed"
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from robaudit.attack.threats import find_preset
 from robaudit.checks.evidence import Evidence, GradientCounts, Overlap, Probe, most_at_one_eps
 from robaudit.checks.judge import CHECKS, judge
 from robaudit.checks.repairs import next_repair
-from robaudit.checks.saying import by_luck, share_check
+from robaudit.checks.saying import share_check
 from robaudit.load.outputs import OutputKind, Outputs
 from robaudit.records import Check, ImageRow, Observed
+from robaudit.significance import by_luck
 
 GRID = (1, 2, 4, 8)
 ATTACKS = parse_attacks(find_preset("default").attacks)

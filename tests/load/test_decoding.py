@@ -1,6 +1,7 @@
 """Files are made here, pixel by pixel; what comes out is compared with the pixels that went in."""
 
 import io
+import os
 import random
 import struct
 import zlib
@@ -224,9 +225,30 @@ def test_what_is_no_image_is_said_in_one_line(content: bytes) -> None:
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("name", ["x.png", "x.eps"])
+def test_no_program_is_started_for_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Pillow would hand PostScript, which is a language, to Ghostscript."""
+    script = tmp_path / "bin" / "gs"
+    script.parent.mkdir()
+    script.write_text(f"#!/bin/sh\ntouch {tmp_path}/canary\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    with pytest.raises(DataError, match="no known format"):
+        decode(encoded(Image.fromarray(noise(1)), "EPS"), tmp_path / name)
+    assert not (tmp_path / "canary").exists()
+
+
 def test_a_truncated_image_is_not_filled_up() -> None:
     with pytest.raises(DataError, match=r"is no readable image"):
         decoded(encoded(noise(1, 64, 64), "JPEG")[:-200])
+
+
+def test_a_few_bytes_cannot_mean_millions_of_pixels() -> None:
+    """Below the limit for any image, it would still be a gigabyte."""
+    header = struct.pack(">IIBBBBB", 8000, 8000, 16, 2, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+    with pytest.raises(DataError, match=r"claims 8000 x 8000 pixels in \d+ bytes"):
+        decoded(bomb)
 
 
 def test_a_picture_that_would_fill_the_memory_is_not_unpacked() -> None:
