@@ -133,10 +133,12 @@ def test_python_shown_is_python_and_its_names_exist(page: Path) -> None:
             assert callable(getattr(robaudit, name))
 
 
-def test_the_pictures_are_small() -> None:
+def test_the_pictures_are_small_and_shown() -> None:
     pictures = list((REPOSITORY / "docs" / "pictures").glob("*.png"))
     assert pictures
     assert all(picture.stat().st_size < LARGEST_PICTURE for picture in pictures)
+    pages = "".join(map(text_of, PAGES))
+    assert {picture.name for picture in pictures} <= set(re.findall(r"pictures/([\w-]+\.png)\)", pages))
 
 
 def test_the_tables_of_the_records_are_those_of_the_source() -> None:

@@ -34,6 +34,7 @@ TERMINAL_PAGE = """<!doctype html><meta charset="utf-8">
 <body style="margin:0;padding:24px;background:{background};color:{foreground}">
 <pre style="margin:0;font:15px/1.25 'DejaVu Sans Mono',monospace">{code}</pre>"""
 TERMINAL_WIDTH = 84
+TERMINAL_LINES = 33
 MARGIN = 24
 
 
@@ -72,11 +73,11 @@ def _chart_alone(page: str) -> str:
 
 
 def _scan_printed() -> str:
-    """What a scan of the demo's model prints at its end, as a page."""
+    """The beginning of what a scan of the demo's model prints at its end, as a page."""
     console = _recorder()
     console.print('$ robaudit scan model/ data/ --note "Synthetic images: …" --out out/before', highlight=False)
-    print_audit(read_audit(DEMO / "before" / AUDIT_FILE), console, Path("out/before/report/index.html"))
-    return _page(console)
+    print_audit(read_audit(DEMO / "before" / AUDIT_FILE), console)
+    return "\n".join(_page(console).split("\n")[: TERMINAL_LINES + 2])
 
 
 def _gate_printed() -> str:

@@ -24,7 +24,7 @@ from robaudit.significance import SIGNIFICANCE, holm, mcnemar
 MARGIN = 0.05
 """An alternative must be right about more than this share of images more than what is stated."""
 SAMPLE = 200
-"""Images tried; a forward pass each is about what attacking one image takes."""
+"""Images tried, at most."""
 SCREEN = 32
 """Images of the sample on which every alternative is tried first."""
 CONTENDERS = 2

@@ -74,9 +74,10 @@ def export(
     if form not in FORMATS:
         raise SettingsError(f"--format {form}: wanted {', '.join(FORMATS)}")
     loaded = load_model(model, **loading)
-    classifier = loaded.classifier.eval().requires_grad_(False)
-    channels = classifier.takes_channels
+    channels = loaded.classifier.takes_channels
     pictures = {"generated": generated(channels, loaded.size)}
+    loaded = loaded.with_outputs_seen_on(pictures["generated"])
+    classifier = loaded.classifier.eval().requires_grad_(False)
     if data is not None:
         pictures["of your images"] = of_data(data, loaded.size, channels, limit)
     if audit is not None:

@@ -14,7 +14,7 @@ from robaudit.report.sides import Side, one_side
 from robaudit.report.sources import Source, read_source
 from robaudit.report.training import Training, read_training
 from robaudit.report.verdict import Figure, Verdict, doubts, headline_tallies, measured, reading
-from robaudit.report.words import attack_name, eps, of, percent
+from robaudit.report.words import eps, of, percent
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,7 @@ def _verdict(record: AuditRecord, side: Side) -> Verdict:
 
 def _sentences(record: AuditRecord) -> tuple[str, ...]:
     said = () if record.verdict.kind == "inconclusive" else (record.verdict.sentence,)
-    attacks = ", ".join(attack_name(attack.name) for attack in record.attacks)
-    return (
-        *said,
-        f"Without any attack the model is right about {measured(record.clean)}.",
-        f"Attacks, of which each image counts the worst: {attacks}.",
-    )
+    return (*said, f"Without any attack the model is right about {measured(record.clean)}.")
 
 
 def _figures(record: AuditRecord, side: Side) -> list[Figure]:

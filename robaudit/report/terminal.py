@@ -8,8 +8,9 @@ from robaudit.inert import inert
 from robaudit.intervals import wilson
 from robaudit.records import AuditRecord, Tally
 from robaudit.report.believability import speaks_up
+from robaudit.report.curves import ran_on_survivors
 from robaudit.report.recall import headline_point, recall_kinds, worst_class
-from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, eps, interval, number, of, percent
+from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, eps, interval, listed, number, of, percent
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod, RenderableType
@@ -60,6 +61,7 @@ def audit_summary(record: AuditRecord) -> "RenderableType":
         *(Text(inert(line), style="yellow") for line in _warnings(record)),
         _worst_case(record),
         *_attack_tables(record),
+        *(Text(inert(line), style="dim") for line in _survivors(record)),
         *_tables("Worst case, class by class", _classes(record)),
         *(Text(inert(line)) for line in _closing(record)),
     )
@@ -172,6 +174,12 @@ def _bar(tally: Tally) -> str:
     """Draw a share: full up to the lower end of its interval, grey up to the upper one."""
     low, high = (round(_BAR_WIDTH * end) for end in wilson(tally.n_correct, tally.n_images))
     return "█" * low + "▒" * (high - low) + "·" * (_BAR_WIDTH - high)
+
+
+def _survivors(record: AuditRecord) -> list[str]:
+    """Name the attacks whose counts are not their own alone."""
+    names = [attack_name(attack.name) for attack in record.attacks if ran_on_survivors(attack)]
+    return [f"Run on survivors of the attacks above, and counted together with them: {listed(names)}."] if names else []
 
 
 def _closing(record: AuditRecord) -> list[str]:

@@ -136,9 +136,9 @@ def assimilate(
             return finished
         identify(folder, {name: _plain(value) for name, value in inputs.items()}, restart=restart)
 
+        classifier = retrofitted(vanilla, training.channels, config)
         looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
         before = Examined(vanilla.classifier, pixels, labels)
-        classifier = retrofitted(vanilla, training.channels, config)
         _introduce(classifier, config, vanilla.size, training, validation, progress)
         measure = config.texture.features if config.alpha < 1 else None
         where = classifier.mean.device

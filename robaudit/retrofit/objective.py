@@ -63,7 +63,7 @@ class Objective:
             NotFiniteError: the loss is NaN or infinite.
         """
         seen = self.classifier.features_in(batch.pixels)
-        logits = self._answer(seen)
+        logits = self.classifier.answer(seen)
         cross_entropy = weighted_cross_entropy(logits, batch.labels, self.class_weights)
         return _finite(
             assimilation_loss(cross_entropy, self.config.alpha, lambda: self._distance(batch, batch.pixels, seen))
@@ -104,11 +104,7 @@ class Objective:
     def _network(self, seen: Tensor) -> Tensor:
         device = self.classifier.mean.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return self._answer(seen).float()
-
-    def _answer(self, seen: Tensor) -> Tensor:
-        logits: Tensor = self.classifier.backbone((seen - self.classifier.mean) / self.classifier.std)
-        return logits
+            return self.classifier.answer(seen).float()
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def test_the_demo_leaves_every_stage_and_a_page(finished: tuple[Path, Told]) -> 
 def test_each_audit_has_a_page_of_its_own_and_the_comparison_shows_the_training(finished: tuple[Path, Told]) -> None:
     out, _ = finished
     for stage in ("before", "after"):
-        assert "At most" in (out / stage / "report" / "index.html").read_text(encoding="utf-8")
+        assert "Audit of test_resnet" in (out / stage / "report" / "index.html").read_text(encoding="utf-8")
     page = (out / "report" / "index.html").read_text(encoding="utf-8")
     assert "How the retrofit was trained" in page
     assert "1 epoch; loss and accuracy are of the 6 validation images." in page

@@ -89,6 +89,14 @@ def test_many_attacks_take_a_line_each():
         assert line.split()[4] == f"{stands}.0%"
 
 
+def test_attacks_on_survivors_are_named_under_their_counts():
+    record = make_record(ROWS)
+    curves = [attack.model_copy(update={"scope": "survivors"}) for attack in record.attacks[2:]]
+    text = " ".join(printed(record.model_copy(update={"attacks": (*record.attacks[:2], *curves)})).split())
+    assert "Run on survivors of the attacks above, and counted together with them: MI-FGSM and PGD." in text
+    assert "Run on survivors" not in printed(record)
+
+
 def test_the_next_step_is_the_last_line():
     stream = io.StringIO()
     print_audit(make_record(ROWS), Console(file=stream, width=80), Path("out/before/report/index.html"))

@@ -1,0 +1,52 @@
+"""What a training step sees."""
+
+import pytest
+import torch
+from torch import nn
+
+from robaudit.errors import SettingsError
+from robaudit.load.classifier import Classifier
+from robaudit.load.outputs import find_outputs
+from robaudit.records import Normalization
+from robaudit.retrofit.objective import Objective, class_weights, evaluating
+from robaudit.retrofit.settings import train_config
+
+
+def probabilities():
+    """A network that answers with probabilities, understood as `load` understands it."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 2), nn.Softmax(1))
+    outputs = find_outputs(network, torch.rand(4, 3, 8, 8))
+    normalization = Normalization(mean=(0.5,) * 3, std=(0.25,) * 3, source="test")
+    return Classifier(network, normalization, in_chans=3, outputs=outputs)
+
+
+def test_training_and_attack_see_the_same_logits():
+    """Not the probabilities: cross-entropy of these would apply a softmax twice."""
+    classifier, x = probabilities(), torch.rand(2, 1, 8, 8)
+    logits = Objective(classifier, train_config(front="none")).logits(x)
+    assert torch.equal(logits, classifier(x))
+    assert not torch.allclose(logits.sum(1), torch.ones(2))
+
+
+def test_balanced_weights_are_one_on_average_over_images():
+    per_class = {"common": 30, "rare": 10}
+    weights = class_weights("balanced", per_class)
+    assert weights.tolist() == pytest.approx([40 / 60, 40 / 20])
+    assert (weights * torch.tensor([30, 10])).sum() / 40 == pytest.approx(1)
+
+
+def test_weights_can_be_given_and_must_fit_the_classes():
+    assert class_weights("1,2.5", {"a": 1, "b": 1}).tolist() == [1, 2.5]
+    assert class_weights("", {"a": 1, "b": 1}) is None
+    for text in ("1", "1,0", "1,nan", "heavy"):
+        with pytest.raises(SettingsError, match="wanted balanced, or a number above 0 for each of a, b"):
+            class_weights(text, {"a": 1, "b": 1})
+
+
+def test_evaluation_for_a_while_gives_every_module_its_mode_back():
+    model = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout()))
+    model[1].eval()
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == [True, True, False, False]
