@@ -5,8 +5,8 @@
 Same classifier, images, steps, step sizes and eps (1..8/255) in every arm; each arm runs in a process of its own. Every
 curve is nested in eps; ours also keeps the best iterate, peers judge the last. The first seed is timed with all four
 attacks; further seeds run PGD alone, the only one of the four that draws random numbers. In `foolbox-tuned` the model
-has frozen parameters and channels-last memory; otherwise peers get it as their users have it. Peak memory of every arm includes
-timing our own bare gradient. foolbox comes with robaudit; torchattacks and ART are measured where they are installed.
+has frozen parameters and channels-last memory; otherwise peers get it as their users have it. Peak memory of every arm
+includes timing our own bare passes. foolbox comes with robaudit; torchattacks and ART are measured where installed.
 """
 
 from __future__ import annotations

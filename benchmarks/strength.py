@@ -2,11 +2,12 @@
 
     python benchmarks/strength.py MODEL DATA [--limit 8] [--eps 2,4,6,8] [--seeds 0,1,2] [--arms robaudit,foolbox,...]
 
-Every peer spends at least as many gradients on an image and eps as our whole ensemble spends on the image over all eps:
-foolbox PGD of 100 steps with restarts, torchattacks APGD and PGD, AutoAttack's APGD on cross-entropy and its Square
-Attack (its other attacks need four classes or more, and are run where the model has them). Curves are nested in eps, and
-a peer is spared images that it fooled at a smaller one, which changes no curve. `above` is how many images our curve lies
-above a peer's, at most over eps; the mean over seeds should be one or less. Peers are measured where they are installed.
+Every peer spends at least as many gradients on an image and eps as our whole ensemble spends on the image over all
+eps: foolbox PGD of 100 steps with restarts, torchattacks APGD and PGD, AutoAttack's APGD on cross-entropy and its
+Square Attack (its other attacks need four classes or more, and are run where the model has them). Curves are nested
+in eps, and a peer is spared images that it fooled at a smaller one, which changes no curve. `above` is how many
+images our curve lies above a peer's, at most over eps; the mean over seeds should be one or less. Peers are
+measured where installed.
 """
 
 from __future__ import annotations

@@ -42,13 +42,27 @@ def unpairable(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
     return (*_attack_differences(before, after), *_protocol_differences(before, after), *_unfinished(before, after))
 
 
+def further_attacks(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
+    """Attacks on survivors that the second model alone was put through, past all that the first one was.
+
+    They can only lower the second curve: an improvement holds all the more, and nothing may be called worse for them.
+    """
+    first = {attack.name for attack in before.attacks}
+    if not first <= {attack.name for attack in after.attacks}:
+        return ()
+    return tuple(attack.name for attack in after.attacks if attack.name not in first and ran_on_survivors(attack))
+
+
 def _attack_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
+    further = further_attacks(before, after)
     first, second = (
         {attack.name: (attack.params, ran_on_survivors(attack)) for attack in record.attacks}
         for record in (before, after)
     )
     common = [attack_name(name) for name in first if name in second and first[name] != second[name]]
-    alone = [attack_name(name) for name in first | second if (name in first) != (name in second)]
+    alone = [
+        attack_name(name) for name in first | second if (name in first) != (name in second) and name not in further
+    ]
     return [
         *([f"settings of {listed(common)}"] if common else []),
         *([f"{'attack' if len(alone) == 1 else 'attacks'} {listed(alone)} (in one audit only)"] if alone else []),

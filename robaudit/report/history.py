@@ -1,12 +1,12 @@
 """Many audits -> one page: a model's history, or several candidates. Each is compared with the first."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from robaudit.report.believability import believable, speaks_up
-from robaudit.report.comparable import different_question, unpairable
+from robaudit.report.comparable import different_question, further_attacks, unpairable
 from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
 from robaudit.report.paired import Answer, PairedTest, paired_tests
@@ -122,7 +122,7 @@ def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[_Tested | Non
     """Test each audit against the first; p is corrected over all audits and eps at once."""
     first = sources[0]
     raw = [
-        paired_tests(first.rows, source.rows, first.record.threat_model.eps_255) if position and not why else None
+        _raw(first, source) if position and not why else None
         for position, (source, why) in enumerate(zip(sources, whys, strict=True))
     ]
     attacked = [test for tests in raw if tests for test in tests[1]]
@@ -131,13 +131,15 @@ def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[_Tested | Non
         tests
         and _Tested(
             tests[0],
-            tuple(
-                PairedTest(test.eps_255, test.n_images, test.only_before, test.only_after, p=next(adjusted))
-                for test in tests[1]
-            ),
+            tuple(replace(test, p=next(adjusted)) for test in tests[1]),
         )
         for tests in raw
     ]
+
+
+def _raw(first: Source, other: Source) -> tuple[PairedTest, tuple[PairedTest, ...]]:
+    harder = bool(further_attacks(first.record, other.record))
+    return paired_tests(first.rows, other.rows, first.record.threat_model.eps_255, attacked_harder=harder)
 
 
 def _entry(side: Side, first: Side, why: str, tested: _Tested | None) -> Entry:

@@ -27,19 +27,29 @@ class PairedTest:
     """Images only the model after answers correctly."""
     p: float
     """Two-sided; over the eps of the grid adjusted by Holm, clean is tested alone."""
+    attacked_harder: bool = False
+    """Whether the second model was put through further attacks: then it may not be called worse."""
 
     @property
     def answer(self) -> Answer:
         """What the test allows to say."""
         if self.p >= SIGNIFICANCE:
             return "no evidence"
-        return "improved" if self.only_after > self.only_before else "worse"
+        if self.only_after > self.only_before:
+            return "improved"
+        return "no evidence" if self.attacked_harder else "worse"
 
 
 def paired_tests(
-    before: Sequence[ImageRow], after: Sequence[ImageRow], grid: Sequence[int]
+    before: Sequence[ImageRow], after: Sequence[ImageRow], grid: Sequence[int], *, attacked_harder: bool = False
 ) -> tuple[PairedTest, tuple[PairedTest, ...]]:
     """Test clean correctness, and worst-case correctness at every eps, on the same images.
+
+    Args:
+        before: rows of the first model.
+        after: rows of the second.
+        grid: eps in 255ths.
+        attacked_harder: whether the second model was put through further attacks.
 
     Raises:
         RecordError: the rows are not of the same images.
@@ -50,7 +60,8 @@ def paired_tests(
     return (
         PairedTest(0, len(pairs), *clean, p=mcnemar(*clean)),
         tuple(
-            PairedTest(eps, len(pairs), *counts, p=p) for eps, counts, p in zip(grid, attacked, adjusted, strict=True)
+            PairedTest(eps, len(pairs), *counts, p=p, attacked_harder=attacked_harder)
+            for eps, counts, p in zip(grid, attacked, adjusted, strict=True)
         ),
     )
 

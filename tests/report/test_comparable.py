@@ -6,7 +6,7 @@ from made_up_audits import PARAMS, make_data, make_model, make_record, make_rows
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord, InputSize, Verdict
 from robaudit.report.believability import believable
-from robaudit.report.comparable import require_comparable, unpairable
+from robaudit.report.comparable import further_attacks, require_comparable, unpairable
 
 ROWS = make_rows()
 RECORD = make_record(ROWS)
@@ -68,6 +68,25 @@ def with_pgd(**params: Any) -> AuditRecord:
 def test_what_else_differs_is_named(says: str, other: AuditRecord):
     require_comparable(RECORD, other)
     assert unpairable(RECORD, other) == (says,)
+
+
+def further(name: str = "bpda", scope: str = "survivors") -> AuditRecord:
+    attack = RECORD.attacks[0].model_copy(update={"name": name, "scope": scope, "raw_points": None})
+    return changed(attacks=(*RECORD.attacks, attack))
+
+
+def test_further_attacks_on_the_second_model_alone_are_no_difference_but_are_named():
+    """They come after all others and can only lower its curve."""
+    assert unpairable(RECORD, further()) == ()
+    assert further_attacks(RECORD, further()) == ("bpda",)
+    assert further_attacks(RECORD, RECORD) == ()
+
+
+def test_further_attacks_on_the_first_model_or_in_place_of_another_are_a_difference():
+    assert unpairable(further(), RECORD) == ("attack bpda (in one audit only)",)
+    assert unpairable(RECORD, further(scope="all")) == ("attack bpda (in one audit only)",)
+    lacking = further().model_copy(update={"attacks": further().attacks[1:]})
+    assert unpairable(RECORD, lacking) == ("attacks FGSM and bpda (in one audit only)",)
 
 
 def test_the_order_of_the_attacks_is_no_difference():

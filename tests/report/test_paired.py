@@ -61,6 +61,15 @@ def test_a_hand_worked_comparison():
     assert [test.answer for test in paired_tests(after, before, (1, 2, 3))[1]] == ["worse", "worse", "no evidence"]
 
 
+def test_a_model_that_was_attacked_harder_may_be_called_improved_and_never_worse():
+    before = [row(f"{i}.png", pgd=1) for i in range(10)]
+    after = [row(f"{i}.png", pgd=3) for i in range(10)]
+    harder = {"attacked_harder": True}
+    assert [test.answer for test in paired_tests(before, after, (1, 2), **harder)[1]] == ["improved", "improved"]
+    assert [test.answer for test in paired_tests(after, before, (1, 2), **harder)[1]] == ["no evidence", "no evidence"]
+    assert [test.answer for test in paired_tests(after, before, (1, 2))[1]] == ["worse", "worse"]
+
+
 def test_the_order_of_the_rows_does_not_matter():
     before, after = make_rows(seed=1), make_rows(seed=2, resistance=5)
     assert paired_tests(before, after, (1, 4)) == paired_tests(before[::-1], after, (1, 4))
