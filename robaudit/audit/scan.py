@@ -70,6 +70,7 @@ def scan(
     restart: bool = False,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
+    **loading: Any,
 ) -> AuditRecord:
     """Measure a classifier's accuracy under attack and write the record to `out`.
 
@@ -104,6 +105,7 @@ def scan(
         restart: discard what `out` holds.
         command: what the person typed, for the record.
         progress: told of every image.
+        loading: further arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
 
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
@@ -115,7 +117,7 @@ def scan(
     )
     loaded = load_model(
         model, arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
-        input_size=input_size, device=device,
+        input_size=input_size, device=device, **loading,
     )  # fmt: skip
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels)

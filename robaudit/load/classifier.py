@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
+from robaudit.load.recipe import Recipe
 from robaudit.records import ModelInfo, Normalization
 
 
@@ -66,6 +67,8 @@ class LoadedModel:
 
     classifier: Classifier
     info: ModelInfo
+    recipe: Recipe = field(default_factory=Recipe)
+    """What builds the network again, where the name of its architecture does not."""
 
     @property
     def size(self) -> tuple[int, int]:

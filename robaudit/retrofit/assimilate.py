@@ -16,7 +16,7 @@ from robaudit.files import write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, Split, has_splits, open_images, write_split
-from robaudit.load.model import load_model
+from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment, file_sha256
 from robaudit.progress import Progress, Silent
 from robaudit.records import DataInfo, FileRef, ModelInfo
@@ -79,7 +79,8 @@ def assimilate(
         restart: replace a folder of other settings.
         command: what the person typed, for the record.
         progress: told of every image and epoch.
-        settings: fields of `TrainConfig` and `TextureTerm`; they take precedence over the preset.
+        settings: fields of `TrainConfig` and `TextureTerm`, which take precedence over the preset; and further
+            arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
 
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
@@ -87,6 +88,7 @@ def assimilate(
     """
     model, data, out = Path(model), Path(data), Path(out)
     progress = progress or Silent()
+    loading = {name: settings.pop(name) for name in FURTHER_OPTIONS if name in settings}
     config = train_config(preset, **settings)
     refuse_foreign(out)
     started = time.monotonic()
@@ -104,6 +106,7 @@ def assimilate(
             std=std,
             input_size=input_size,
             device=device,
+            **loading,
         )
         _require_patches(vanilla.size, config)
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
@@ -131,7 +134,7 @@ def assimilate(
         )
         progress.say(_ending(trained, config))
 
-        weights = write_model(folder, classifier, vanilla.info, training.channels)
+        weights = write_model(folder, classifier, vanilla.info, training.channels, vanilla.recipe)
         record = TrainingRecord(
             robaudit_version=__version__,
             created=datetime.now(UTC),

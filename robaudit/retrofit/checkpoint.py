@@ -2,6 +2,7 @@
 
 model.safetensors   every weight, keys `front.*` and `backbone.*`
 config.json         what is needed to build the network around them
+program/            of a model that is a program (ONNX, TorchScript, ...), the file it came as
 training.json       how it came about (`TrainingRecord`)
 metrics.jsonl       one line per epoch, from epoch 0, the model before the first step
 split.csv           where the data came undivided: which image was in which part
@@ -21,6 +22,7 @@ from safetensors.torch import save_file
 
 from robaudit.errors import OutputError
 from robaudit.load.classifier import Classifier
+from robaudit.load.recipe import Recipe
 from robaudit.records import FileRef, ModelInfo
 from robaudit.retrofit.record import CONFIG_FILE, TRAINING_FILE, WEIGHTS_FILE
 
@@ -49,7 +51,9 @@ def workplace(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_model(folder: Path, classifier: Classifier, vanilla: ModelInfo, image_channels: int) -> Path:
+def write_model(
+    folder: Path, classifier: Classifier, vanilla: ModelInfo, image_channels: int, recipe: Recipe | None = None
+) -> Path:
     """Write the weights and config.json; returns the path of the weights.
 
     Args:
@@ -57,6 +61,7 @@ def write_model(folder: Path, classifier: Classifier, vanilla: ModelInfo, image_
         classifier: with its front.
         vanilla: the model before the retrofit.
         image_channels: of the images it takes, 1 or 3.
+        recipe: what builds its network again, where the name of the architecture does not.
 
     Raises:
         OutputError: the disk is full.
@@ -71,7 +76,8 @@ def write_model(folder: Path, classifier: Classifier, vanilla: ModelInfo, image_
         (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors makes it readable to its owner alone
     except SafetensorError as error:
         raise OutputError(f"{folder / WEIGHTS_FILE}: cannot be written ({error}); free space") from None
-    config = json.dumps(_config(classifier, vanilla, image_channels), indent=2, ensure_ascii=False)
+    own = (recipe or Recipe()).copy_to(folder)
+    config = json.dumps(_config(classifier, vanilla, image_channels) | own, indent=2, ensure_ascii=False)
     (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
     return folder / WEIGHTS_FILE
 

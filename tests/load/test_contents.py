@@ -22,8 +22,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from robaudit.errors import ModelError
-from robaudit.load.contents import Contents, Kind, read_contents, state_tensors
+from robaudit.load.contents import read_contents
 from robaudit.load.inert_pickle import read_pickle
+from robaudit.load.kinds import Contents, Kind
+from robaudit.load.state import state_tensors
 from robaudit.load.torch_pickle import DATA_GLOBALS, TensorInfo
 
 
