@@ -154,9 +154,7 @@ def _plain_entries(value: Value) -> dict[str, Any]:
     """Return the entries of a checkpoint that are text, numbers or lists of text: epoch, arch, classes."""
     found = as_mapping(value) or {}
     entries = {
-        key: item
-        for key, item in found.items()
-        if isinstance(key, str) and (_is_plain(item) or _are_texts(item))
+        key: item for key, item in found.items() if isinstance(key, str) and (_is_plain(item) or _are_texts(item))
     }
     by_index = _by_index(found.get("class_to_idx"))
     if by_index and "classes" not in entries:

@@ -19,7 +19,8 @@ TIMM = [
 ]  # fmt: skip
 TORCHVISION = [
     "vit_b_16", "swin_t", "swin_v2_t", "efficientnet_b0", "convnext_tiny", "mobilenet_v3_small", "mobilenet_v2",
-    "vgg16_bn", "squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_y_400mf", "alexnet", "googlenet", "maxvit_t",
+    "vgg16_bn", "squeezenet1_1", "shufflenet_v2_x0_5", "mnasnet0_5", "regnet_y_400mf", "alexnet", "googlenet",
+    "maxvit_t",
 ]  # fmt: skip
 ALL = [*TIMM, *(f"torchvision:{name}" for name in TORCHVISION)]
 

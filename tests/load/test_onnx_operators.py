@@ -34,7 +34,8 @@ Case = tuple[str, Sequence[np.ndarray | None], dict[str, Any]]
 
 CASES: list[Case] = [
     *((name, [], {}) for name in (
-        "Abs", "Neg", "Exp", "Erf", "Sign", "Floor", "Ceil", "Round", "Sin", "Cos", "Tanh", "Sigmoid", "Relu", "Softsign",
+        "Abs", "Neg", "Exp", "Erf", "Sign", "Floor", "Ceil", "Round", "Sin", "Cos", "Tanh", "Sigmoid", "Relu",
+        "Softsign",
         "Softplus", "HardSwish", "Identity", "Selu", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Shape", "Size",
         "Reciprocal", "IsNaN", "LeakyRelu", "Elu", "HardSigmoid", "Mish", "Gelu", "Dropout", "Transpose", "Squeeze",
     )),

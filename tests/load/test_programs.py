@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from containers import answers, exported, exported_for_one, pickled, quietly, row, scripted, traced
+from containers import answers, exported, exported_for_one, pickled, row, scripted, traced
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError
@@ -100,20 +100,11 @@ class Fixed(Network):
         return super().forward(x).reshape(2, 3)
 
 
-@pytest.mark.parametrize("save", [exported_for_one, traced])
-def test_a_program_for_one_size_of_batch_is_asked_in_such_batches(tmp_path: Path, save: Callable[..., None]) -> None:
+def test_a_program_for_one_size_of_batch_is_asked_in_such_batches(tmp_path: Path) -> None:
     torch.manual_seed(0)
     made = Fixed().eval()
-    two = quietly(lambda network, pictures, path: save(network, torch.cat([pictures, pictures]), path))
-    if save is exported_for_one:
-        two = quietly(
-            lambda network, pictures, path: torch.export.save(torch.export.export(network, (pictures[:2],)), path)
-        )
-        two(made, PICTURES, tmp_path / "m")
-    else:
-        save(made, PICTURES[:2], tmp_path / "m")
-        pytest.skip("a traced program does not say for how many pictures it was traced")
-    found = row(tmp_path / "m", PICTURES)
+    torch.export.save(torch.export.export(made, (PICTURES[:2],)), tmp_path / "m.pt2")
+    found = row(tmp_path / "m.pt2", PICTURES)
     with torch.no_grad():
         wanted = torch.cat([made(PICTURES[:2]), made(PICTURES[1:])[1:]])
     torch.testing.assert_close(found, wanted, **CLOSE)
@@ -145,7 +136,7 @@ def test_what_is_not_computed_takes_trust_and_is_named(tmp_path: Path) -> None:
     made = Loops().eval()
     scripted(made, PICTURES, tmp_path / "m")
     contents = read_contents(tmp_path / "m")
-    assert contents.not_pure == ("a while loop", "while") or contents.not_pure == ("a while loop",)
+    assert "a while loop" in contents.not_pure
     with pytest.raises(ModelError, match=rf"a while loop.*--trust {contents.sha256}"):
         load_model(tmp_path / "m")
     with pytest.raises(ModelError, match=rf"has the hash {contents.sha256}, --trust names another"):
@@ -183,7 +174,7 @@ def test_trusted_code_must_be_there(tmp_path: Path) -> None:
     content = (tmp_path / "m").read_bytes().replace(b"Sequential", b"Sequentiel")
     (tmp_path / "m").write_bytes(content)
     sha256 = read_contents_or_hash(tmp_path / "m")
-    with pytest.raises(ModelError, match="its code cannot be imported|cannot be loaded"):
+    with pytest.raises(ModelError, match=r"its code cannot be imported|cannot be loaded"):
         load_model(tmp_path / "m", trust=sha256)
 
 
