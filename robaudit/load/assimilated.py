@@ -59,7 +59,8 @@ def _network(contents: Contents, asked: Asked, backbone: Mapping[str, Tensor]) -
         name = str(config["program"])
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ModelError(f"{path}: its program lies elsewhere ({name}); assimilate again")
-        return read_network(read_contents(path / name), replace(asked, arch=None, factory=None))
+        assert contents.weights is not None
+        return read_network(read_contents(contents.weights.parent / name), replace(asked, arch=None, factory=None))
     if "factory" in config:
         if asked.factory is None or asked.factory != config["factory"]:
             raise ModelError(

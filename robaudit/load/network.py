@@ -87,7 +87,8 @@ def read_network(contents: Contents, asked: Asked) -> Network:
         return _from_factory(contents, asked)
     if asked.arch is None and contents.kind is Kind.HUGGING_FACE_FOLDER:
         return _from_library(contents, asked)
-    if asked.arch is None and (contents.file_kind in PROGRAMS or contents.file_kind in RUNS_CODE):
+    has_program = contents.file_kind in PROGRAMS or contents.file_kind in RUNS_CODE
+    if has_program and (asked.arch is None or not contents.groups):
         return _from_program(contents, asked.trust is not None)
     return _from_weights(contents, asked)
 

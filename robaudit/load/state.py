@@ -124,9 +124,9 @@ def _common_prefix(keys: list[str]) -> str:
         if all(key.startswith(prefix) for key in keys):
             return prefix
     first = {key.partition(".")[0] for key in keys}
-    # A number names a place in a Sequential, where something without weights may stand beside the network; two parts
-    # at least must be left, or the one layer of a small network would lose its name.
+    # A number names a place in a Sequential, where something without weights may stand beside the network; dotted
+    # names must be left, or the one layer of a small network would lose its name.
     one = f"{next(iter(first))}." if len(first) == 1 and not next(iter(first)).isdigit() else ""
     rest = [key.removeprefix(one).split(".") for key in keys]
     parts = {key[0] for key in rest}
-    return one if one and len(parts) > 1 and min(map(len, rest)) > 1 and not all(map(str.isdigit, parts)) else ""
+    return one if one and len(parts) > 1 and max(map(len, rest)) > 1 and not all(map(str.isdigit, parts)) else ""
