@@ -59,7 +59,7 @@ class Archive:
         try:
             with self._archive.open(name) as file:
                 content = file.read(most + 1)
-        except _ZIP_ERRORS as error:
+        except (*_ZIP_ERRORS, OSError) as error:  # an offset before the file is an OSError
             raise ArchiveError(f"zip archive: {error}") from None
         if len(content) > most:
             raise ArchiveError(f"{name} has more than {most} bytes")

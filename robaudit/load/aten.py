@@ -16,7 +16,7 @@ _LAYERS = """
 
 _ACTIVATIONS = """
     relu relu6 elu celu selu gelu silu mish leaky_relu prelu hardtanh hardswish hardsigmoid sigmoid log_sigmoid tanh
-    softplus softsign softmax _softmax log_softmax _log_softmax softmin glu threshold rrelu_with_noise hardshrink
+    softplus softsign softmax _softmax log_softmax _log_softmax softmin glu threshold hardshrink
     softshrink dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout
 """
 """Activations."""

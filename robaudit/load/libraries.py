@@ -5,11 +5,14 @@ The configuration is data: it chooses among the library's own classes, and no co
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from robaudit.errors import ModelError
+from robaudit.load.architecture_index import learnt
 from robaudit.load.kinds import Contents
 from robaudit.load.weights import first_line
 
@@ -40,12 +43,49 @@ MONAI_NETWORKS = frozenset(
 """Classifiers of `monai.networks.nets`."""
 
 
+_REPORTED = {"missing": "missing_keys", "unexpected": "unexpected_keys", "of another shape": "mismatched_keys"}
+"""What transformers says of weights that do not fit."""
+
+
 def hugging_face_network(contents: Contents) -> tuple[str, nn.Module]:
     """Name and network of a Hugging Face folder, its weights not yet the folder's.
 
     Raises:
         ModelError: transformers is not installed, has no such classifier, or refuses the configuration.
     """
+    name, made, config = _hugging_face_class(contents)
+    with _as_model_error(f"{contents.path}: {name} cannot be built from its config.json"):
+        return name, made(config)
+
+
+def hugging_face_filled(contents: Contents, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The same network with the folder's weights, whose names transformers itself brings up to date.
+
+    Raises:
+        ModelError: likewise, or the weights do not fit.
+    """
+    name, made, config = _hugging_face_class(contents)
+    with _as_model_error(f"{contents.path}: its weights cannot be put into {name}"):
+        network, report = made.from_pretrained(
+            None, config=config, state_dict=dict(weights), output_loading_info=True
+        )  # fmt: skip
+    problems = [
+        f"{len(keys)} {word}, such as {keys[0]}"
+        for word, key in (
+            ("missing", "missing_keys"),
+            ("unexpected", "unexpected_keys"),
+            ("misshapen", "mismatched_keys"),
+        )
+        if (keys := sorted(learnt({str(found): None for found in report[key]})))
+    ]
+    if problems:
+        raise ModelError(f"{contents.path}: does not fit {name} ({'; '.join(problems)}); fetch or save it again")
+    filled: nn.Module = network.float()
+    return filled
+
+
+def _hugging_face_class(contents: Contents) -> tuple[str, Any, Any]:
+    """Name, class and configuration of a network of transformers."""
     try:
         import transformers
     except ImportError:
@@ -60,17 +100,19 @@ def hugging_face_network(contents: Contents) -> tuple[str, nn.Module]:
             f"{contents.path}: transformers has no image classifier {name!r} of type {config['model_type']!r}; "
             "pass the weights file and --arch or --factory"
         )
+    # Nothing is downloaded: the weights are the folder's.
+    described = {**config, "use_pretrained_backbone": False}
+    with _as_model_error(f"{contents.path}: {name} cannot be built from its config.json"):
+        return name, made, transformers.CONFIG_MAPPING[config["model_type"]].from_dict(described)
+
+
+@contextmanager
+def _as_model_error(what: str) -> Iterator[None]:
+    """A library makes what it can of a file's numbers, and fails in any way where it cannot."""
     try:
-        # Nothing is downloaded: the weights are the folder's.
-        described = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(
-            {**config, "use_pretrained_backbone": False}
-        )
-        return name, made(described)
+        yield
     except Exception as error:
-        # A library makes what it can of a file's numbers, and fails in any way where it cannot.
-        raise ModelError(
-            f"{contents.path}: {name} cannot be built from its config.json ({first_line(error)})"
-        ) from None
+        raise ModelError(f"{what} ({first_line(error)}); pass the weights file and --arch or --factory") from None
 
 
 def monai_network(contents: Contents) -> tuple[str, nn.Module]:
@@ -97,12 +139,8 @@ def monai_network(contents: Contents) -> tuple[str, nn.Module]:
             f"{contents.path}: its network_def holds expressions, which are not evaluated; "
             "pass the weights file and --factory"
         )
-    try:
+    with _as_model_error(f"{contents.path}: {name} cannot be built from its network_def"):
         return name, made(**{key: value for key, value in definition.items() if not key.startswith("_")})
-    except Exception as error:
-        raise ModelError(
-            f"{contents.path}: {name} cannot be built from its network_def ({first_line(error)})"
-        ) from None
 
 
 def _is_data(value: Any) -> bool:

@@ -17,7 +17,7 @@ from robaudit.load.exported import read_exported
 from robaudit.load.exported_json import ExportError
 from robaudit.load.inert_pickle import PickleError
 from robaudit.load.kinds import Contents, Kind
-from robaudit.load.libraries import hugging_face_network, monai_network
+from robaudit.load.libraries import hugging_face_filled, hugging_face_network, monai_network
 from robaudit.load.onnx_graph import GraphError, read_onnx
 from robaudit.load.renamed import renamed
 from robaudit.load.scripted import read_scripted
@@ -186,10 +186,25 @@ def _from_library(contents: Contents, asked: Asked) -> Network:
         empty = library_network(contents)
     wanted = {key: tuple(tensor.shape) for key, tensor in empty.module.state_dict().items()}
     state = state_for(contents, wanted.keys(), asked.weights)
+    if contents.kind is Kind.HUGGING_FACE_FOLDER:
+        return _from_hugging_face(contents, empty, state)
     problem = misfit(state.shapes, wanted)
     if problem:
         raise ModelError(f"{contents.path}: does not fit {empty.arch} ({problem}); fetch or save it again")
     return _filled(library_network(contents), contents, state)
+
+
+def _from_hugging_face(contents: Contents, empty: Network, state: State) -> Network:
+    n_wanted = sum(tensor.numel() for tensor in empty.module.state_dict().values())
+    n_held = sum(tensor.n_elements for tensor in state.tensors.values())
+    if n_wanted > 2 * n_held:
+        raise ModelError(
+            f"{contents.path}: does not fit {empty.arch} (its config.json wants {n_wanted:,} numbers, its weights have "
+            f"{n_held:,}); fetch or save it again"
+        )
+    module = hugging_face_filled(contents, read_weights(contents, state))
+    place = ".".join(state.nesting) or None
+    return replace(empty, module=module, place=place, left_out=contents.foreign_globals)
 
 
 # Files that say themselves what is to be computed

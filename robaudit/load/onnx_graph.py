@@ -168,7 +168,13 @@ def _parse(path: Path) -> Any:
 
 
 def _name(node: Any) -> str:
-    return node.op_type if node.domain in DOMAINS else f"{node.domain}.{node.op_type}"
+    domain, name = _text(node.domain), _text(node.op_type)
+    return name if domain in DOMAINS else f"{domain}.{name}"
+
+
+def _text(value: str | bytes) -> str:
+    """protobuf hands over bytes where a file's text is no UTF-8."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 def missing_operators(names: Iterable[str]) -> list[str]:

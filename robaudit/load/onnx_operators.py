@@ -350,7 +350,7 @@ def _flatten(x: Tensor, axis: int = 1) -> Tensor:
 @operator("Reshape")
 def _reshape(x: Tensor, shape: Tensor, allowzero: int = 0) -> Tensor:
     sizes = [x.shape[i] if size == 0 and not allowzero else size for i, size in enumerate(shape.tolist())]
-    return x.reshape(sizes)
+    return torch.reshape(x, sizes)
 
 
 @operator("Transpose")
@@ -530,7 +530,7 @@ def _cast_like(x: Tensor, like: Tensor, **_: Any) -> Tensor:
 @operator("ConstantOfShape")
 def _constant_of_shape(shape: Tensor, value: Tensor | None = None) -> Tensor:
     filling = torch.zeros(1) if value is None else value
-    return filling.flatten()[0].expand(shape.tolist()).clone()
+    return torch.broadcast_to(filling.flatten()[0], shape.tolist()).clone()
 
 
 @operator("Range")

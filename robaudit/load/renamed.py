@@ -7,7 +7,7 @@ from dataclasses import replace
 from robaudit.load.state import State
 
 _RENAMED = (
-    (r"^(features\.denseblock\d+)\.layers\.(denselayer\d+)\.layers\.(norm|conv)(\d)", r"\1.\2.\3\4"),
+    (r"^(features\.denseblock\d+)(?:\.layers)?\.(denselayer\d+)\.layers\.(norm|conv)(\d)", r"\1.\2.\3\4"),
     (r"^(features\.denseblock\d+\.denselayer\d+)\.(norm|conv)\.(\d)", r"\1.\2\3"),
     (r"^class_layers\.out\.", r"classifier."),
 )

@@ -47,6 +47,9 @@ class ScriptClass:
     constants: Mapping[str, object]
     """Attributes whose value stands in the code."""
 
+    def __deepcopy__(self, memo: object) -> "ScriptClass":
+        return self
+
 
 @dataclass
 class Program:

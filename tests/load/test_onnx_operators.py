@@ -192,6 +192,16 @@ def test_squeeze_and_split(tmp_path: Path) -> None:
     compare(write(tmp_path / "m.onnx", [split, squeeze], {**constants, "one": i(1)}, ("b", "c")), 2)
 
 
+def test_a_shape_without_dimensions(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["s"], keepdims=1),
+        helper.make_node("Reshape", ["s", "none"], ["r"]),
+        helper.make_node("ConstantOfShape", ["none"], ["c"]),
+        helper.make_node("Add", ["r", "c"], ["y"]),
+    ]
+    compare(write(tmp_path / "m.onnx", nodes, {"none": np.zeros(0, np.int64)}))
+
+
 def test_local_response_normalisation_by_its_formula(tmp_path: Path) -> None:
     """The reference of onnx 1.23 clips the channels at the size of the batch."""
     made, constants = node(("LRN", [], {"size": 3, "alpha": 0.3, "beta": 0.5, "bias": 2.0}))

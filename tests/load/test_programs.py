@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from containers import answers, exported, exported_for_one, pickled, row, scripted, traced
+from containers import answers, exported, exported_for_one, onnx_by_trace, pickled, row, scripted, traced
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError
+from robaudit.front.front import Front
 from robaudit.load import bounded
+from robaudit.load.classifier import Classifier
 from robaudit.load.contents import read_contents
 from robaudit.load.kinds import Kind
 from robaudit.load.model import load_model
+from robaudit.retrofit.checkpoint import write_model
 
 PICTURES = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
@@ -93,6 +96,26 @@ def test_weights_of_a_program_serve_an_architecture_too(tmp_path: Path) -> None:
     traced(made, pictures, tmp_path / "m")
     with torch.no_grad():
         assert torch.equal(answers(tmp_path / "m", pictures, arch="test_resnet"), made(pictures))
+
+
+@pytest.mark.parametrize("save", [scripted, exported_for_one, onnx_by_trace])
+def test_a_retrofitted_program_is_rebuilt_from_its_folder(
+    network: nn.Module, tmp_path: Path, save: Callable[..., None]
+) -> None:
+    save(network, PICTURES, tmp_path / "m")
+    vanilla = load_model(tmp_path / "m", input_size=(16, 16), classes=("a", "b", "c"))
+    front = Front(1, 1)
+    whole = Classifier(vanilla.classifier.backbone, vanilla.classifier.normalization, in_chans=1, front=front).eval()
+    with torch.no_grad():  # as training would
+        for weight in whole.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    (tmp_path / "retrofit").mkdir()
+    write_model(tmp_path / "retrofit", whole, vanilla.info, 1, vanilla.recipe)
+    (tmp_path / "m").unlink()
+    loaded = load_model(tmp_path / "retrofit")
+    with torch.no_grad():
+        assert torch.equal(loaded.classifier(PICTURES), whole(PICTURES))
+    assert loaded.info.classes == ("a", "b", "c")
 
 
 # Batches
