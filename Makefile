@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check pictures clean
+.PHONY: help demo test axe lint types check pictures clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,6 +16,9 @@ demo: $(INSTALLED) ## the whole job on generated phantoms; open out/demo/report/
 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/python -m pytest
+
+axe: ## fetch the accessibility rules for the browser tests; needs npm
+	npm install --prefix tests/report/axe --no-package-lock --no-audit --no-fund
 
 lint: $(INSTALLED) ## check style and formatting
 	$(BIN)/ruff check .

@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 
 from robaudit.attack.curve import Engine
-from robaudit.attack.examine import Plan
-from robaudit.attack.threats import FOUR, parse_attacks
+from robaudit.attack.names import parse_attacks
+from robaudit.attack.threats import FOUR
+from robaudit.attack.trial import Plan
 from robaudit.load.images import Images, open_images
 from robaudit.load.model import load_model
 

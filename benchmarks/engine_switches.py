@@ -19,10 +19,11 @@ import torch
 
 from robaudit import tally
 from robaudit.attack.curve import Engine
-from robaudit.attack.examine import Plan
+from robaudit.attack.names import parse_attacks
 from robaudit.attack.prepare import Speedups
 from robaudit.attack.search import Search
-from robaudit.attack.threats import FOUR, parse_attacks
+from robaudit.attack.threats import FOUR
+from robaudit.attack.trial import Plan
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 

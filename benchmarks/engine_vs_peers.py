@@ -27,9 +27,10 @@ from torch import Tensor, nn
 
 from robaudit import tally
 from robaudit.attack.curve import Engine
-from robaudit.attack.examine import Plan
+from robaudit.attack.names import parse_attacks
 from robaudit.attack.prepare import Speedups
-from robaudit.attack.threats import FOUR, TABLE, parse_attacks
+from robaudit.attack.threats import FOUR, TABLE, Source
+from robaudit.attack.trial import Plan
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 
@@ -177,7 +178,7 @@ def bare_gradient_seconds(model: nn.Module, channels: int, size: tuple[int, int]
     seconds = []
     for _ in range(6):
         started = time.perf_counter()
-        torch.autograd.grad(engine.working(x).sum(), x)
+        torch.autograd.grad(engine.sources[Source.MODEL](x).sum(), x)
         seconds.append((time.perf_counter() - started) / engine.width)
     return min(seconds)
 

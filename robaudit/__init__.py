@@ -1,6 +1,6 @@
 """robaudit audits medical image classifiers under adversarial attack, retrofits them and compares.
 
-Importing this package costs nothing: `scan`, `assimilate`, `compare`, `run` and `gate` load what they
+Importing this package costs nothing: `scan`, `assimilate`, `compare`, `run`, `gate` and `export` load what they
 need (torch, pydantic, jinja2) at first use.
 """
 
@@ -15,6 +15,7 @@ _API = {
     "compare": "robaudit.report.html",
     "run": "robaudit.job.run",
     "gate": "robaudit.gates.gate",
+    "export": "robaudit.deploy.export",
 }
 
 __all__ = ["__version__", *_API]

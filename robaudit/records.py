@@ -5,9 +5,11 @@ Counts, never percentages; no NaN; units in the name. What a stage did not measu
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,6 +21,9 @@ SCHEMA_VERSION = 1
 AUDIT_FILE = "audit.json"
 PARTIAL_AUDIT_FILE = "audit.partial.json"
 IMAGES_FILE = "images.jsonl"
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""schema_version -> what makes a record of it one of the next version. Empty as long as 1 is the only version."""
 
 Scalar = str | int | float | bool | None
 Eps255 = Annotated[int, Field(ge=1, le=255)]
@@ -61,12 +66,44 @@ class Point(ClassTallies):
     """L-inf budget in grey levels of 255: 8 means 8/255 of the full range."""
 
 
+GradientKind = Literal["fine", "zero", "non_finite"]
+
+
+class Observed(Record):
+    """What was seen of one correctly classified image besides its smallest fooling eps; the checks judge it."""
+
+    margin: float
+    """True logit minus the best wrong one, without any attack."""
+    gradients: dict[str, GradientKind]
+    """Loss -> what its gradient at the image itself is good for."""
+    excess: float
+    """How far the worst adversarial picture is outside its ball or [0, 1]; at most rounding."""
+    realisable: bool | None
+    """Whether the adversarial still fools after rounding to the file's own grey levels; null where there is none."""
+    climbed: tuple[str, ...]
+    """Attacks with enough steps to tell whether they had arrived."""
+    unfinished: tuple[str, ...]
+    """Of these, the ones that the image resisted while their loss still rose."""
+
+    def after_climbs(self, unfinished: Mapping[str, bool]) -> Self:
+        """The same, with what further attacks showed: attack -> whether it was still rising."""
+        more = tuple(name for name, rising in unfinished.items() if rising)
+        return self.model_copy(
+            update={"climbed": (*self.climbed, *unfinished), "unfinished": (*self.unfinished, *more)}
+        )
+
+
 class AttackCurve(Record):
     """Accuracy under one attack, for every eps of the grid."""
 
     name: str
     params: dict[str, Scalar]
     """Every constant of the attack, step sizes as fractions of eps."""
+    scope: Literal["all", "survivors"] = "all"
+    """`survivors`: run only where the attacks listed before left an image standing; `points` then count what those
+    and this one leave together."""
+    added_by: str | None = None
+    """Id of the check that asked for it, where it is a repair; null where the settings did."""
     points: tuple[Point, ...]
     """Nested in eps (once fooled, fooled at every larger eps), unless the protocol is `paper`."""
     raw_points: tuple[Point, ...] | None = None
@@ -159,6 +196,8 @@ class ModelInfo(Record):
     classes: tuple[str, ...]
     input: InputSize
     normalization: Normalization
+    outputs: str = "logits"
+    """What it answers with, and what of that is attacked."""
     front: FrontInfo | None = None
     loading: Loading | None = None
     """Null in records of earlier versions."""
@@ -175,6 +214,8 @@ class DataInfo(Record):
     """The class whose recall is called sensitivity, where the user named it."""
     note: str | None = None
     """What a reader must know about these images first (synthetic, patients unknown, ...)."""
+    shown: tuple[str, ...] = ()
+    """Options that changed how images are shown to the model, such as `--invert`; empty for images as they are."""
 
 
 class Check(Record):
@@ -186,6 +227,12 @@ class Check(Record):
     threshold: float | None
     why: str
     remedy: str
+    sample_size: Count | None = None
+    """Images it was asked about, where these are a sample; null: all, or not about images."""
+    interval: tuple[float, float] | None = None
+    """Wilson 95% interval of `value`, where that is a share of the sample."""
+    repaired_by: str | None = None
+    """Attack that was added because of this check, after which it no longer fails."""
 
 
 class GalleryItem(Record):
@@ -210,6 +257,14 @@ class Spent(Record):
     gradients: Count = 0
     forwards: Count = 0
     seconds: float = 0.0
+
+    def plus(self, other: Spent) -> Spent:
+        """Both together."""
+        return Spent(
+            gradients=self.gradients + other.gradients,
+            forwards=self.forwards + other.forwards,
+            seconds=round(self.seconds + other.seconds, 3),
+        )
 
 
 class Cost(Spent):
@@ -247,6 +302,8 @@ class AuditRecord(Record):
     seed: int
     verdict: Verdict
     model: ModelInfo
+    surrogate: FileRef | None = None
+    """The other model that pictures for the transfer attack were made on; null where there was none."""
     data: DataInfo
     clean: ClassTallies
     attacks: tuple[AttackCurve, ...]
@@ -292,9 +349,12 @@ def read_audit(path: Path) -> AuditRecord:
             f"{path}: has schema_version {version}, this robaudit reads up to {SCHEMA_VERSION}; upgrade robaudit"
         )
     try:
-        return AuditRecord.model_validate_json(text)
+        return AuditRecord.model_validate_json(text if version == SCHEMA_VERSION else _upgraded(text, version, path))
     except ValidationError as error:
-        raise RecordError(f"{path}: is no valid audit record ({_first_problem(error)}); scan again") from None
+        # A field may be added without a new schema_version: an older record then still reads, a newer one does not.
+        newer = any(problem["type"] == "extra_forbidden" for problem in error.errors(include_url=False))
+        remedy = "upgrade robaudit, or scan again" if newer else "scan again"
+        raise RecordError(f"{path}: is no valid audit record ({_first_problem(error)}); {remedy}") from None
 
 
 def read_rows(audit_path: Path, record: AuditRecord) -> tuple[ImageRow, ...]:
@@ -328,6 +388,16 @@ def _schema_version(text: str, path: Path) -> int:
         return Head.model_validate_json(text).schema_version
     except ValidationError:
         raise RecordError(f"{path}: is no audit record (no schema_version); pass the {AUDIT_FILE} scan wrote") from None
+
+
+def _upgraded(text: str, version: int, path: Path) -> str:
+    """Lift an older record, version by version, to the one that is read."""
+    document = json.loads(text)
+    for older in range(version, SCHEMA_VERSION):
+        if older not in UPGRADES:
+            raise RecordError(f"{path}: has schema_version {older}, which no robaudit wrote; scan again")
+        document = {**UPGRADES[older](document), "schema_version": older + 1}
+    return json.dumps(document)
 
 
 def _first_problem(error: ValidationError) -> str:

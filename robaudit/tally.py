@@ -18,6 +18,13 @@ def curve(rows: Sequence[ImageRow], classes: Sequence[str], attack: str, grid: I
     return _points(rows, classes, grid, lambda row, eps: fooling_eps(row, attack) > eps)
 
 
+def joint_curve(
+    rows: Sequence[ImageRow], classes: Sequence[str], attacks: Sequence[str], grid: Iterable[int]
+) -> tuple[Point, ...]:
+    """Nested curve of the per-image worst over some of the attacks."""
+    return _points(rows, classes, grid, lambda row, eps: min(fooling_eps(row, attack) for attack in attacks) > eps)
+
+
 def raw_curve(rows: Sequence[ImageRow], classes: Sequence[str], attack: str, grid: Iterable[int]) -> tuple[Point, ...]:
     """Curve of one attack with each eps judged on its own; a clean error counts at every eps."""
     return _points(

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "robaudit"
 
-LEAVES = {"errors", "records", "files", "tally", "progress", "intervals", "inert"}
+LEAVES = {"errors", "records", "files", "tally", "progress", "intervals", "inert", "significance"}
 MEASURING = {"front", "load", "attack"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": set(),
     "intervals": set(),
     "inert": set(),
+    "significance": set(),
     "files": {"errors"},
     "records": {"errors"},
     "tally": {"records"},
@@ -26,6 +27,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "texture": set(),
     # The audit.
     "load": LEAVES | {"front"},
+    # A classifier as a file for others.
+    "deploy": LEAVES | {"front", "load"},
+    "timm": LEAVES | {"load"},
     "attack": LEAVES | {"front", "load"},
     "checks": LEAVES | MEASURING,
     "audit": LEAVES | MEASURING | {"checks"},

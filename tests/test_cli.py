@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from robaudit.cli.main import app
@@ -42,6 +43,13 @@ def test_help_works(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.output
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"badge", "schema"}))
+def test_every_command_can_answer_in_json(command: str) -> None:
+    """A badge is SVG, and a schema is JSON anyway."""
+    found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    assert "--json" in {flag for option in found.params for flag in option.opts}
 
 
 def test_version() -> None:

@@ -15,7 +15,7 @@ from robaudit.gates.policy import read_policy
 from robaudit.records import read_audit
 
 REPOSITORY = Path(__file__).parents[1]
-EXAMPLES = sorted((REPOSITORY / "examples").glob("*.py"))
+EXAMPLES = sorted((REPOSITORY / "examples").rglob("*.py"))
 
 
 def quick_command(example: Path) -> list[str]:
@@ -24,7 +24,7 @@ def quick_command(example: Path) -> list[str]:
     commands = [line.strip() for line in docstring.splitlines() if line.strip().startswith("python ")]
     assert commands, f"{example.name}: its docstring shows no command to run"
     _, script, *arguments = shlex.split(commands[-1])
-    assert script == f"examples/{example.name}"
+    assert script == example.relative_to(REPOSITORY).as_posix()
     return arguments
 
 
@@ -67,3 +67,16 @@ def test_the_whole_job_leaves_two_audits_and_a_page(ran: tuple[Path, Path, str])
     assert "Synthetic images" in page
     verdicts = gate(after, policy=read_policy(REPOSITORY / "examples" / "robaudit.toml"), baseline=before)
     assert printed.splitlines()[-1].startswith(f"gate: {verdicts.outcome}")
+
+
+def test_the_papers_table_holds_every_cell_and_says_which_were_not_run(tmp_path: Path) -> None:
+    """No time at all: the whole grid is shown, none of it measured."""
+    script = REPOSITORY / "examples" / "paper" / "table.py"
+    arguments = ["--out", str(tmp_path / "out"), "--minutes", "0", "--seeds", "0,1", "--eps", "4,8"]
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=True, timeout=300
+    )
+    lines = done.stdout.splitlines()[2:]
+    assert len(lines) == 4 * 2
+    assert all(line.count("not run") == 3 for line in lines)
+    assert (tmp_path / "out" / "table.md").read_text(encoding="utf-8") == done.stdout

@@ -10,7 +10,8 @@ import torch
 
 from robaudit.audit.scan import scan
 from robaudit.job.run import run
-from robaudit.load.images import has_splits, open_images
+from robaudit.load.images import open_images
+from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.records import read_audit
 

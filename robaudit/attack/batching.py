@@ -1,23 +1,24 @@
-"""Images ask for gradients and judgements; this answers them in full batches of one fixed shape.
+"""Images ask for gradients, answers and judgements; this gives them in full batches of one fixed shape.
 
 Every image is a coroutine that yields requests. The scheduler keeps a queue per kind of request and always runs a full
-batch where it can, starting further images whenever neither queue is full: a finished image's place is refilled at
+batch where it can, starting further images whenever no queue is full: a finished image's place is refilled at
 once. Batches are padded to one shape, so what an image is told never depends on its neighbours.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from robaudit.attack.losses import Loss, ascent_loss
 from robaudit.attack.step import Iterate, take_steps
+from robaudit.attack.threats import Source
 
 T = TypeVar("T")
 
@@ -27,6 +28,7 @@ class Ascend:
     """Ask for the gradient at an iterate's point, and for its next step."""
 
     iterate: Iterate
+    source: Source = Source.MODEL
 
 
 @dataclass(frozen=True)
@@ -37,32 +39,46 @@ class Evaluation:
     gradient: Tensor
     loss: float
     prediction: int | None
-    """Of the working copy; None where it gave no finite answer."""
+    """Of the source of the gradient; None where it gave no finite answer."""
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Ask the untouched model, in float32, what it sees in these pictures."""
+class Query:
+    """Ask for logits of pictures, without a gradient: of a working copy, or of the untouched model."""
 
     pictures: Sequence[Tensor]
+    source: Source | None = None
+    """None: the untouched model, in float32, which alone decides."""
 
 
-Predictions = list[int | None]
-"""Class indices; None: no finite answer."""
-Dialogue = Generator[Ascend | Judge, Evaluation | Predictions | None, T]
-"""A coroutine that asks and is answered (`Ascend` by `Evaluation`, `Judge` by `Predictions`), and returns a T."""
+@dataclass(frozen=True)
+class Sight:
+    """What a model sees in one picture."""
+
+    logits: tuple[float, ...]
+    prediction: int | None
+    """Class index; None: no finite answer."""
+
+    def margin(self, label: int) -> float:
+        """Best wrong logit minus the true one; above 0 the model errs."""
+        return max(logit for index, logit in enumerate(self.logits) if index != label) - self.logits[label]
 
 
-def ascend(iterate: Iterate) -> Dialogue[Evaluation]:
+Answer = Evaluation | list[Sight]
+Dialogue = Generator[Ascend | Query, Answer | None, T]
+"""A coroutine that asks and is answered (`Ascend` by `Evaluation`, `Query` by a list of `Sight`), and returns a T."""
+
+
+def ascend(iterate: Iterate, source: Source = Source.MODEL) -> Dialogue[Evaluation]:
     """Ask for a gradient and a step."""
-    answer = yield Ascend(iterate)
+    answer = yield Ascend(iterate, source)
     assert isinstance(answer, Evaluation)
     return answer
 
 
-def judge(pictures: Sequence[Tensor]) -> Dialogue[Predictions]:
-    """Ask for the untouched model's predictions."""
-    answer = yield Judge(pictures)
+def query(pictures: Sequence[Tensor], source: Source | None = None) -> Dialogue[list[Sight]]:
+    """Ask what a model sees in pictures; None is the untouched one."""
+    answer = yield Query(pictures, source)
     assert isinstance(answer, list)
     return answer
 
@@ -100,16 +116,21 @@ class _Open(Generic[T]):
     """A task waiting for its answer."""
 
     task: Task[T]
-    request: Ascend | Judge
-    predictions: Predictions = field(default_factory=list)
+    request: Ascend | Query
+    seen: list[Sight] = field(default_factory=list)
+
+
+Ready = list[tuple[Task[T], Answer | None]]
 
 
 class Batches:
     """Answers the requests of many tasks in batches of `width` images."""
 
-    def __init__(self, working: Logits, untouched: Logits, width: int) -> None:
-        self.working = working
-        """The model gradients are taken from."""
+    def __init__(self, sources: Mapping[Source, Logits], untouched: Logits, width: int) -> None:
+        self.sources = sources
+        """Where gradients, and answers that decide nothing, are taken from."""
+        # Two sources may be one function: their requests then share a queue, and fill a batch sooner.
+        self._same = {source: next(s for s in sources if sources[s] is sources[source]) for source in sources}
         self.untouched = untouched
         """The model that alone decides whether an image is fooled."""
         self.width = width
@@ -118,14 +139,19 @@ class Batches:
         """Conduct all tasks, yielding each one's result as it ends."""
         waiting = iter(tasks)
         exhausted = False
-        climbing: deque[_Open[T]] = deque()
-        judging: deque[tuple[_Open[T], Tensor]] = deque()
-        ready: list[tuple[Task[T], Evaluation | Predictions | None]]
+        climbing: dict[Source, deque[_Open[T]]] = {source: deque() for source in self.sources}
+        asking: dict[Source | None, deque[tuple[_Open[T], Tensor]]] = {None: deque()}
+        asking |= {source: deque() for source in self.sources}
+        ready: Ready[T]
         while True:
-            if len(judging) >= self.width or (exhausted and judging and len(climbing) < self.width):
-                ready = self._judge([judging.popleft() for _ in range(min(self.width, len(judging)))])
-            elif len(climbing) >= self.width or (exhausted and climbing):
-                ready = self._ascend([climbing.popleft() for _ in range(min(self.width, len(climbing)))])
+            # A judgement frees whole climbs, so it comes first; then whatever fills a batch best.
+            queue = max(asking, key=lambda source: len(asking[source]))
+            climb = max(climbing, key=lambda source: len(climbing[source]))
+            n_asking, n_climbing = len(asking[queue]), len(climbing[climb])
+            if n_asking >= self.width or (exhausted and n_asking and n_climbing < self.width):
+                ready = self._answer(queue, [asking[queue].popleft() for _ in range(min(self.width, n_asking))])
+            elif n_climbing >= self.width or (exhausted and n_climbing):
+                ready = self._ascend(climb, [climbing[climb].popleft() for _ in range(min(self.width, n_climbing))])
             elif exhausted:
                 return
             else:
@@ -139,46 +165,57 @@ class Batches:
                     continue
                 opened = _Open(task, request)
                 if isinstance(request, Ascend):
-                    climbing.append(opened)
+                    climbing[self._same[request.source]].append(opened)
                 else:
-                    judging.extend((opened, picture) for picture in request.pictures)
+                    source = None if request.source is None else self._same[request.source]
+                    asking[source].extend((opened, picture) for picture in request.pictures)
 
-    def _judge(self, asked: list[tuple[_Open[T], Tensor]]) -> list[tuple[Task[T], Evaluation | Predictions | None]]:
+    def _answer(self, source: Source | None, asked: list[tuple[_Open[T], Tensor]]) -> Ready[T]:
+        model = self.untouched if source is None else self.sources[source]
         with torch.no_grad():
-            logits = self.untouched(self._padded([picture for _, picture in asked]))
-        ready: list[tuple[Task[T], Evaluation | Predictions | None]] = []
-        for (opened, _), prediction in zip(asked, _predictions(logits), strict=False):
-            assert isinstance(opened.request, Judge)
+            logits = model(self._padded([picture for _, picture in asked]))
+        ready: Ready[T] = []
+        for (opened, _), seen in zip(asked, _sights(logits), strict=False):
+            assert isinstance(opened.request, Query)
             opened.task.work.forwards += 1
-            opened.predictions.append(prediction)
-            if len(opened.predictions) == len(opened.request.pictures):
-                ready.append((opened.task, opened.predictions))
+            opened.seen.append(seen)
+            if len(opened.seen) == len(opened.request.pictures):
+                ready.append((opened.task, opened.seen))
         return ready
 
-    def _ascend(self, asked: list[_Open[T]]) -> list[tuple[Task[T], Evaluation | Predictions | None]]:
+    def _ascend(self, source: Source, asked: list[_Open[T]]) -> Ready[T]:
         iterates = [opened.request.iterate for opened in asked if isinstance(opened.request, Ascend)]
         points = [it.x for it in iterates]
         x = self._padded(points).requires_grad_()
-        logits = self.working(x)
-        losses = ascent_loss(logits, *self._labels_and_losses(iterates, x.device))
-        (gradients,) = torch.autograd.grad(losses.sum(), x)
+        logits = self.sources[source](x)
+        losses = ascent_loss(logits, *self._columns(iterates, x.device))
+        gradients = _gradients(losses, x)
         sizes = gradients.flatten(1).abs().amax(1).tolist()
-        ready: list[tuple[Task[T], Evaluation | Predictions | None]] = []
+        ready: Ready[T] = []
         answers = zip(asked, iterates, points, gradients, losses.tolist(), _predictions(logits), sizes, strict=False)
         for opened, iterate, point, gradient, loss, prediction, size in answers:
-            _count(opened.task.work, iterate.loss is Loss.MARGIN, size)
+            _count(opened.task.work, iterate.loss is not Loss.CROSS_ENTROPY, size)
             ready.append((opened.task, Evaluation(point, gradient, loss, prediction)))
         take_steps(iterates, gradients[: len(iterates)])
         return ready
 
-    def _labels_and_losses(self, iterates: list[Iterate], device: torch.device) -> tuple[Tensor, Tensor]:
-        rows = [(it.label, it.loss is Loss.MARGIN) for it in iterates]
+    def _columns(self, iterates: list[Iterate], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Labels, whether each climbs a margin, and the classes moved towards."""
+        rows = [(it.label, it.loss is not Loss.CROSS_ENTROPY, it.towards) for it in iterates]
         rows += rows[:1] * (self.width - len(rows))
-        columns = torch.tensor(rows, device=device).T
-        return columns[0], columns[1].bool()
+        labels, climbs_margin, towards = torch.tensor(rows, device=device).T
+        return labels, climbs_margin.bool(), towards
 
     def _padded(self, rows: list[Tensor]) -> Tensor:
         return torch.stack(rows + rows[:1] * (self.width - len(rows)))
+
+
+def _gradients(losses: Tensor, x: Tensor) -> Tensor:
+    """Gradients of each image's loss (B, C, H, W); zero where the model has cut the path back to its input."""
+    if not losses.requires_grad:
+        return torch.zeros_like(x)
+    (gradients,) = torch.autograd.grad(losses.sum(), x, allow_unused=True)
+    return torch.zeros_like(x) if gradients is None else gradients
 
 
 def _count(work: Work, of_margin: bool, size: float) -> None:
@@ -190,6 +227,11 @@ def _count(work: Work, of_margin: bool, size: float) -> None:
     work.non_finite_gradients += not size < float("inf")  # NaN included
 
 
-def _predictions(logits: Tensor) -> Predictions:
+def _predictions(logits: Tensor) -> list[int | None]:
     finite = logits.isfinite().all(1).tolist()
     return [index if ok else None for index, ok in zip(logits.argmax(1).tolist(), finite, strict=True)]
+
+
+def _sights(logits: Tensor) -> list[Sight]:
+    rows: list[Any] = logits.tolist()
+    return [Sight(tuple(row), seen) for row, seen in zip(rows, _predictions(logits), strict=True)]

@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from torch import Tensor
 
-from robaudit.attack.batching import Dialogue, Evaluation, ascend, judge
-from robaudit.attack.losses import Loss
+from robaudit.attack.batching import Dialogue, Evaluation, ascend, query
+from robaudit.attack.losses import NO_TARGET, Loss
 from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.step import Iterate, take_steps
-from robaudit.attack.threats import Attack
+from robaudit.attack.threats import Attack, Source
+
+MAX_TARGETS = 9
+"""Classes that a targeted attack tries, the likeliest first (Croce & Hein 2020, section 4)."""
+STILL_RISING = 0.05
+"""Share of a climb's whole rise gained in its last steps from which it counts as unfinished (Pintor et al. 2022)."""
+LAST_PART = 1 / 10
+"""Of the steps, that count as the last ones: Pintor et al. take ten of a hundred."""
+LONG_CLIMB = 20
+"""Steps from which the last tenth tells anything."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +37,12 @@ class Target:
     label: int
     sha256: str
     seed: int
-    first_gradients: dict[Loss, Tensor]
+    logits: tuple[float, ...] = ()
+    """Of the untouched model at the image itself."""
+    first_gradients: dict[Loss, Tensor] = field(default_factory=dict)
     """Gradient at the image itself, by loss; shared by the attacks that start there."""
+    unfinished: dict[str, bool] = field(default_factory=dict)
+    """Attack -> whether the last climb that the image resisted was still rising when its steps ran out."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,7 @@ class Adversarial:
 def climb(
     target: Target, attack: Attack, eps_255: int, *, early_stop: bool = True, warm: Tensor | None = None
 ) -> Dialogue[Adversarial | None]:
-    """Attack at one eps, over all restarts.
+    """Attack at one eps, over all restarts and, where the loss is targeted, over the other classes.
 
     Args:
         target: what to attack.
@@ -56,42 +69,89 @@ def climb(
         warm: where the first restart begins instead of the attack's own start.
     """
     for restart in range(attack.restarts):
-        iterate, steps_left = _start(target, attack, eps_255, restart, warm if restart == 0 else None)
-        schedule = _StepHalving(attack.steps) if attack.adaptive else None
-        for _ in range(steps_left):
-            seen = yield from ascend(iterate)
-            # The success test of a point comes with its gradient; a claim counts once the untouched model agrees.
-            if early_stop and seen.prediction != target.label:
-                found = yield from judged(target, [seen.point])
-                if found[0] is not None:
-                    return found[0]
-            if schedule:
-                schedule.after_gradient(iterate, seen)
-        last = schedule.best_point if schedule and not early_stop else iterate.x
-        found = yield from judged(target, [last])
-        if found[0] is not None:
-            return found[0]
+        for towards in _classes_to_move_to(target, attack):
+            iterate, steps_left = _start(target, attack, eps_255, restart, towards, warm if restart == 0 else None)
+            found = yield from _one_climb(target, attack, iterate, steps_left, early_stop)
+            if found is not None:
+                return found
     return None
+
+
+def _one_climb(
+    target: Target, attack: Attack, iterate: Iterate, steps_left: int, early_stop: bool
+) -> Dialogue[Adversarial | None]:
+    schedule = _StepHalving(attack.steps) if attack.adaptive else None
+    # What fools another model need not fool this one: only the last iterate is worth a judgement.
+    early_stop_here = early_stop and attack.source is not Source.SURROGATE
+    losses = []
+    for _ in range(steps_left):
+        seen = yield from ascend(iterate, attack.source)
+        # The success test of a point comes with its gradient; a claim counts once the untouched model agrees.
+        if early_stop_here and seen.prediction != target.label:
+            found = yield from judged(target, [seen.point])
+            if found[0] is not None:
+                return found[0]
+        losses.append(seen.loss)
+        if schedule:
+            schedule.after_gradient(iterate, seen)
+    last = schedule.best_point if schedule and not early_stop else iterate.x
+    # Where none before it fooled, the last will seldom; under the paper's protocol it often does.
+    found = yield from (screened if early_stop else judged)(target, [last])
+    if len(losses) >= LONG_CLIMB:
+        target.unfinished[attack.name] = found[0] is None and still_rising(losses)
+    return found[0]
+
+
+def still_rising(losses: Sequence[float]) -> bool:
+    """Whether the best loss so far still grew in the last steps, by more than 5% of the whole way (Pintor et al. 2022).
+
+    Args:
+        losses: of one climb, step by step, `LONG_CLIMB` or more.
+    """
+    lowest, highest = min(losses), max(losses)
+    before = max(losses[: -round(LAST_PART * len(losses))])
+    return math.isfinite(highest - lowest) and highest - before > STILL_RISING * (highest - lowest)
 
 
 def single_steps(target: Target, attack: Attack, grid: Sequence[int]) -> Dialogue[dict[int, Adversarial]]:
     """A single-step attack at every eps of the grid: forwards only, once the first gradient is known."""
-    iterates = [_start(target, attack, eps_255, 0, None)[0] for eps_255 in grid]
-    found = yield from judged(target, [it.x for it in iterates])
+    iterates = [_start(target, attack, eps_255, 0)[0] for eps_255 in grid]
+    found = yield from screened(target, [it.x for it in iterates])
     return {eps_255: one for eps_255, one in zip(grid, found, strict=True) if one is not None}
+
+
+def screened(target: Target, pictures: Sequence[Tensor]) -> Dialogue[list[Adversarial | None]]:
+    """Which pictures fool: the float32 working copy is asked first, and what seems to fool it is judged."""
+    sights = yield from query(pictures, Source.EXACT)
+    seeming = [picture for picture, sight in zip(pictures, sights, strict=True) if sight.prediction != target.label]
+    verdicts = iter((yield from judged(target, seeming)) if seeming else ())
+    return [next(verdicts) if sight.prediction != target.label else None for sight in sights]
 
 
 def judged(target: Target, pictures: Sequence[Tensor]) -> Dialogue[list[Adversarial | None]]:
     """Which pictures the untouched model, in float32, is wrong about (no finite answer is wrong too)."""
-    predictions = yield from judge(pictures)
+    seen = yield from query(pictures)
     return [
-        Adversarial(picture.clone(), prediction) if prediction != target.label else None
-        for picture, prediction in zip(pictures, predictions, strict=True)
+        Adversarial(picture.clone(), sight.prediction) if sight.prediction != target.label else None
+        for picture, sight in zip(pictures, seen, strict=True)
     ]
 
 
+def _classes_to_move_to(target: Target, attack: Attack) -> Sequence[int]:
+    """The other classes, the likeliest first; or whichever is nearest as the climb goes."""
+    if attack.loss is not Loss.TARGETED:
+        return (NO_TARGET,)
+    others = [index for index in range(len(target.logits)) if index != target.label]
+    return sorted(others, key=lambda index: -target.logits[index])[:MAX_TARGETS]
+
+
 def _start(
-    target: Target, attack: Attack, eps_255: int, restart: int, warm: Tensor | None = None
+    target: Target,
+    attack: Attack,
+    eps_255: int,
+    restart: int,
+    towards: int = NO_TARGET,
+    warm: Tensor | None = None,
 ) -> tuple[Iterate, int]:
     """The iterate to begin with, and how many gradients are still to be asked for."""
     eps = eps_255 / 255
@@ -102,6 +162,7 @@ def _start(
         step_size=attack.step_fraction * eps,
         x=target.origin,
         loss=attack.loss,
+        towards=towards,
         decay=attack.decay,
         adaptive=attack.adaptive,
     )
@@ -110,7 +171,7 @@ def _start(
     elif attack.random_start:
         seed = derived_seed(target.seed, target.sha256, attack.name, eps_255, restart)
         iterate.move_to(target.origin + uniform(target.origin.shape, eps, seed).to(target.origin.device))
-    elif attack.loss in target.first_gradients:
+    elif attack.source is Source.MODEL and attack.loss in target.first_gradients:
         take_steps([iterate], target.first_gradients[attack.loss][None])
         return iterate, attack.steps - 1
     return iterate, attack.steps

@@ -6,20 +6,23 @@ Images stream: only those being worked on are in memory, and their adversarials 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from robaudit.attack.batching import Batches, Dialogue, Task, Work, judge
-from robaudit.attack.climb import Adversarial
-from robaudit.attack.examine import Findings, Plan, Subject, examine
+from robaudit.attack.batching import Batches, Dialogue, Logits, Sight, Task, Work, query
+from robaudit.attack.climb import Adversarial, Target
+from robaudit.attack.examine import Findings, Subject, examine
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
-from robaudit.attack.prepare import Speedups, judging, working_copy
-from robaudit.attack.threats import FoolboxAttack
+from robaudit.attack.prepare import Speedups, StraightThrough, in_bfloat16, judging, working_copy
+from robaudit.attack.threats import AnyAttack, FoolboxAttack, Source
+from robaudit.attack.trial import Plan, smallest_eps
+from robaudit.load.classifier import Classifier
 from robaudit.load.images import ImageRef, Images
-from robaudit.records import ImageRow
+from robaudit.records import ImageRow, Observed
 
 CPU_BATCH_SIZE = 8
 """Per-image cost is flat from 8 up on CPUs, and a small batch wastes least while the last images finish."""
@@ -39,8 +42,21 @@ class Measured:
     work: Work
     batch_size: int
     """Of the batches it was measured in."""
+    observed: Observed | None = None
     adversarial: Adversarial | None = None
     adversarial_attack: str | None = None
+
+
+@dataclass(frozen=True)
+class Pursued:
+    """What one more attack found for an image."""
+
+    found_255: int | None
+    """Smallest eps that fooled; None: none below what was known before."""
+    adversarial: Adversarial | None
+    work: Work
+    unfinished: Mapping[str, bool]
+    """Attack -> whether its last climb was still rising, where it was resisted; as `Target` has it."""
 
 
 @dataclass
@@ -57,9 +73,11 @@ class Engine:
     batch_size: int | None = None
     """Padded batch shape; None chooses, and halves when memory runs out."""
     speedups: Speedups = Speedups()  # noqa: RUF009 (frozen)
+    surrogate: nn.Module | None = None
+    """Another model of the same pixels and classes, for attacks that transfer."""
 
     def __post_init__(self) -> None:
-        """Prepare the working copy, and find a batch shape that fits.
+        """Prepare the working copies, and find a batch shape that fits.
 
         Raises:
             SettingsError: foolbox has no such attack, or it does not belong in an L-inf audit.
@@ -67,18 +85,21 @@ class Engine:
         for attack in self.plan.attacks:
             if isinstance(attack, FoolboxAttack):
                 find_attack(attack.class_name)
-        self.device = next(self.model.parameters()).device
+        self.device = next(chain(self.model.parameters(), self.model.buffers())).device
         shape = (2, self.channels, *self.size)
-        example = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
-        self.working = working_copy(self.model, example, self.speedups)
-        self.width = self.batch_size or self._fitting_width(example)
+        self.example = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
+        """Two pictures of noise, to try things on."""
+        self.exact = working_copy(self.model, self.example, replace(self.speedups, bfloat16=False))
+        """The working copy in float32, as a module."""
+        self.sources = self._working_copies()
+        self.width = self.batch_size or self._fitting_width()
 
-    def clean_predictions(self, images: Images, refs: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, int | None]]:
-        """What the untouched model sees in each image (None: no finite answer), in no particular order."""
+    def clean_sights(self, images: Images, refs: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, Sight]]:
+        """What the untouched model sees in each image, in no particular order."""
 
-        def ask(ref: ImageRef) -> Dialogue[tuple[ImageRef, int | None]]:
-            predictions = yield from judge([self._picture(images, ref)])
-            return ref, predictions[0]
+        def ask(ref: ImageRef) -> Dialogue[tuple[ImageRef, Sight]]:
+            (seen,) = yield from query([self._picture(images, ref)])
+            return ref, seen
 
         yield from self._conduct(refs, lambda ref: Task(ask(ref), Work()))
 
@@ -87,7 +108,7 @@ class Engine:
         images: Images,
         refs: Sequence[ImageRef],
         keep_adversarials_of: Collection[str] = (),
-        clean: Mapping[str, int | None] | None = None,
+        clean: Mapping[str, Sight] | None = None,
     ) -> Iterator[Measured]:
         """Examine images, yielding each as it is done (not in order).
 
@@ -95,7 +116,7 @@ class Engine:
             images: the set they belong to.
             refs: those to examine.
             keep_adversarials_of: ids whose adversarial picture is wanted.
-            clean: clean predictions by id, where they are known; None asks for them.
+            clean: what the untouched model sees, by id, where that is known; None asks for it.
 
         Raises:
             DataError: an image changed on disk.
@@ -103,7 +124,7 @@ class Engine:
                 what was under way is done again.
         """
         if clean is None:
-            clean = {ref.id: prediction for ref, prediction in self.clean_predictions(images, refs)}
+            clean = {ref.id: seen for ref, seen in self.clean_sights(images, refs)}
 
         def task(ref: ImageRef) -> Task[tuple[ImageRef, Measured]]:
             work = Work(forwards=1)  # the clean prediction
@@ -112,15 +133,61 @@ class Engine:
         for _, measured in self._conduct(refs, task):
             yield measured
 
-    def unrepeatable(self, images: Images) -> float:
-        """Largest change of a logit between two runs of the same batch, relative to the largest logit; 0 is exact."""
+    def pursue(
+        self,
+        images: Images,
+        attack: AnyAttack,
+        worst_255: Mapping[str, int | None],
+        clean: Mapping[str, Sight],
+    ) -> Iterator[tuple[ImageRef, Pursued]]:
+        """Run one more attack on the images of `worst_255`, below the eps at which each fell (None: it stood)."""
+
+        def pursuit(ref: ImageRef, target: Target, work: Work) -> Dialogue[Pursued]:
+            found = yield from smallest_eps(target, attack, self.plan, self._foolbox(work), worst_255[ref.id])
+            smallest = min(found, default=None)
+            return Pursued(smallest, None if smallest is None else found[smallest], work, target.unfinished)
+
+        for ref, pursued, _ in self.interview(images, worst_255.keys(), clean, pursuit):
+            yield ref, pursued
+
+    def interview(
+        self,
+        images: Images,
+        ids: Collection[str],
+        clean: Mapping[str, Sight],
+        dialogue: Callable[[ImageRef, Target, Work], Dialogue[T]],
+    ) -> Iterator[tuple[ImageRef, T, Work]]:
+        """Conduct a dialogue of one's own with each of these images, in no particular order; tells what each cost."""
+
+        def task(ref: ImageRef) -> Task[tuple[ImageRef, tuple[T, Work]]]:
+            work = Work()
+            return Task(self._told(images, ref, clean[ref.id], work, dialogue), work)
+
+        for ref, (answer, work) in self._conduct([ref for ref in images.refs if ref.id in ids], task):
+            yield ref, answer, work
+
+    def unrepeatable(self, images: Images, n_passes: int) -> float:
+        """Largest change of a logit between passes of the same batch, relative to the largest logit; 0 is exact.
+
+        Infinite where finiteness itself changed.
+        """
         pictures = torch.stack([self._picture(images, ref) for ref in images.refs[: self.width]])
         with judging(self.model) as untouched, torch.no_grad():
-            first, second = untouched(pictures), untouched(pictures)
-        if not torch.equal(first.isfinite(), second.isfinite()):
+            first, *others = (untouched(pictures) for _ in range(n_passes))
+        if not all(torch.equal(first.isfinite(), other.isfinite()) for other in others):
             return float("inf")
-        change = torch.nan_to_num((first - second).abs()).amax()
-        return float(change / torch.nan_to_num(first.abs()).amax().clamp_min(1e-12))
+        change = max(float(torch.nan_to_num((first - other).abs()).amax()) for other in others)
+        return change / float(torch.nan_to_num(first.abs()).amax().clamp_min(1e-12))
+
+    def _working_copies(self) -> dict[Source, Logits]:
+        """What gradients are taken from; a surrogate, and a way past the front, where there is one."""
+        copies: dict[Source, nn.Module] = {Source.MODEL: self.exact}
+        if self.surrogate is not None:
+            copies[Source.SURROGATE] = working_copy(self.surrogate, self.example, self.speedups)
+        if isinstance(self.model, Classifier) and self.model.front is not None:
+            copies[Source.BPDA] = working_copy(StraightThrough(self.model), self.example, self.speedups)
+        fast = {source: in_bfloat16(copy) if self.speedups.bfloat16 else copy for source, copy in copies.items()}
+        return {Source.EXACT: self.exact, **fast}
 
     def _conduct(
         self, refs: Sequence[ImageRef], task: Callable[[ImageRef], Task[tuple[ImageRef, T]]]
@@ -130,7 +197,7 @@ class Engine:
         while remaining:
             try:
                 with judging(self.model) as untouched:
-                    batches = Batches(self.working, untouched, self.width)
+                    batches = Batches(self.sources, untouched, self.width)
                     for ref, result in batches.run(task(ref) for ref in list(remaining.values())):
                         del remaining[ref.id]
                         yield ref, result
@@ -140,27 +207,44 @@ class Engine:
                 self.width //= 2
 
     def _examined(
-        self, images: Images, ref: ImageRef, prediction: int | None, work: Work, keep: bool
+        self, images: Images, ref: ImageRef, clean: Sight, work: Work, keep: bool
     ) -> Dialogue[tuple[ImageRef, Measured]]:
-        subject = Subject(self._picture(images, ref), images.label_index(ref), ref.sha256, prediction)
-        findings = yield from examine(subject, self.plan, FoolboxRunner(self.working, self.device, work))
+        findings = yield from examine(self._subject(images, ref, clean), self.plan, self._foolbox(work))
         row = _row(ref, findings, images.classes)
         if not keep:
-            return ref, Measured(row, work, self.width)
-        return ref, Measured(row, work, self.width, findings.adversarial, findings.adversarial_attack)
+            return ref, Measured(row, work, self.width, findings.observed)
+        kept = (findings.adversarial, findings.adversarial_attack)
+        return ref, Measured(row, work, self.width, findings.observed, *kept)
+
+    def _told(
+        self,
+        images: Images,
+        ref: ImageRef,
+        clean: Sight,
+        work: Work,
+        dialogue: Callable[[ImageRef, Target, Work], Dialogue[T]],
+    ) -> Dialogue[tuple[ImageRef, tuple[T, Work]]]:
+        answer = yield from dialogue(ref, self._subject(images, ref, clean).target(self.plan.seed), work)
+        return ref, (answer, work)
+
+    def _subject(self, images: Images, ref: ImageRef, clean: Sight) -> Subject:
+        return Subject(self._picture(images, ref), images.label_index(ref), ref.sha256, clean, ref.levels)
+
+    def _foolbox(self, work: Work) -> FoolboxRunner:
+        return FoolboxRunner(self.sources[Source.MODEL], self.device, work)
 
     def _picture(self, images: Images, ref: ImageRef) -> Tensor:
         return images.load(ref, self.size).to(self.device)
 
-    def _fitting_width(self, example: Tensor) -> int:
+    def _fitting_width(self) -> int:
         """The largest power-of-two batch that one gradient fits into, with as much again to spare."""
         if self.device.type == "cpu":
             return CPU_BATCH_SIZE
         width = CUDA_BATCH_SIZE
         while width > 1:
             try:
-                x = example[:1].repeat(2 * width, 1, 1, 1).requires_grad_()
-                torch.autograd.grad(self.working(x).sum(), x)
+                x = self.example[:1].repeat(2 * width, 1, 1, 1).requires_grad_()
+                torch.autograd.grad(self.exact(x).sum(), x)
                 return width
             except torch.OutOfMemoryError:
                 width //= 2

@@ -1,4 +1,4 @@
-"""One image under every attack: the smallest eps found that fools the untouched model, attack by attack.
+"""One image under every attack: the smallest eps found that fools the untouched model, and what was seen on the way.
 
 The path depends on the image and the settings alone: each attack starts its search where the attacks before it in the
 list fooled this image.
@@ -7,39 +7,18 @@ list fooled this image.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
+import torch
 from torch import Tensor
 
-from robaudit.attack.batching import Dialogue, ascend
-from robaudit.attack.climb import Adversarial, Target, climb, judged, single_steps
+from robaudit.attack.batching import Dialogue, Sight, ascend
+from robaudit.attack.climb import Adversarial, Target, judged
 from robaudit.attack.foolbox_adapter import FoolboxRunner
-from robaudit.attack.search import Search, next_trial
-from robaudit.attack.step import Iterate, within_ball
-from robaudit.attack.threats import Attack, FoolboxAttack
-
-NORM_TOLERANCE = 1e-6
-"""Rounding allowed when a perturbation is assigned to an eps, in [0, 1] units."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is done to every image."""
-
-    attacks: tuple[Attack | FoolboxAttack, ...]
-    grid: tuple[int, ...]
-    seed: int
-    protocol: Literal["nested", "paper"] = "nested"
-    search: Search = Search.DESCEND
-    rescale: bool = True
-    """Try a found perturbation, scaled down, at the smaller eps (forwards only)."""
-    share_first_gradient: bool = True
-    warm_start: bool = False
-    """Begin a climb below a found eps at the found perturbation, cut to the smaller ball."""
-
-    def runs_every_eps(self, attack: Attack | FoolboxAttack) -> bool:
-        """Whether each eps is run on its own, so that a raw curve exists."""
-        return self.protocol == "paper" or (isinstance(attack, Attack) and attack.is_single_step)
+from robaudit.attack.losses import Loss
+from robaudit.attack.step import Iterate
+from robaudit.attack.threats import Attack, Source
+from robaudit.attack.trial import Plan, every_eps, smallest_eps
+from robaudit.records import GradientKind, Observed
 
 
 @dataclass(frozen=True)
@@ -50,8 +29,14 @@ class Subject:
     """(C, H, W) in [0, 1], float32."""
     label: int
     sha256: str
-    prediction: int | None
-    """Of the untouched model; None: no finite answer."""
+    clean: Sight
+    """Of the untouched model."""
+    levels: int = 255
+    """Steps from black to white in the image's own file."""
+
+    def target(self, seed: int) -> Target:
+        """What attacks with this seed work on."""
+        return Target(self.picture, self.label, self.sha256, seed, self.clean.logits)
 
 
 @dataclass
@@ -66,6 +51,8 @@ class Findings:
     adversarial: Adversarial | None = None
     """Fooled at the smallest eps of all attacks."""
     adversarial_attack: str | None = None
+    observed: Observed | None = None
+    """None where the image was wrong from the start."""
 
     @property
     def worst_eps(self) -> int | None:
@@ -75,96 +62,68 @@ class Findings:
 
 def examine(subject: Subject, plan: Plan, foolbox: FoolboxRunner) -> Dialogue[Findings]:
     """Run every attack of the plan on one image."""
-    findings = Findings(subject.prediction)
-    if subject.prediction != subject.label:
+    findings = Findings(subject.clean.prediction)
+    if subject.clean.prediction != subject.label:
         findings.fooled_at = {attack.name: 0 for attack in plan.attacks}
         findings.raw_fooled_at = {attack.name: plan.grid for attack in plan.attacks if plan.runs_every_eps(attack)}
         return findings
 
-    target = Target(subject.picture, subject.label, subject.sha256, plan.seed, {})
+    target = subject.target(plan.seed)
+    gradients = yield from _gradients_at_the_image(target)
     if plan.share_first_gradient:
-        yield from _take_first_gradients(target, plan)
+        losses = {attack.loss for attack in plan.attacks if isinstance(attack, Attack) and not attack.random_start}
+        target.first_gradients.update({loss: gradients[loss] for loss in losses & gradients.keys()})
+    excess = 0.0
     for attack in plan.attacks:
         if plan.runs_every_eps(attack):
-            found = yield from _every_eps(target, attack, plan, foolbox)
+            found = yield from every_eps(target, attack, plan, foolbox)
             findings.raw_fooled_at[attack.name] = tuple(found)
         else:
-            found = yield from _smallest_eps(target, attack, plan, foolbox, findings.worst_eps)
+            found = yield from smallest_eps(target, attack, plan, foolbox, findings.worst_eps)
+        excess = max([excess, *(_excess(target, one, eps_255) for eps_255, one in found.items())])
         _note(findings, attack.name, found)
+    findings.observed = Observed(
+        margin=-subject.clean.margin(subject.label),
+        gradients={loss.value: _kind(gradient) for loss, gradient in gradients.items()},
+        excess=excess,
+        realisable=(yield from _survives_rounding(target, findings.adversarial, subject.levels)),
+        unfinished=tuple(name for name, unfinished in target.unfinished.items() if unfinished),
+        climbed=tuple(target.unfinished),
+    )
     return findings
 
 
-def _take_first_gradients(target: Target, plan: Plan) -> Dialogue[None]:
-    """Take the gradient at the image itself once per loss, for every attack that starts there."""
-    losses = {attack.loss for attack in plan.attacks if isinstance(attack, Attack) and not attack.random_start}
-    for loss in sorted(losses):
+def _gradients_at_the_image(target: Target) -> Dialogue[dict[Loss, Tensor]]:
+    """The gradient of each loss at the image itself, in float32: attacks start from it, and checks look at it."""
+    gradients = {}
+    for loss in (Loss.CROSS_ENTROPY, Loss.MARGIN):
         iterate = Iterate(target.origin, target.label, eps=0.0, step_size=0.0, x=target.origin, loss=loss)
-        seen = yield from ascend(iterate)
-        target.first_gradients[loss] = seen.gradient.clone()
+        seen = yield from ascend(iterate, Source.EXACT)
+        gradients[loss] = seen.gradient.clone()
+    return gradients
 
 
-def _every_eps(
-    target: Target, attack: Attack | FoolboxAttack, plan: Plan, foolbox: FoolboxRunner
-) -> Dialogue[dict[int, Adversarial]]:
-    """Run every eps of the grid on its own from a cold start."""
-    if isinstance(attack, Attack) and attack.is_single_step and attack.loss in target.first_gradients:
-        return (yield from single_steps(target, attack, plan.grid))
-    found = {}
-    for eps_255 in plan.grid:
-        if isinstance(attack, FoolboxAttack):
-            adversarial = yield from _foolbox_trial(target, attack, eps_255, foolbox)
-        else:
-            adversarial = yield from climb(target, attack, eps_255, early_stop=False)
-        if adversarial is not None:
-            found[eps_255] = adversarial
-    return found
+def _kind(gradient: Tensor) -> GradientKind:
+    """What a gradient is good for."""
+    size = float(gradient.abs().max())
+    if not size < float("inf"):
+        return "non_finite"
+    return "zero" if size == 0 else "fine"
 
 
-def _smallest_eps(
-    target: Target, attack: Attack | FoolboxAttack, plan: Plan, foolbox: FoolboxRunner, guess_255: int | None
-) -> Dialogue[dict[int, Adversarial]]:
-    """Search the grid for the smallest eps that fools; returns what was found on the way."""
-    found: dict[int, Adversarial] = {}
-    outcomes: dict[int, bool] = {}
-    guess = None if guess_255 is None else plan.grid.index(guess_255)
-    while (trial := next_trial(plan.search, outcomes, len(plan.grid), guess)) is not None:
-        if isinstance(attack, FoolboxAttack):
-            adversarial = yield from _foolbox_trial(target, attack, plan.grid[trial], foolbox)
-        else:
-            warm = found[min(found)].picture if plan.warm_start and found else None
-            adversarial = yield from climb(target, attack, plan.grid[trial], warm=warm)
-        outcomes[trial] = adversarial is not None
-        if adversarial is not None:
-            reached, adversarial = yield from _shrink(target, adversarial, plan, outcomes)
-            outcomes[reached] = True
-            found[plan.grid[reached]] = adversarial
-    return found
+def _excess(target: Target, adversarial: Adversarial, eps_255: int) -> float:
+    """How far a picture is outside the ball or outside [0, 1]; 0 or less is inside."""
+    picture = adversarial.picture
+    outside = torch.stack([(picture - target.origin).abs().max() - eps_255 / 255, -picture.min(), picture.max() - 1])
+    return float(outside.max())
 
 
-def _shrink(
-    target: Target, adversarial: Adversarial, plan: Plan, outcomes: dict[int, bool]
-) -> Dialogue[tuple[int, Adversarial]]:
-    """Assign an adversarial to its real norm, then follow its direction to smaller eps while it still fools."""
-    perturbation = adversarial.picture - target.origin
-    norm = float(perturbation.abs().max())
-    reached = next(index for index, eps in enumerate(plan.grid) if norm <= eps / 255 + NORM_TOLERANCE)
-    while plan.rescale and reached > 0 and reached - 1 not in outcomes:
-        eps = plan.grid[reached - 1] / 255
-        smaller = within_ball(target.origin + perturbation * (eps / norm), target.origin, eps)
-        (still,) = yield from judged(target, [smaller])
-        if still is None:
-            break
-        reached, adversarial = reached - 1, still
-    return reached, adversarial
-
-
-def _foolbox_trial(
-    target: Target, attack: FoolboxAttack, eps_255: int, foolbox: FoolboxRunner
-) -> Dialogue[Adversarial | None]:
-    """Run one of foolbox's attacks and judge its result by our own rule."""
-    picture = within_ball(foolbox.perturb(target, attack, eps_255), target.origin, eps_255 / 255)
-    (found,) = yield from judged(target, [picture])
-    return found
+def _survives_rounding(target: Target, adversarial: Adversarial | None, levels: int) -> Dialogue[bool | None]:
+    """Whether the picture still fools once a file of the image's own depth holds it; None where there is none."""
+    if adversarial is None:
+        return None
+    (found,) = yield from judged(target, [(adversarial.picture * levels).round() / levels])
+    return found is not None
 
 
 def _note(findings: Findings, attack: str, found: dict[int, Adversarial]) -> None:

@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from robaudit.attack.batching import Logits
+from robaudit.load.classifier import Classifier
+
 FOLD_TOLERANCE = 1e-4
 """Largest change of a logit by folding, relative to the spread of an image's logits, that counts as rounding."""
 
@@ -30,7 +33,7 @@ class Speedups:
     bfloat16: bool = False
 
 
-def working_copy(model: nn.Module, example: Tensor, speedups: Speedups) -> Callable[[Tensor], Tensor]:
+def working_copy(model: nn.Module, example: Tensor, speedups: Speedups) -> nn.Module:
     """A frozen copy of `model` in eval mode, made fast.
 
     Args:
@@ -39,22 +42,39 @@ def working_copy(model: nn.Module, example: Tensor, speedups: Speedups) -> Calla
         speedups: what to do.
 
     Returns:
-        A function from pixels to float32 logits, differentiable in its argument only.
+        A module from pixels to logits, differentiable in its argument only, in float32; `in_bfloat16` makes it faster.
     """
     copied = copy.deepcopy(model).eval().requires_grad_(False)
     if speedups.fold:
         copied = _folded(copied, example)
     if speedups.channels_last:
         copied = copied.to(memory_format=torch.channels_last)
-    if not speedups.bfloat16:
-        return copied
+    return copied
 
-    def in_bfloat16(x: Tensor) -> Tensor:
+
+def in_bfloat16(copied: Logits) -> Logits:
+    """The same function computed in bfloat16 where that is safe, its logits in float32."""
+
+    def answer(x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
-            logits: Tensor = copied(x)
+            logits = copied(x)
         return logits.float()
 
-    return in_bfloat16
+    return answer
+
+
+class StraightThrough(nn.Module):
+    """A retrofitted classifier whose T and C pass gradients on unchanged: BPDA (Athalye et al. 2018, section 4.1)."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> the classifier's own logits (B, K), but for rounding."""
+        seen = self.classifier.features_in(x)
+        unchanged = x.expand_as(seen)
+        return self.classifier.answer(unchanged + (seen - unchanged).detach())
 
 
 @contextmanager

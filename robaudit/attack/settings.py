@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
 
-from robaudit.attack.examine import Plan
+from robaudit.attack.losses import Loss
+from robaudit.attack.names import parse_attacks
 from robaudit.attack.prepare import Speedups
 from robaudit.attack.search import Search
-from robaudit.attack.threats import check_grid, find_preset, parse_attacks
+from robaudit.attack.threats import AnyAttack, Attack, Source, check_grid, find_preset
+from robaudit.attack.trial import Plan
 from robaudit.errors import SettingsError
 
 Protocol = Literal["nested", "paper"]
@@ -52,6 +55,42 @@ def plan_of(
         share_first_gradient="shared-gradient" not in without,
         warm_start=warm_start,
     )
+
+
+def fitted(plan: Plan, *, has_front: bool, has_surrogate: bool, n_classes: int, chosen: bool) -> Plan:
+    """The plan without the preset's attacks that this model gives nothing to do.
+
+    Args:
+        plan: what was asked for.
+        has_front: whether the model has T and C to see past.
+        has_surrogate: whether there is another model to transfer from.
+        n_classes: of the model; with two, a targeted margin is the margin.
+        chosen: whether the attacks were named one by one: then nothing is left out silently.
+
+    Raises:
+        SettingsError: an attack that was named cannot be run.
+    """
+    kept = []
+    for attack in plan.attacks:
+        obstacle = _obstacle(attack, has_front, has_surrogate, n_classes)
+        if obstacle and chosen:
+            raise SettingsError(f"--attacks {attack.name}: {obstacle}; leave it out")
+        if not obstacle:
+            kept.append(attack)
+    return replace(plan, attacks=tuple(kept))
+
+
+def _obstacle(attack: AnyAttack, has_front: bool, has_surrogate: bool, n_classes: int) -> str:
+    """Why an attack cannot be run on a model; empty where it can."""
+    if not isinstance(attack, Attack):
+        return ""
+    if attack.source is Source.BPDA and not has_front:
+        return "goes past T and C, and this model has none"
+    if attack.source is Source.SURROGATE and not has_surrogate:
+        return "needs another model to make its pictures on, and none was given with --surrogate"
+    if attack.loss is Loss.TARGETED and n_classes == 2:
+        return "is the margin attack where there are two classes"
+    return ""
 
 
 def speedups_of(precision: Precision, without: Sequence[str], device: torch.device) -> Speedups:

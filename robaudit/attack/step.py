@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from robaudit.attack.losses import Loss
+from robaudit.attack.losses import NO_TARGET, Loss
 
 
 @dataclass
@@ -24,6 +24,8 @@ class Iterate:
     x: Tensor
     """(C, H, W), the point whose gradient is wanted next."""
     loss: Loss = Loss.CROSS_ENTROPY
+    towards: int = NO_TARGET
+    """Class that a targeted margin moves to."""
     decay: float = 0.0
     adaptive: bool = False
     """Whether steps have inertia, and so need the point before."""

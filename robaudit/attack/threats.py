@@ -1,9 +1,10 @@
-"""The attacks as a table of constants over one loop (`attack/climb.py`)."""
+"""The attacks as tables of constants: over one climb (`attack/climb.py`), and two that need no gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Literal
 
 from robaudit.attack.losses import Loss
@@ -16,9 +17,26 @@ EPS_GRID = (1, 2, 3, 4, 5, 6, 7, 8)
 FOOLBOX_PREFIX = "foolbox:"
 
 
+Scope = Literal["all", "survivors"]
+"""`survivors`: run only below the eps at which the attacks listed before fooled an image."""
+
+
+class Source(StrEnum):
+    """Whose gradient an attack follows, or whose answer a query gets."""
+
+    MODEL = "model"
+    """The audited model's fast working copy."""
+    EXACT = "exact"
+    """Its working copy in float32."""
+    SURROGATE = "surrogate"
+    """Another model of the same classes: what fools it may transfer."""
+    BPDA = "bpda"
+    """The working copy with T and C replaced by the identity in the backward pass (Athalye et al. 2018)."""
+
+
 @dataclass(frozen=True)
 class Attack:
-    """One L-inf attack; the budget eps is supplied per point of the curve."""
+    """One L-inf attack that follows gradients; the budget eps is supplied per point of the curve."""
 
     name: str
     steps: int
@@ -31,6 +49,8 @@ class Attack:
     restarts: int = 1
     adaptive: bool = False
     """Step halving and iterate momentum of Croce & Hein 2020 (APGD)."""
+    source: Source = Source.MODEL
+    scope: Scope = "all"
 
     @property
     def is_single_step(self) -> bool:
@@ -48,7 +68,38 @@ class Attack:
             "random_start": self.random_start,
             "restarts": self.restarts,
             "adaptive": self.adaptive,
+            "source": self.source.value,
         }
+
+
+@dataclass(frozen=True)
+class Square:
+    """Square Attack (Andriushchenko et al. 2020), L-inf: random search by queries, no gradient."""
+
+    name: str = "square"
+    queries: int = 200
+    p_init: float = 0.8
+    """Share of the image that the first squares cover (AutoAttack's; the paper's L-inf value on ImageNet is 0.05)."""
+    scope: Scope = "all"
+
+    @property
+    def params(self) -> dict[str, Scalar]:
+        """The constants as the record states them."""
+        return {"queries": self.queries, "p_init": self.p_init}
+
+
+@dataclass(frozen=True)
+class Corners:
+    """Random corners of the ball: every pixel moves by +eps or -eps at random (Carlini et al. 2019, section 4.10)."""
+
+    name: str = "corners"
+    draws: int = 100
+    scope: Scope = "all"
+
+    @property
+    def params(self) -> dict[str, Scalar]:
+        """The constants as the record states them."""
+        return {"draws": self.draws}
 
 
 @dataclass(frozen=True)
@@ -56,6 +107,7 @@ class FoolboxAttack:
     """An attack of foolbox, by its class name there, with its own defaults."""
 
     class_name: str
+    scope: Scope = "all"
 
     @property
     def name(self) -> str:
@@ -67,6 +119,8 @@ class FoolboxAttack:
         """What the record states."""
         return {"foolbox_class": self.class_name}
 
+
+AnyAttack = Attack | Square | Corners | FoolboxAttack
 
 TABLE: Mapping[str, Attack] = {
     attack.name: attack
@@ -81,6 +135,10 @@ TABLE: Mapping[str, Attack] = {
         Attack("pgd", steps=40, step_fraction=2.5 / 40, random_start=True),
         # Croce & Hein 2020: first step 2 eps, halved by its own rule.
         Attack("apgd", steps=40, step_fraction=2.0, random_start=True, adaptive=True),
+        # MI-FGSM on another model: momentum is what makes it transfer (Dong et al. 2018, section 4).
+        Attack("transfer", steps=10, step_fraction=1 / 10, decay=1.0, source=Source.SURROGATE),
+        # Backward pass differentiable approximation: the margin's gradient past T and C.
+        Attack("bpda", steps=40, step_fraction=2.5 / 40, random_start=True, loss=Loss.MARGIN, source=Source.BPDA),
     )
 }
 
@@ -97,8 +155,20 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "quick": Preset(("fgsm", "bim")),
-    "default": Preset(FOUR),
+    "default": Preset((*FOUR, "+apgd-margin", "+square")),
     "paper": Preset(FOUR, protocol="paper"),
+    "thorough": Preset(
+        (
+            *FOUR,
+            "+apgd-100",
+            "+apgd-margin-100x2",
+            "+apgd-targeted-100",
+            "+bpda",
+            "+transfer",
+            "+square-1000",
+            "+corners",
+        )
+    ),
 }
 
 
@@ -111,42 +181,6 @@ def find_preset(name: str) -> Preset:
     if name not in PRESETS:
         raise SettingsError(f"--preset {name}: is unknown; there are {', '.join(PRESETS)}")
     return PRESETS[name]
-
-
-def parse_attacks(names: Sequence[str], restarts: int = 1) -> tuple[Attack | FoolboxAttack, ...]:
-    """Look up attacks: `pgd`, with another loss `pgd-margin`, or `foolbox:LinfDeepFoolAttack`.
-
-    Args:
-        names: what to look up.
-        restarts: of the attacks that start at random.
-
-    Raises:
-        SettingsError: unknown or repeated name, or no restart at all.
-    """
-    if restarts < 1:
-        raise SettingsError(f"--restarts {restarts}: wanted at least 1")
-    attacks = tuple(_parse(name.strip()) for name in names)
-    attacks = tuple(
-        replace(attack, restarts=restarts) if isinstance(attack, Attack) and attack.random_start else attack
-        for attack in attacks
-    )
-    if not attacks or len({attack.name for attack in attacks}) < len(attacks):
-        raise SettingsError(f"--attacks {','.join(names)}: wanted at least one attack and none twice")
-    return attacks
-
-
-def _parse(name: str) -> Attack | FoolboxAttack:
-    if name.startswith(FOOLBOX_PREFIX):
-        return FoolboxAttack(name.removeprefix(FOOLBOX_PREFIX))
-    base, _, loss = name.partition("-")
-    if base not in TABLE or (loss and loss not in set(Loss)):
-        raise SettingsError(
-            f"--attacks: unknown attack {name!r}; known are {', '.join(TABLE)}, each with -ce or -margin behind it, "
-            f"and {FOOLBOX_PREFIX}CLASS"
-        )
-    if loss in ("", Loss.CROSS_ENTROPY):
-        return TABLE[base]
-    return replace(TABLE[base], name=name, loss=Loss(loss))
 
 
 def check_grid(eps_255: Sequence[int]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The append-only log of a scan: a line per finished image, so that a killed scan loses only what was under way.
+"""The append-only log of a scan: a line per finished image or probe, so that a kill loses only what was under way.
 
 The first line says what the rows belong to; a log of anything else is refused. A torn last line is dropped.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,10 +17,24 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
+from pydantic import Field
+
+from robaudit.checks.evidence import GradientCounts, Probe
 from robaudit.errors import OutputError
-from robaudit.records import GalleryItem, ImageRow, Record, Spent
+from robaudit.records import GalleryItem, ImageRow, Observed, Record, Spent
 
 JOURNAL_FILE = "images.partial.jsonl"
+
+
+class Amendment(Record):
+    """What an attack that was added for a check found for one image."""
+
+    attack: str
+    found_255: int | None
+    spent: Spent = Spent()
+    gradients: GradientCounts = GradientCounts()
+    unfinished: dict[str, bool] = Field(default_factory=dict)
+    """Attack -> whether its last climb was still rising, where it was resisted."""
 
 
 class Entry(Record):
@@ -28,35 +42,69 @@ class Entry(Record):
 
     row: ImageRow
     spent: Spent
-    margin_gradients: int = 0
-    zero_gradients: int = 0
-    zero_margin_gradients: int = 0
-    non_finite_gradients: int = 0
+    gradients: GradientCounts = GradientCounts()
     batch_size: int
+    observed: Observed | None = None
     gallery: GalleryItem | None = None
+    amendments: tuple[Amendment, ...] = ()
+    """In the order in which they were made; apart, so that a resumed scan can judge as the interrupted one did."""
+
+    def is_amended_by(self, attack: str) -> bool:
+        """Whether this added attack was run on the image."""
+        return any(amendment.attack == attack for amendment in self.amendments)
+
+    def including(self, attacks: Collection[str]) -> Entry:
+        """The entry with what these of the added attacks found, and without the others."""
+        row, total, gradients, observed = self.row, self.spent, self.gradients, self.observed
+        for amendment in self.amendments:
+            if amendment.attack in attacks:
+                row = row.model_copy(update={"fooled_at": row.fooled_at | {amendment.attack: amendment.found_255}})
+                total = total.plus(amendment.spent)
+                gradients = gradients.plus(amendment.gradients)
+                observed = observed and observed.after_climbs(amendment.unfinished)
+        update = {"row": row, "spent": total, "gradients": gradients, "observed": observed, "amendments": ()}
+        return self.model_copy(update=update)
 
 
 class Journal:
-    """Entries read back, and the file that further ones are appended to."""
+    """Entries and probes read back, and the file that further ones are appended to."""
 
-    def __init__(self, entries: dict[str, Entry], file: TextIO) -> None:
-        self.entries = entries
+    def __init__(self, entries: Iterable[Entry], probes: Iterable[Probe], file: TextIO) -> None:
+        self.entries = {entry.row.id: entry for entry in entries}
+        """By image; what was found last."""
+        self.probes = {_key(probe): probe for probe in probes}
         self._file = file
 
     def append(self, entry: Entry) -> None:
-        """Write one entry; it survives a kill from here on.
+        """Write one entry, in place of an earlier one of the same image; it survives a kill from here on.
 
         Raises:
             OutputError: the disk is full.
         """
+        self._write(entry)
+        self.entries[entry.row.id] = entry
+
+    def append_probe(self, probe: Probe) -> None:
+        """Write what one image was asked for a check; likewise."""
+        self._write(probe)
+        self.probes[_key(probe)] = probe
+
+    def asked(self, check: str, name: str) -> dict[str, Probe]:
+        """What images answered to one question, by image."""
+        return {probe.id: probe for probe in self.probes.values() if (probe.check, probe.name) == (check, name)}
+
+    def _write(self, line: Record) -> None:
         try:
-            self._file.write(entry.model_dump_json() + "\n")
+            self._file.write(line.model_dump_json() + "\n")
             self._file.flush()
         except OSError as error:
             raise OutputError(
                 f"{self._file.name}: cannot be written ({error.strerror}); free space, then the same command continues"
             ) from None
-        self.entries[entry.row.id] = entry
+
+
+def _key(probe: Probe) -> tuple[str, str, str]:
+    return probe.check, probe.name, probe.id
 
 
 @contextmanager
@@ -79,7 +127,7 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]
             refuse_other(path, _read_identity(path, lines[0]), json.loads(header)["identity"])
         else:
             file.write(header + "\n")
-        yield Journal(_read_entries(path, lines[1:]), file)
+        yield Journal(*_read_lines(path, lines[1:]), file)
     finally:
         with suppress(OSError):  # what could not be written, `append` has told
             file.close()
@@ -93,13 +141,18 @@ def _read_identity(path: Path, line: str) -> dict[str, Any]:
     return found
 
 
-def _read_entries(path: Path, lines: list[str]) -> dict[str, Entry]:
-    """Entries by image id; an image whose pictures were lost is left out, and so measured again."""
+def _read_lines(path: Path, lines: list[str]) -> tuple[list[Entry], list[Probe]]:
+    """Entries and probes; an image whose pictures were lost is left out, and so measured again."""
+    entries, probes = [], []
     try:
-        entries = [Entry.model_validate_json(line) for line in lines]
-    except ValueError:  # pydantic's ValidationError
+        for line in lines:
+            if "row" in json.loads(line):
+                entries.append(Entry.model_validate_json(line))
+            else:
+                probes.append(Probe.model_validate_json(line))
+    except (ValueError, TypeError):  # pydantic's ValidationError is a ValueError
         raise OutputError(f"{path}: is damaged; start again with --restart") from None
-    return {entry.row.id: entry for entry in entries if _has_pictures(path.parent, entry)}
+    return [entry for entry in entries if _has_pictures(path.parent, entry)], probes
 
 
 def _has_pictures(folder: Path, entry: Entry) -> bool:

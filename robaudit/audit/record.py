@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
 from robaudit import __version__, tally
 from robaudit.attack.curve import Engine
-from robaudit.attack.examine import Plan
-from robaudit.attack.threats import Attack, FoolboxAttack
+from robaudit.attack.threats import AnyAttack
+from robaudit.attack.trial import Plan
+from robaudit.audit.believe import Judged
 from robaudit.audit.journal import JOURNAL_FILE, Entry
 from robaudit.audit.verdict import verdict
-from robaudit.checks.answers import answers
-from robaudit.checks.gradients import gradients_present
+from robaudit.checks.evidence import Probe
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images
 from robaudit.load.provenance import device_name, environment
@@ -22,10 +22,11 @@ from robaudit.records import (
     IMAGES_FILE,
     AttackCurve,
     AuditRecord,
-    Check,
     Cost,
     DataInfo,
+    FileRef,
     ImageRow,
+    Spent,
     ThreatModel,
     Verdict,
     WorstCase,
@@ -33,7 +34,15 @@ from robaudit.records import (
 
 
 def draft(
-    loaded: LoadedModel, images: Images, engine: Engine, positive: str | None, note: str | None, command: str
+    loaded: LoadedModel,
+    images: Images,
+    engine: Engine,
+    *,
+    surrogate: FileRef | None,
+    sample_size: int,
+    positive: str | None,
+    note: str | None,
+    command: str,
 ) -> AuditRecord:
     """The record before anything is measured: everything that decides what the numbers will be."""
     plan, (height, width) = engine.plan, loaded.size
@@ -50,6 +59,7 @@ def draft(
         seed=plan.seed,
         verdict=Verdict(kind="inconclusive", sentence="Nothing was measured yet."),
         model=loaded.info,
+        surrogate=surrogate,
         data=DataInfo(
             path=str(images.root),
             sha256=images.sha256,
@@ -57,9 +67,13 @@ def draft(
             per_class=images.per_class,
             positive=positive,
             note=note,
+            shown=images.view.flags,
         ),
         clean=tally.clean_tallies([], images.classes),
-        attacks=tuple(AttackCurve(name=attack.name, params=attack.params, points=()) for attack in plan.attacks),
+        attacks=tuple(
+            AttackCurve(name=attack.name, params=attack.params, scope=attack.scope, points=())
+            for attack in plan.attacks
+        ),
         worst_case=WorstCase(points=()),
         cost=Cost(device=device_name(engine.device)),
         environment=environment(
@@ -74,17 +88,14 @@ def draft(
                 "batch_size_asked": engine.batch_size,
                 **asdict(engine.speedups),
                 "n_skipped_images": images.n_skipped,
+                "check_sample": sample_size,
             },
         ),
     )
 
 
 def filled(
-    record: AuditRecord,
-    entries: Sequence[Entry],
-    plan: Plan,
-    status: Literal["complete", "partial"],
-    checks: Sequence[Check],
+    record: AuditRecord, entries: Sequence[Entry], plan: Plan, judged: Judged | None, probes: Iterable[Probe]
 ) -> AuditRecord:
     """A draft with what was found so far.
 
@@ -92,37 +103,29 @@ def filled(
         record: the draft.
         entries: of the images done, in the order of the data set.
         plan: what was done to each.
-        status: of the result.
-        checks: those that only the scan itself can make; those on the entries are added here.
+        judged: the attacks and checks in the end; None while the scan is under way.
+        probes: what was asked for the checks.
     """
+    attacks = plan.attacks if judged is None else judged.attacks
     rows, classes = [entry.row for entry in entries], record.model.classes
-    curves = tuple(_curve(attack, rows, classes, plan) for attack in plan.attacks)
+    curves = tuple(_curve(attacks, index, rows, classes, plan, judged) for index in range(len(attacks)))
     worst = tally.worst_case(rows, classes, plan.grid)
-    n_gradients = sum(entry.spent.gradients for entry in entries)
-    checks = [
-        *checks,
-        answers(rows),
-        _gradients_check(entries),
-    ]
-    batch_sizes = sorted({entry.batch_size for entry in entries}, reverse=True)
     update: dict[str, Any] = {
-        "status": status,
-        "images": IMAGES_FILE if status == "complete" else JOURNAL_FILE,
-        "verdict": verdict(worst, curves, checks)
-        if status == "complete"
-        else Verdict(kind="inconclusive", sentence=f"Unfinished: {len(rows)} of {record.data.n_images} images done."),
+        "status": "partial" if judged is None else "complete",
+        "images": JOURNAL_FILE if judged is None else IMAGES_FILE,
+        "verdict": _unfinished(len(rows), record) if judged is None else verdict(worst, curves, judged.checks),
         "clean": tally.clean_tallies(rows, classes),
         "attacks": curves,
         "worst_case": WorstCase(points=worst),
-        "checks": tuple(checks),
+        "checks": () if judged is None else judged.checks,
         "artifacts": tuple(entry.gallery for entry in entries if entry.gallery is not None),
         "cost": Cost(
-            gradients=n_gradients,
-            forwards=sum(entry.spent.forwards for entry in entries),
-            seconds=round(sum(entry.spent.seconds for entry in entries), 3),
+            **_summed(entry.spent for entry in entries),
             device=record.cost.device,
+            checks=Spent(**_summed(probe.spent for probe in probes)),
         ),
     }
+    batch_sizes = sorted({entry.batch_size for entry in entries}, reverse=True)
     if len(batch_sizes) > 1:
         # Memory ran out on the way: the shapes that rows were measured in are part of how they came about.
         settings = {**record.environment.settings, "batch_sizes": ",".join(map(str, batch_sizes))}
@@ -135,36 +138,58 @@ def filled(
 def identity(record: AuditRecord) -> dict[str, Any]:
     """What two runs must share to give the same result but for borderline images."""
     settings = {key: value for key, value in record.environment.settings.items() if key != "batch_sizes"}
+    asked = [attack for attack in record.attacks if attack.added_by is None]
     return {
         "robaudit_version": record.robaudit_version,
         "model": record.model.model_dump(mode="json", exclude={"path", "front"}),
+        "surrogate": None if record.surrogate is None else record.surrogate.sha256,
         "data": record.data.model_dump(mode="json", exclude={"path"}),
         "threat_model": record.threat_model.model_dump(mode="json"),
         "protocol": record.protocol,
         "seed": record.seed,
-        "attacks": {attack.name: attack.params for attack in record.attacks},
-        "order_of_attacks": [attack.name for attack in record.attacks],
+        "attacks": {attack.name: {**attack.params, "scope": attack.scope} for attack in asked},
+        "order_of_attacks": [attack.name for attack in asked],
         "device": record.cost.device,
         "precision": record.environment.precision,
         "settings": settings,
     }
 
 
-def _gradients_check(entries: Sequence[Entry]) -> Check:
-    """Judge the margin gradients where there are any, else those of cross-entropy."""
-    n_non_finite = sum(entry.non_finite_gradients for entry in entries)
-    n_zero = sum(entry.zero_gradients for entry in entries)
-    if n_margin := sum(entry.margin_gradients for entry in entries):
-        n_zero_margin = sum(entry.zero_margin_gradients for entry in entries)
-        return gradients_present("margin", n_margin, n_zero_margin, n_non_finite, n_zero - n_zero_margin)
-    return gradients_present("cross-entropy", sum(entry.spent.gradients for entry in entries), n_zero, n_non_finite)
+def _unfinished(n_done: int, record: AuditRecord) -> Verdict:
+    sentence = f"Unfinished: {n_done} of {record.data.n_images} images done."
+    return Verdict(kind="inconclusive", sentence=sentence)
 
 
-def _curve(attack: Attack | FoolboxAttack, rows: Sequence[ImageRow], classes: Sequence[str], plan: Plan) -> AttackCurve:
+def _summed(spent: Iterable[Spent]) -> dict[str, Any]:
+    every = list(spent)
+    return {
+        "gradients": sum(each.gradients for each in every),
+        "forwards": sum(each.forwards for each in every),
+        "seconds": round(sum(each.seconds for each in every), 3),
+    }
+
+
+def _curve(
+    attacks: Sequence[AnyAttack],
+    index: int,
+    rows: Sequence[ImageRow],
+    classes: Sequence[str],
+    plan: Plan,
+    judged: Judged | None,
+) -> AttackCurve:
+    attack = attacks[index]
+    # What is left by an attack on survivors is what those before it left as well: alone, its curve would say nothing.
+    counted = attacks[: index + 1] if attack.scope == "survivors" else (attack,)
+    nested = tally.joint_curve(rows, classes, [each.name for each in counted], plan.grid)
     raw = tally.raw_curve(rows, classes, attack.name, plan.grid) if plan.runs_every_eps(attack) else None
-    nested = tally.curve(rows, classes, attack.name, plan.grid)
-    points = raw if plan.protocol == "paper" and raw is not None else nested
-    return AttackCurve(name=attack.name, params=attack.params, points=points, raw_points=raw)
+    return AttackCurve(
+        name=attack.name,
+        params=attack.params,
+        scope=attack.scope,
+        added_by=None if judged is None else judged.added.get(attack.name),
+        points=raw if plan.protocol == "paper" and raw is not None else nested,
+        raw_points=raw,
+    )
 
 
 def _threat_sentence(channels: int, height: int, width: int) -> str:

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import shutil
-import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from robaudit import tally
-from robaudit.attack.curve import Engine, Measured
-from robaudit.attack.prepare import fingerprint
-from robaudit.attack.settings import Precision, Protocol, plan_of, speedups_of
+from torch import nn
+
+from robaudit.attack.curve import Engine
+from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, speedups_of
 from robaudit.attack.threats import EPS_GRID
-from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
-from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal, refuse_other
-from robaudit.audit.record import draft, filled, identity
-from robaudit.checks.repeatable import repeatable
-from robaudit.checks.state import state_untouched
-from robaudit.errors import OutputError, SettingsError
-from robaudit.files import write_text
+from robaudit.audit.measure import Measurement
+from robaudit.audit.preprocessing import check_preprocessing
+from robaudit.audit.record import draft
+from robaudit.checks.evidence import Overlap
+from robaudit.checks.probes import SAMPLE_SIZE
+from robaudit.errors import DataError, SettingsError
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images
+from robaudit.load.learnt import read_learnt, refuse_learnt_patients
+from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
+from robaudit.load.module import from_module
+from robaudit.load.surrogate import Surrogate, load_surrogate
+from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
-from robaudit.records import (
-    AUDIT_FILE,
-    IMAGES_FILE,
-    PARTIAL_AUDIT_FILE,
-    AuditRecord,
-    Check,
-    GalleryItem,
-    Spent,
-    read_audit,
-    read_rows,
-)
-
-PARTIAL_EVERY_SECONDS = 60.0
+from robaudit.records import AuditRecord
 
 
 def scan(
-    model: Path | str,
+    model: Path | str | nn.Module,
     data: Path | str,
     *,
     out: Path | str,
@@ -64,10 +54,15 @@ def scan(
     batch_size: int | None = None,
     device: str = "auto",
     search: str = "descend",
-    precision: Precision = "float32",
+    precision: Precision = "auto",
     without: Sequence[str] = (),
     warm_start: bool = False,
+    surrogate: Path | str | None = None,
+    check_sample: int = SAMPLE_SIZE,
     restart: bool = False,
+    view: View | None = None,
+    accept_preprocessing: bool = False,
+    expect_clean_accuracy: float | None = None,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
     **loading: Any,
@@ -77,7 +72,8 @@ def scan(
     A finished scan of the same model, images and settings is returned as it is; an unfinished one is continued.
 
     Args:
-        model: model file or folder.
+        model: model file or folder; or a network in memory, (B, C, H, W) in [0, 1] -> answers (B, K), whose `mean` and
+            `std` are applied where they are given.
         data: folder of classes, split folder (its test part is taken) or manifest.
         out: folder for audit.json, images.jsonl and the gallery.
         arch: timm architecture, where the file does not tell.
@@ -88,7 +84,7 @@ def scan(
         attacks: names as in `robaudit.attack.threats`; None takes the preset's.
         eps: L-inf budgets in 255ths.
         restarts: random starts of the attacks that start at random.
-        preset: which attacks and protocol, where `attacks` and `protocol` do not say: quick, default or paper.
+        preset: attacks and protocol, where `attacks` and `protocol` do not say: quick, default, paper or thorough.
         protocol: `paper` runs every eps on its own and judges the last iterate; None takes the preset's.
         seed: of random starts and of `limit`.
         limit: stratified upper bound on the number of images.
@@ -102,7 +98,13 @@ def scan(
         precision: of the gradients; `auto` takes bfloat16 where the hardware has it. Success is judged in float32.
         without: what to switch off, of `robaudit.attack.settings.SWITCHES`.
         warm_start: begin below a found eps where the found perturbation left off.
+        surrogate: another model of the same classes, for the transfer check; None takes the model before the retrofit,
+            where `model` is a retrofit that knows it.
+        check_sample: images that the sampled checks ask; 0 leaves those checks out, which the record says.
         restart: discard what `out` holds.
+        view: how images are shown to the model; None as they are stored.
+        accept_preprocessing: measure although another preprocessing does clearly better.
+        expect_clean_accuracy: in [0, 1]; clean accuracy clearly below it stops the scan.
         command: what the person typed, for the record.
         progress: told of every image.
         loading: further arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
@@ -110,179 +112,90 @@ def scan(
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
     """
-    model, data, out, progress = Path(model), Path(data), Path(out), progress or Silent()
+    data, out, progress = Path(data), Path(out), progress or Silent()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
     images = open_images(
-        data, "test", merge=merge, limit=limit, seed=seed, on_bad_image=on_bad_image, progress=progress
+        data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
     )
-    loaded = load_model(
-        model, arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
-        input_size=input_size, device=device, **loading,
-    )  # fmt: skip
+    if isinstance(model, nn.Module):
+        names = classes or images.classes
+        loaded = from_module(model, classes=names, size=input_size or images.size_of_first(), mean=mean, std=std)
+    else:
+        loaded = load_model(
+            Path(model), arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
+            input_size=input_size, device=device, **loading,
+        )  # fmt: skip
+        refuse_learnt_patients(images, read_learnt(Path(model)), Path(model))
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels)
     if positive is not None and positive not in images.classes:
         raise SettingsError(f"--positive {positive}: is no class; the classes are {', '.join(images.classes)}")
+    if check_sample < 0:
+        raise SettingsError(f"--check-sample {check_sample}: wanted 0 or more")
+    pictures = images.to_try(loaded.size).to(loaded.classifier.mean.device)
+    loaded = loaded.with_outputs_seen_on(pictures)
+    other = load_surrogate(surrogate, loaded, pictures, progress)
+    plan = fitted(
+        plan, has_front=loaded.info.front is not None, has_surrogate=other is not None,
+        n_classes=loaded.info.n_classes, chosen=attacks is not None,
+    )  # fmt: skip
     speedups = speedups_of(precision, without, loaded.classifier.mean.device)
-    engine = Engine(loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups)
-    _introduce(loaded, images, engine, progress)
-    started = draft(loaded, images, engine, positive, note, command)
-    return _Scan(loaded, images, engine, started, out, progress).run(restart)
+    engine = Engine(
+        loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, other.network if other else None
+    )
+    overlap = _overlap(data, images, merge, on_bad_image, progress)
+    _introduce(loaded, images, engine, other, progress)
+    started = draft(
+        loaded, images, engine, surrogate=other.file if other else None, sample_size=check_sample,
+        positive=positive, note=note, command=command,
+    )  # fmt: skip
+    asked = partial(
+        check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
+    )
+    return Measurement(loaded, images, engine, started, out, progress, check_sample, overlap, asked).finish(restart)
 
 
-def _introduce(loaded: LoadedModel, images: Images, engine: Engine, progress: Progress) -> None:
+def _overlap(
+    data: Path,
+    images: Images,
+    merge: Mapping[str, Sequence[str]] | None,
+    on_bad_image: Literal["fail", "skip"],
+    progress: Progress,
+) -> Overlap | None:
+    """How many of the images stand in the train or val part of the same data; None where it has no such part."""
+    if not has_splits(data):
+        return None
+    seen: set[str] = set()
+    for part in ("train", "val"):
+        try:
+            learnt_from = open_images(
+                data, part, merge=merge, view=images.view, on_bad_image=on_bad_image, progress=progress
+            )
+        except DataError:
+            continue  # that part is not there, or not readable: nothing to compare with
+        seen |= {ref.pixel_sha256 for ref in learnt_from.refs}
+    return Overlap(n_seen=sum(ref.pixel_sha256 in seen for ref in images.refs), n_images=len(images)) if seen else None
+
+
+def _introduce(
+    loaded: LoadedModel, images: Images, engine: Engine, surrogate: Surrogate | None, progress: Progress
+) -> None:
     """Say what will be measured as it was understood: the commonest mistakes show here."""
     info, norm = loaded.info, loaded.info.normalization
     front = f", retrofitted with {info.front.modules}" if info.front else ""
     numbers = f"mean {_listed(norm.mean)} std {_listed(norm.std)}"
     progress.say(f"model: {info.arch}{front}, outputs {', '.join(info.classes)} in this order")
     progress.say(f"input: {info.input.height}x{info.input.width}, normalised inside with {numbers} ({norm.source})")
+    if words := loaded.classifier.outputs.words:
+        progress.say(f"answers: {words}")
+    if surrogate is not None:
+        progress.say(f"surrogate: {surrogate.file.path}, for pictures that transfer")
     kind = "grey, attacked in one channel" if images.channels == 1 else "colour"
     skipped = f", {images.n_skipped} unreadable ones skipped" if images.n_skipped else ""
-    progress.say(f"images: {len(images)}, {kind}{skipped}; on {engine.device}, batches of {engine.width}")
+    precision = "bfloat16" if engine.speedups.bfloat16 else "float32"
+    progress.say(f"images: {len(images)}, {kind}{skipped}")
+    progress.say(f"runs on {engine.device}, batches of {engine.width}, gradients in {precision}")
 
 
 def _listed(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
-
-
-class _Scan:
-    """One scan under way: what is measured, where to, and the record so far."""
-
-    def __init__(
-        self, loaded: LoadedModel, images: Images, engine: Engine, draft: AuditRecord, out: Path, progress: Progress
-    ) -> None:
-        self.loaded, self.images, self.engine, self.draft = loaded, images, engine, draft
-        self.out, self.progress = out, progress
-
-    def run(self, restart: bool) -> AuditRecord:
-        """Return the finished record: reused, continued or measured from the start."""
-        if restart:
-            _discard(self.out)
-        wanted = identity(self.draft)
-        finished = self.out / AUDIT_FILE
-        if finished.exists():
-            record = read_audit(finished)
-            refuse_other(finished, identity(record), wanted)
-            read_rows(finished, record)
-            self.progress.say(f"{finished} holds this scan already; --restart measures again")
-        else:
-            _make_folder(self.out)
-            place = self.draft.environment
-            record = self._measured(wanted | {"versions": place.versions, "n_threads": place.n_threads})
-        for leftover in (JOURNAL_FILE, PARTIAL_AUDIT_FILE):
-            (self.out / leftover).unlink(missing_ok=True)
-        return record
-
-    def _measured(self, wanted: dict[str, Any]) -> AuditRecord:
-        with open_journal(self.out, wanted) as journal:
-            checks = self._measure(journal)
-            entries = self._entries(journal)
-        rows = "".join(entry.row.model_dump_json() + "\n" for entry in entries)
-        record = filled(self.draft, entries, self.engine.plan, "complete", checks)
-        write_text(self.out / IMAGES_FILE, rows)
-        write_text(self.out / AUDIT_FILE, record.model_dump_json(indent=2) + "\n")
-        return record
-
-    def _entries(self, journal: Journal) -> list[Entry]:
-        """What is done so far, in the order of the data set."""
-        return [journal.entries[ref.id] for ref in self.images.refs if ref.id in journal.entries]
-
-    def _measure(self, journal: Journal) -> list[Check]:
-        """Examine what the journal does not hold yet, one entry per image; returns the checks on the model itself."""
-        before = fingerprint(self.loaded.classifier)
-        remaining = [ref for ref in self.images.refs if ref.id not in journal.entries]
-        if journal.entries:
-            self.progress.say(f"continuing: {len(journal.entries)} of {len(self.images)} images are done")
-        clean = self._clean_predictions()
-        pictured = gallery_ids(self.images)
-        refs = {ref.id: ref for ref in remaining}
-        self.progress.start("attacking", len(self.images))
-        self.progress.advance(len(journal.entries))
-        fallen = Counter(tally.worst_eps(entry.row) for entry in journal.entries.values())
-        started = saved = time.monotonic()
-        try:
-            for measured in self.engine.measure(self.images, remaining, pictured, clean):
-                now = time.monotonic()
-                gallery = None
-                if measured.row.id in pictured:
-                    gallery = write_pictures(
-                        self.out, self.loaded, self.images, refs[measured.row.id], measured, self.engine.plan.grid
-                    )
-                journal.append(_entry(measured, gallery, now - started))
-                started = now
-                fallen[tally.worst_eps(measured.row)] += 1
-                self.progress.advance(note=self._note(fallen))
-                if now - saved > PARTIAL_EVERY_SECONDS:
-                    self._write_partial(journal)
-                    saved = now
-        except BaseException:
-            # Whatever stopped the scan, the curve so far is worth keeping; the journal has every finished image.
-            self._write_partial(journal)
-            self.progress.say(
-                f"stopped after {len(journal.entries)} of {len(self.images)} images: {self._note(fallen)}"
-            )
-            raise
-        finally:
-            self.progress.finish()
-        return [
-            state_untouched(before, fingerprint(self.loaded.classifier)),
-            repeatable(self.engine.unrepeatable(self.images)),
-        ]
-
-    def _clean_predictions(self) -> dict[str, int | None]:
-        """Ask for all clean predictions first: a wrong normalisation shows before hours are spent."""
-        self.progress.start("clean accuracy", len(self.images))
-        seen: dict[str, int | None] = {}
-        n_correct = 0
-        for ref, prediction in self.engine.clean_predictions(self.images, self.images.refs):
-            seen[ref.id] = prediction
-            n_correct += prediction == self.images.label_index(ref)
-            self.progress.advance()
-        self.progress.finish()
-        n = len(self.images)
-        self.progress.say(f"clean accuracy {n_correct} of {n} ({n_correct / n:.1%})")
-        return seen
-
-    def _note(self, fallen: Counter[int]) -> str:
-        """The curve so far, from how many images fell at each eps."""
-        grid, n = self.engine.plan.grid, max(1, fallen.total())
-        shown = dict.fromkeys((grid[0], grid[len(grid) // 2], grid[-1]))
-        standing = {eps: sum(count for at, count in fallen.items() if at > eps) for eps in shown}
-        return "worst case " + ", ".join(f"{count / n:.0%} at {eps}/255" for eps, count in standing.items())
-
-    def _write_partial(self, journal: Journal) -> None:
-        if journal.entries:
-            record = filled(self.draft, self._entries(journal), self.engine.plan, "partial", [])
-            write_text(self.out / PARTIAL_AUDIT_FILE, record.model_dump_json(indent=2) + "\n")
-
-
-def _entry(measured: Measured, gallery: GalleryItem | None, seconds: float) -> Entry:
-    work = measured.work
-    return Entry(
-        row=measured.row,
-        spent=Spent(gradients=work.gradients, forwards=work.forwards, seconds=round(seconds, 3)),
-        margin_gradients=work.margin_gradients,
-        zero_gradients=work.zero_gradients,
-        zero_margin_gradients=work.zero_margin_gradients,
-        non_finite_gradients=work.non_finite_gradients,
-        batch_size=measured.batch_size,
-        gallery=gallery,
-    )
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
-
-
-def _discard(out: Path) -> None:
-    """Remove what a scan wrote, and nothing else."""
-    try:
-        for name in (AUDIT_FILE, PARTIAL_AUDIT_FILE, IMAGES_FILE, JOURNAL_FILE):
-            (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / GALLERY_FOLDER, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be replaced ({error.strerror}); choose another --out") from None

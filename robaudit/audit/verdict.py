@@ -32,13 +32,20 @@ def _measured_sentence(worst: Sequence[Point], attacks: Sequence[AttackCurve]) -
     eps_255 = headline_eps([point.eps_255 for point in worst])
     point = next(point for point in worst if point.eps_255 == eps_255)
     low, high = wilson(point.n_correct, point.n_images)
-    lowest = min(attacks, key=lambda attack: _at(attack, point.eps_255).n_correct)
+    alone = [attack for attack in attacks if attack.scope == "all"]
+    lowest = min(reversed(alone), key=lambda attack: _at(attack, point.eps_255).n_correct, default=None)
+    setter = f"; {lowest.name} alone leaves {_at(lowest, point.eps_255).n_correct}" if lowest else ""
     return (
         f"At most {point.n_correct} of {point.n_images} images ({point.n_correct / point.n_images:.1%}, "
         f"95% interval {low:.1%} to {high:.1%}) stay correct at {point.eps_255}/255 under the per-image worst of "
-        f"{', '.join(attack.name for attack in attacks)}; {lowest.name} alone leaves "
-        f"{_at(lowest, point.eps_255).n_correct}. This is an upper bound: a stronger attack can only lower it."
+        f"{', '.join(attack.name for attack in attacks)}{setter}.{_repairs(attacks)} "
+        "This is an upper bound: a stronger attack can only lower it."
     )
+
+
+def _repairs(attacks: Sequence[AttackCurve]) -> str:
+    added = [each for each in attacks if each.added_by]
+    return "".join(f" {each.name} was added because the check {each.added_by} asked for it." for each in added)
 
 
 def _at(attack: AttackCurve, eps_255: int) -> Point:

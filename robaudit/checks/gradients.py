@@ -2,38 +2,58 @@
 
 from typing import Literal
 
+from robaudit.checks.evidence import Evidence, follows_margin
 from robaudit.records import Check
 
+GRADIENTS_PRESENT = "gradients-present"
 MAX_ZERO_SHARE = 0.01
-"""Share of gradients that may be exactly zero before the attacks count as blind."""
+"""Share of gradients that may be exactly zero, or not finite, before the attacks that follow them count as blind."""
 
 
-def gradients_present(loss: str, n_gradients: int, n_zero: int, n_non_finite: int, n_zero_elsewhere: int = 0) -> Check:
-    """Fails where gradients are NaN, infinite, or zero too often: then resisting an attack shows nothing.
+def gradients_present(evidence: Evidence) -> Check:
+    """Fails where gradients are NaN, infinite or zero too often: then resisting an attack shows nothing.
 
-    Args:
-        loss: the loss judged by: margin where an attack climbs it, for it cannot fade with confidence.
-        n_gradients: image-gradients the attacks took of it.
-        n_zero: of these, zero at every pixel (cross-entropy underflows when a model is very sure).
-        n_non_finite: image-gradients of any loss that were NaN or infinite at some pixel.
-        n_zero_elsewhere: zero gradients of the other loss; they speak against its attacks alone.
+    Cross-entropy underflows where a model is very sure; an attack on the margin makes up for that, and it is a warning
+    where there is one. The margin's own gradient has no such excuse.
     """
-    share = n_zero / n_gradients if n_gradients else 0.0
-    blind = n_non_finite > 0 or share > MAX_ZERO_SHARE
-    useless = (
-        f"{n_zero} of {n_gradients} {loss} gradients were zero at every pixel and {n_non_finite} gradients not finite"
+    counts = evidence.gradients
+    at_image = [each.gradients for each in evidence.observed]
+    n_mute = {loss: sum(kinds.get(loss) != "fine" for kinds in at_image) for loss in ("ce", "margin")}
+    n_zero_entropy, n_entropy = counts.n_zero - counts.n_zero_margin, counts.n_gradients - counts.n_margin
+    shares = {
+        "entropy": _share(n_zero_entropy, n_entropy),
+        "margin": max(_share(counts.n_zero_margin, counts.n_margin), _share(n_mute["margin"], len(at_image))),
+        "not finite": _share(counts.n_non_finite, counts.n_gradients),
+    }
+    blind_to_margin = shares["margin"] > MAX_ZERO_SHARE or shares["not finite"] > MAX_ZERO_SHARE
+    blind_to_entropy = shares["entropy"] > MAX_ZERO_SHARE
+    made_up_for = bool(evidence.names(follows_margin))
+    words = (
+        f"{n_zero_entropy} of {n_entropy} cross-entropy gradients and {counts.n_zero_margin} of {counts.n_margin} "
+        f"margin gradients were zero at every pixel, {counts.n_non_finite} were not finite; at the images themselves "
+        f"{n_mute['ce']} and {n_mute['margin']} of {len(at_image)} were of no use"
     )
-    if n_zero_elsewhere:
-        useless += f"; {n_zero_elsewhere} cross-entropy gradients were zero, which the margin attacks make up for"
-    if blind:
-        remedy = "Look for rounding, saturation or detached steps in the model."
-        if loss != "margin":
-            remedy = f"Add attacks with the margin loss (--attacks pgd,pgd-margin). {remedy}"
-        return _check("failed", share, f"{useless}: what the attacks left standing may not be robust.", remedy)
-    if n_zero or n_zero_elsewhere:
-        return _check("warning", share, f"{useless}.", "Trust the attacks with the margin loss more than the others.")
-    return _check("passed", share, "Every gradient was finite and pointed somewhere.", "")
+    value = max(shares.values())
+    if blind_to_margin or (blind_to_entropy and not made_up_for):
+        remedy = "Look for rounding, saturation, clamps or detached steps in the model: what is left may not be robust."
+        return _check("failed", value, f"{words}.", remedy)
+    if blind_to_entropy:
+        return _check("warning", value, f"{words}: attacks on cross-entropy were blind, on the margin not.", "")
+    return _check(
+        "passed", value, "Every gradient was finite and pointed somewhere." if value == 0 else f"{words}.", ""
+    )
 
 
-def _check(status: Literal["passed", "warning", "failed"], share: float, why: str, remedy: str) -> Check:
-    return Check(id="gradients-present", status=status, value=share, threshold=MAX_ZERO_SHARE, why=why, remedy=remedy)
+def _share(n: int, of: int) -> float:
+    return n / of if of else 0.0
+
+
+def _check(status: Literal["passed", "warning", "failed"], value: float, why: str, remedy: str) -> Check:
+    return Check(
+        id=GRADIENTS_PRESENT,
+        status=status,
+        value=round(value, 6),
+        threshold=MAX_ZERO_SHARE,
+        why=why,
+        remedy=remedy,
+    )

@@ -1,26 +1,26 @@
-"""Does the model give the same answer twice?"""
+"""Does the model give the same answer every time?"""
 
+from robaudit.checks.evidence import Evidence
 from robaudit.records import Check
 
+REPEATABLE = "repeatable"
+N_PASSES = 5
 MAX_CHANGE = 1e-4
-"""Largest relative change of a logit between two runs (Croce & Hein 2020, as AutoAttack checks it)."""
+"""Largest relative change of a logit between passes; both constants are AutoAttack's (Croce & Hein 2020)."""
 
 
-def repeatable(change: float) -> Check:
-    """Fails where the same batch got other logits the second time: then any lucky draw counts as fooled.
-
-    Args:
-        change: largest change of a logit, relative to the largest logit; infinite where finiteness itself changed.
-    """
+def repeatable(evidence: Evidence) -> Check:
+    """Fails where the same batch gets other logits another time: then any lucky draw counts as fooled."""
+    change = evidence.unrepeatable
     same = change <= MAX_CHANGE
     return Check(
-        id="repeatable",
+        id=REPEATABLE,
         status="passed" if same else "failed",
         value=min(change, 1e9),
         threshold=MAX_CHANGE,
-        why="The model gave the same answers twice."
+        why=f"The model gave the same answers {N_PASSES} times."
         if same
-        else f"The same images got other logits the second time (relative change {change:.2g}), so images may have "
-        "been fooled by chance.",
+        else f"The same images got other logits within {N_PASSES} passes (relative change {change:.2g}), so images may "
+        "have been fooled, or spared, by chance.",
         remedy="" if same else "Switch off dropout, noise and other random steps in the model's forward pass.",
     )

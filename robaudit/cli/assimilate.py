@@ -6,7 +6,7 @@ import typer
 
 from robaudit.cli import options
 
-TRAINING, TEXTURE = "Training", "Texture term"
+TRAINING, TEXTURE, ROBUST = "Training", "Texture term", "Adversarial training"
 
 Preset = Annotated[
     str | None,
@@ -30,10 +30,80 @@ Patience = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+FrontModules = Annotated[
+    str | None,
+    typer.Option(
+        "--front",
+        metavar="T+C|T|C|none",
+        help="Modules before the network; none fine-tunes the network alone, to compare with "
+        "[dim](default: T+C)[/dim].",
+        rich_help_panel=TRAINING,
+    ),
+]
 LearningRate = Annotated[
     float | None,
     typer.Option(
-        "--lr", metavar="X", help="Learning rate of AdamW [dim](default: 1e-4)[/dim].", rich_help_panel=TRAINING
+        "--lr",
+        metavar="X",
+        help="AdamW's learning rate of the network [dim](default: 1e-4)[/dim].",
+        rich_help_panel=TRAINING,
+    ),
+]
+FrontLearningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--front-lr",
+        metavar="X",
+        help="Learning rate of T and C [dim](default: 1e-3)[/dim].",
+        rich_help_panel=TRAINING,
+    ),
+]
+Schedule = Annotated[
+    str | None,
+    typer.Option(
+        metavar="constant|cosine",
+        help="Of the learning rates; cosine ends at zero [dim](default: constant; with --robust, cosine)[/dim].",
+        rich_help_panel=TRAINING,
+    ),
+]
+Augment = Annotated[
+    str | None,
+    typer.Option(
+        metavar="A,B,..",
+        help="Random changes that leave the diagnosis alone: flip, flip-vertical, shift, rotate, intensity "
+        "[dim](default: none)[/dim].",
+        rich_help_panel=TRAINING,
+    ),
+]
+ClassWeights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="balanced|W,..",
+        help="Weight of each class in the loss; balanced makes up for unequal numbers [dim](default: ones)[/dim].",
+        rich_help_panel=TRAINING,
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of the network's training passes: float32 or bfloat16; validation is always float32 "
+        "[dim](default: float32)[/dim].",
+        rich_help_panel=TRAINING,
+    ),
+]
+Tint = Annotated[
+    bool,
+    typer.Option(
+        "--tint", help="Let C colour pure black and white, which it cannot move otherwise.", rich_help_panel=TRAINING
+    ),
+]
+RandomFront = Annotated[
+    bool,
+    typer.Option(
+        "--random-front",
+        help="T and C start at random instead of changing nothing; with --trains network they stay so: an ablation.",
+        rich_help_panel=TRAINING,
     ),
 ]
 BatchSize = Annotated[
@@ -45,7 +115,7 @@ Trains = Annotated[
     typer.Option(
         metavar="WHAT",
         help="all, the source's objective; front: T and C alone, the network frozen with its batch-norm statistics; "
-        "front+head: these and the last layer [dim](default: all)[/dim].",
+        "front+head: these and the last layer; network: all but T and C [dim](default: all)[/dim].",
         rich_help_panel=TRAINING,
     ),
 ]
@@ -79,6 +149,12 @@ Rows = Annotated[
         rich_help_panel=TEXTURE,
     ),
 ]
+Patch = Annotated[
+    int | None,
+    typer.Option(
+        min=4, metavar="N", help="Side of the patches in pixels [dim](default: 20)[/dim].", rich_help_panel=TEXTURE
+    ),
+]
 Levels = Annotated[
     int | None,
     typer.Option(
@@ -97,6 +173,66 @@ RawFeatures = Annotated[
         rich_help_panel=TEXTURE,
     ),
 ]
+Robust = Annotated[
+    bool,
+    typer.Option(
+        "--robust",
+        help="Train T, C and the network on attacked images; an epoch takes about twice as long. With --front none it "
+        "is plain adversarial fine-tuning, the rival to compare with.",
+        rich_help_panel=ROBUST,
+    ),
+]
+RobustBy = Annotated[
+    str | None,
+    typer.Option(
+        "--robust-by",
+        metavar="NAME",
+        help="fgsm: one step from a random start, guarded against going blind; pgd: a few steps; trades: a few steps "
+        "and a clean term. Implies --robust [dim](default: fgsm)[/dim].",
+        rich_help_panel=ROBUST,
+    ),
+]
+RobustEps = Annotated[
+    int | None,
+    typer.Option(
+        "--robust-eps",
+        min=1,
+        max=255,
+        metavar="K",
+        help="L-inf budget of training, in 255ths [dim](default: 4)[/dim].",
+        rich_help_panel=ROBUST,
+    ),
+]
+RobustSteps = Annotated[
+    int | None,
+    typer.Option(
+        "--robust-steps",
+        min=1,
+        metavar="N",
+        help="Steps of pgd and trades [dim](default: 3)[/dim].",
+        rich_help_panel=ROBUST,
+    ),
+]
+TradesBeta = Annotated[
+    float | None,
+    typer.Option(
+        "--trades-beta",
+        min=0,
+        metavar="B",
+        help="Weight of trades' divergence [dim](default: 6.0)[/dim].",
+        rich_help_panel=ROBUST,
+    ),
+]
+ValSteps = Annotated[
+    int | None,
+    typer.Option(
+        "--val-steps",
+        min=1,
+        metavar="N",
+        help="PGD steps of the validation that chooses the epoch [dim](default: 5)[/dim].",
+        rich_help_panel=ROBUST,
+    ),
+]
 
 
 def assimilate(
@@ -107,11 +243,26 @@ def assimilate(
     epochs: Epochs = None,
     patience: Patience = None,
     lr: LearningRate = None,
+    front_lr: FrontLearningRate = None,
+    schedule: Schedule = None,
     batch_size: BatchSize = None,
+    front: FrontModules = None,
+    tint: Tint = False,
+    random_front: RandomFront = False,
     trains: Trains = None,
     alpha: Alpha = None,
+    augment: Augment = None,
+    class_weights: ClassWeights = None,
+    precision: Precision = None,
+    robust: Robust = False,
+    robust_by: RobustBy = None,
+    robust_eps: RobustEps = None,
+    robust_steps: RobustSteps = None,
+    trades_beta: TradesBeta = None,
+    val_steps: ValSteps = None,
     glcm_on: GlcmOn = None,
     rows: Rows = None,
+    patch: Patch = None,
     levels: Levels = None,
     raw_features: RawFeatures = False,
     arch: options.Arch = None,
@@ -127,19 +278,26 @@ def assimilate(
     input_size: options.InputSize = None,
     limit: options.Limit = None,
     merge: options.Merge = None,
+    invert: options.Invert = False,
+    bgr: options.Bgr = False,
+    resize: options.Resize = "stretch",
+    slice_: options.Slice = None,
+    window: options.Window = None,
     on_bad_image: options.OnBadImage = "fail",
     seed: options.Seed = 0,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Retrofit a classifier with domain assimilation; write a folder that scan accepts as MODEL.
 
     Puts a texture module T and a colour module C in front of the network, changing nothing at first, and trains on
     the train part of DATA with cross-entropy and GLCM loss, stopping early on the val part. Undivided DATA is split
-    60/20/20, and the split written out.
+    60/20/20, and the split written out. Interrupted? The same command continues after the last complete epoch.
     """
     from robaudit.cli.progress import terminal_progress
     from robaudit.retrofit.assimilate import assimilate as retrofit
+    from robaudit.retrofit.record import TRAINING_FILE
 
     retrofit(
         model,
@@ -149,11 +307,25 @@ def assimilate(
         epochs=epochs,
         patience=patience,
         learning_rate=lr,
+        front_learning_rate=front_lr,
+        schedule=schedule,
         batch_size=batch_size,
+        front=front,
+        tint=tint or None,
+        random_front=random_front or None,
         trains=trains,
         alpha=alpha,
+        augment=None if augment is None else ",".join(options.names(augment) or []),
+        class_weights=class_weights,
+        precision=precision,
+        robust=robust_by or ("fgsm" if robust else None),
+        robust_eps_255=robust_eps,
+        robust_steps=robust_steps,
+        trades_beta=trades_beta,
+        val_steps=val_steps,
         glcm_on=glcm_on,
         rows=rows,
+        patch=patch,
         levels=levels,
         scaled=False if raw_features else None,
         **options.model_options(
@@ -170,10 +342,11 @@ def assimilate(
             normalization=normalization,
         ),
         **options.data_options(limit, merge, on_bad_image),
+        view=options.view_options(invert, bgr, resize, slice_, window),
         seed=seed,
         device=device,
         restart=restart,
         command=options.command_line(),
         progress=terminal_progress(),
     )
-    typer.echo(out)
+    typer.echo((out / TRAINING_FILE).read_text(encoding="utf-8") if as_json else out, nl=not as_json)

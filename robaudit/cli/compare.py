@@ -1,17 +1,21 @@
-"""`robaudit compare`: two audits side by side, as a page to read."""
+"""`robaudit compare`: one, two or many audits as a page to read."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from robaudit.cli import options
 from robaudit.cli.console import to_stderr
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(metavar="BEFORE.json", help="Audit record of the first model.")],
-    after: Annotated[
-        Path, typer.Argument(metavar="AFTER.json", help="Audit record of the second model, on the same images.")
+    audits: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="BEFORE.json AFTER.json...",
+            help="Audit records: two are compared, of one alone the page is written, more are compared with the first.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for index.html, report.css and the pictures.")],
     without_glcm: Annotated[
@@ -22,17 +26,24 @@ def compare(
             help="Audit record of a retrofit trained without GLCM loss: its pictures join the gallery.",
         ),
     ] = None,
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="Put style and pictures into index.html itself, to mail it.")
+    ] = False,
+    as_json: options.AsJson = False,
 ) -> None:
-    """Compare two audits of the same images: verdict, curves, paired test, gallery.
+    """Compare audits of the same images: verdict, curves, paired test, gallery.
 
     Writes a folder that any browser shows, without scripts. Prints the path of its index.html to stdout.
     """
-    from robaudit.report.comparison import read_comparison
-    from robaudit.report.html import write_report
-    from robaudit.report.terminal import comparison_summary
+    from robaudit.report.document import document
+    from robaudit.report.html import read_page, write_report
+    from robaudit.report.terminal import page_summary
 
-    comparison = read_comparison(before, after, without_glcm=without_glcm)
-    page = write_report(comparison, out)
-    for line in comparison_summary(comparison, page):
+    page = read_page(audits, without_glcm=without_glcm)
+    written = write_report(page, out, single_file=single_file)
+    if as_json:
+        typer.echo(document(page, written), nl=False)
+        return
+    for line in page_summary(page, written):
         to_stderr(line)
-    typer.echo(page)
+    typer.echo(written)

@@ -12,6 +12,7 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for images, models, audits and the report.")],
     seed: options.Seed = 0,
     restart: options.Restart = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show the whole job on generated phantoms; takes minutes and no input.
 
@@ -20,6 +21,7 @@ def demo(
     """
     from robaudit.cli.progress import terminal_progress
     from robaudit.job.demo import demo as whole_job
+    from robaudit.job.run import Stages
 
     page = whole_job(out=out, seed=seed, restart=restart, command=options.command_line(), progress=terminal_progress())
-    typer.echo(page)
+    typer.echo(Stages(out).document() if as_json else page, nl=not as_json)

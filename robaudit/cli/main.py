@@ -13,13 +13,16 @@ from typer.exceptions import TyperException
 
 from robaudit import __version__
 from robaudit.cli.assimilate import assimilate
+from robaudit.cli.badge import badge
 from robaudit.cli.compare import compare
 from robaudit.cli.console import to_stderr
 from robaudit.cli.demo import demo
+from robaudit.cli.export import export
 from robaudit.cli.gate import gate
 from robaudit.cli.inspect import inspect
 from robaudit.cli.run import run
 from robaudit.cli.scan import scan
+from robaudit.cli.schema import schema
 from robaudit.errors import ExitCode, RobauditError
 
 app = typer.Typer(
@@ -33,7 +36,7 @@ app = typer.Typer(
     "130 interrupted.",
 )
 
-for command in (demo, scan, assimilate, compare, run, gate, inspect):
+for command in (demo, scan, assimilate, compare, run, gate, inspect, export, badge, schema):
     app.command()(command)
 
 
@@ -64,7 +67,7 @@ def main() -> NoReturn:
         to_stderr(f"robaudit: {' '.join(str(error).splitlines())}")
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        to_stderr("robaudit: interrupted; the same command continues a scan, and repeats an unfinished training")
+        to_stderr("robaudit: interrupted; the same command continues")
         code = ExitCode.INTERRUPTED
     except TyperException as error:
         to_stderr(f"robaudit: {error.format_message()} See `robaudit --help`.")

@@ -25,7 +25,9 @@ ModelArgument = Annotated[
 DataArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="DATA", help="Folder with a sub-folder per class, train/val/test folders of these, or a CSV manifest."
+        metavar="DATA",
+        help="Folder with a sub-folder per class, train/val/test folders of these, a CSV or Parquet manifest, or a "
+        "MedMNIST .npz.",
     ),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the result; the same command continues or reuses.")]
@@ -135,9 +137,63 @@ Note = Annotated[
 OnBadImage = Annotated[
     str, typer.Option(metavar="fail|skip", help="What to do with an unreadable image.", rich_help_panel=DATA)
 ]
+Invert = Annotated[
+    bool, typer.Option("--invert", help="Show the model the negative of every image.", rich_help_panel=DATA)
+]
+Bgr = Annotated[
+    bool, typer.Option("--bgr", help="Give the model blue, green, red instead of RGB.", rich_help_panel=DATA)
+]
+Resize = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="How an image of another shape comes to the input grid. stretch: both sides · cover: the shorter side, "
+        "its middle cut out · crop: likewise, the middle 7/8 (256 to 224) · pad: the longer side, black around.",
+        rich_help_panel=DATA,
+    ),
+]
+Slice = Annotated[
+    str | None,
+    typer.Option(
+        "--slice",
+        metavar="AXIS,INDEX",
+        help="Slice of a NIfTI volume that is the image: 2,90 or 2,middle; axes 0 to 2 as stored.",
+        rich_help_panel=DATA,
+    ),
+]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH",
+        help="Values of DICOM or NIfTI that are black and white [dim](default: the file's own)[/dim].",
+        rich_help_panel=DATA,
+    ),
+]
+AcceptPreprocessing = Annotated[
+    bool,
+    typer.Option(
+        "--accept-preprocessing",
+        help="Measure although another normalisation, class order or the like does clearly better.",
+        rich_help_panel=MODEL,
+    ),
+]
+ExpectCleanAccuracy = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="A",
+        help="Clean accuracy you know the model to have, such as 0.94; clearly less stops the scan.",
+        rich_help_panel=MODEL,
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of random starts, --limit and training order.", rich_help_panel=RUN)]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Discard what the folder holds and start again.", rich_help_panel=RUN)
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as one JSON document, and nothing else, to stdout."),
 ]
 
 
@@ -236,6 +292,41 @@ def model_options(
         "input_size": size(input_size),
         **{name: value for name, value in further.items() if value is not None},
     }
+
+
+def volume_slice(text: str | None) -> tuple[int, int | None] | None:
+    """`AXIS,INDEX` or `AXIS,middle`; None stays None.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    if text is None:
+        return None
+    axis, _, index = text.replace(" ", "").partition(",")
+    if axis not in ("0", "1", "2") or not (index.isdecimal() or index == "middle"):
+        raise SettingsError(f"--slice {text}: wanted AXIS,INDEX with an axis of 0 to 2, such as 2,90 or 2,middle")
+    return int(axis), None if index == "middle" else int(index)
+
+
+def window_of(text: str | None) -> tuple[float, float] | None:
+    """`LOW,HIGH`; None stays None.
+
+    Raises:
+        SettingsError: it is no such pair.
+    """
+    ends = numbers("--window", text)
+    if ends is None:
+        return None
+    if len(ends) != 2 or not ends[0] < ends[1]:
+        raise SettingsError(f"--window {text}: wanted LOW,HIGH with LOW below HIGH, such as -1000,400")
+    return ends[0], ends[1]
+
+
+def view_options(invert: bool, bgr: bool, resize: str, slice_: str | None, window: str | None) -> Any:
+    """What a person says of how images are shown to the model."""
+    from robaudit.load.view import RESIZES, View
+
+    return View(invert, bgr, choice("--resize", resize, *RESIZES), volume_slice(slice_), window_of(window))
 
 
 def data_options(limit: int | None, merge: list[str] | None, on_bad_image: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli import options
-from robaudit.cli.assimilate import Alpha, Epochs, LearningRate, Trains
+from robaudit.cli.assimilate import Alpha, Epochs, LearningRate, Robust, RobustBy, RobustEps, Trains
 from robaudit.cli.scan import Attacks, Eps
 from robaudit.errors import ExitCode
 
@@ -36,6 +36,9 @@ def run(
     lr: LearningRate = None,
     trains: Trains = None,
     alpha: Alpha = None,
+    robust: Robust = False,
+    robust_by: RobustBy = None,
+    robust_eps: RobustEps = None,
     without_glcm: WithoutGlcm = False,
     attacks: Attacks = None,
     eps: Eps = "1-8",
@@ -50,14 +53,22 @@ def run(
     std: options.Std = None,
     normalization: options.NormalizationPreset = None,
     input_size: options.InputSize = None,
+    accept_preprocessing: options.AcceptPreprocessing = False,
+    expect_clean_accuracy: options.ExpectCleanAccuracy = None,
     limit: options.Limit = None,
     positive: options.Positive = None,
     merge: options.Merge = None,
     note: options.Note = None,
+    invert: options.Invert = False,
+    bgr: options.Bgr = False,
+    resize: options.Resize = "stretch",
+    slice_: options.Slice = None,
+    window: options.Window = None,
     on_bad_image: options.OnBadImage = "fail",
     seed: options.Seed = 0,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Scan, assimilate, scan again and compare, in one go.
 
@@ -90,19 +101,31 @@ def run(
             ),
             "device": device,
         },
-        reading=options.data_options(limit, merge, on_bad_image),
+        reading={
+            **options.data_options(limit, merge, on_bad_image),
+            "view": options.view_options(invert, bgr, resize, slice_, window),
+        },
         scanning={
             "attacks": options.names(attacks),
             "eps": options.whole_numbers("--eps", eps),
             "positive": positive,
+            "accept_preprocessing": accept_preprocessing,
+            "expect_clean_accuracy": expect_clean_accuracy,
             "note": note,
         },
-        training={"epochs": epochs, "learning_rate": lr, "trains": trains, "alpha": alpha},
+        training={
+            "epochs": epochs,
+            "learning_rate": lr,
+            "trains": trains,
+            "alpha": alpha,
+            "robust": robust_by or ("fgsm" if robust else None),
+            "robust_eps_255": robust_eps,
+        },
         seed=seed,
         restart=restart,
         command=options.command_line(),
         progress=terminal_progress(),
     )
-    typer.echo(page)
+    typer.echo(Stages(out).document() if as_json else page, nl=not as_json)
     if Stages(out).inconclusive:
         raise typer.Exit(ExitCode.INCONCLUSIVE)

@@ -1,5 +1,6 @@
 """`robaudit scan`: measure accuracy under attack."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,8 +12,10 @@ Attacks = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,..",
-        help="fgsm, bim, mifgsm, pgd, apgd, each with [bold]-margin[/bold] behind it for the margin loss, or "
-        "foolbox:CLASS [dim](default: the preset's)[/dim].",
+        help="fgsm, bim, mifgsm, pgd, apgd, transfer or bpda, each with [bold]-margin[/bold] or [bold]-targeted[/bold] "
+        "for another loss and [bold]-100x5[/bold] for 100 steps and 5 restarts behind it; square and corners, with "
+        "queries or draws behind them; foolbox:CLASS. [bold]+[/bold] before a name: only on images that those before "
+        "it left standing [dim](default: the preset's)[/dim].",
         rich_help_panel=options.ATTACK,
     ),
 ]
@@ -26,7 +29,9 @@ Preset = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="quick: fgsm and bim · default: fgsm, bim, mifgsm and pgd · paper: the same four under --protocol paper.",
+        help="quick: fgsm and bim · default: fgsm, bim, mifgsm and pgd, then apgd on the margin and Square Attack on "
+        "the survivors · thorough: longer, with restarts, targets, transfer and bpda · paper: the four as the "
+        "literature measures.",
         rich_help_panel=options.ATTACK,
     ),
 ]
@@ -70,6 +75,24 @@ Without = Annotated[
         rich_help_panel=options.ENGINE,
     ),
 ]
+Surrogate = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Another model of the same classes, to make pictures on that may transfer [dim](default: the model before "
+        "the retrofit, where MODEL is one)[/dim].",
+        rich_help_panel=options.ATTACK,
+    ),
+]
+CheckSample = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Images that are asked more, to see whether the number can be believed; 0 leaves that out, and says so.",
+        rich_help_panel=options.ATTACK,
+    ),
+]
 WarmStart = Annotated[
     bool,
     typer.Option(
@@ -95,24 +118,34 @@ def scan(
     std: options.Std = None,
     normalization: options.NormalizationPreset = None,
     input_size: options.InputSize = None,
+    accept_preprocessing: options.AcceptPreprocessing = False,
+    expect_clean_accuracy: options.ExpectCleanAccuracy = None,
     attacks: Attacks = None,
     eps: Eps = "1-8",
     restarts: Restarts = 1,
     preset: Preset = "default",
     protocol: Protocol = None,
+    surrogate: Surrogate = None,
+    check_sample: CheckSample = 24,
     limit: options.Limit = None,
     positive: options.Positive = None,
     merge: options.Merge = None,
     note: options.Note = None,
+    invert: options.Invert = False,
+    bgr: options.Bgr = False,
+    resize: options.Resize = "stretch",
+    slice_: options.Slice = None,
+    window: options.Window = None,
     on_bad_image: options.OnBadImage = "fail",
     seed: options.Seed = 0,
     batch_size: BatchSize = None,
     device: options.Device = "auto",
     restart: options.Restart = False,
     search: Search = "descend",
-    precision: Precision = "float32",
+    precision: Precision = "auto",
     without: Without = None,
     warm_start: WarmStart = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure a classifier's accuracy under attack; write audit.json.
 
@@ -123,6 +156,8 @@ def scan(
 
     from robaudit.audit.scan import scan as measure
     from robaudit.cli.progress import terminal_progress
+    from robaudit.records import AUDIT_FILE
+    from robaudit.report.html import write_beside
     from robaudit.report.terminal import print_audit
 
     record = measure(
@@ -143,11 +178,14 @@ def scan(
             normalization=normalization,
         ),
         **options.data_options(limit, merge, on_bad_image),
+        view=options.view_options(invert, bgr, resize, slice_, window),
         attacks=options.names(attacks),
         eps=options.whole_numbers("--eps", eps),
         restarts=restarts,
         preset=preset,
         protocol=None if protocol is None else options.choice("--protocol", protocol, "nested", "paper"),
+        accept_preprocessing=accept_preprocessing,
+        expect_clean_accuracy=expect_clean_accuracy,
         positive=positive,
         note=note,
         seed=seed,
@@ -158,10 +196,16 @@ def scan(
         precision=options.choice("--precision", precision, "float32", "bfloat16", "auto"),
         without=options.names(without) or (),
         warm_start=warm_start,
+        surrogate=surrogate,
+        check_sample=check_sample,
         command=options.command_line(),
         progress=terminal_progress(),
     )
-    print_audit(record, Console(stderr=True))
-    typer.echo(out / "audit.json")
+    page = write_beside(out / AUDIT_FILE)
+    if as_json:
+        typer.echo((out / AUDIT_FILE).read_text(encoding="utf-8"), nl=False)
+    else:
+        print_audit(record, Console(stderr=True), page)
+        typer.echo(out / AUDIT_FILE)
     if record.verdict.kind == "inconclusive":
         raise typer.Exit(ExitCode.INCONCLUSIVE)

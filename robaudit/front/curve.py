@@ -3,7 +3,8 @@
     x + x (1 - x) tanh(f(x))
 
 is the light-enhancement curve of Zero-DCE (Guo et al., CVPR 2020) with a learned amount per pixel. It needs no clamp,
-so it has no region with zero gradient by construction; but pure black (0) and pure white (1) cannot move.
+so it has no region with zero gradient by construction; but pure black (0) and pure white (1) cannot move. `dye`
+moves them too.
 """
 
 import torch
@@ -34,10 +35,27 @@ class Amount(nn.Sequential):
             nn.Tanh(),
         )
 
+    @property
+    def last(self) -> nn.Conv2d:
+        """The layer that starts at zero."""
+        layer = self[-2]
+        assert isinstance(layer, nn.Conv2d)
+        return layer
+
 
 def bend(image: Tensor, amount: Tensor) -> Tensor:
     """Move each pixel along its curve: `image` in [0, 1], `amount` in [-1, 1], same shape; 0 changes no bit."""
     return image + image * (1 - image) * amount
+
+
+def dye(image: Tensor, amount: Tensor) -> Tensor:
+    """Blend each pixel with a flat tone, black to white as `amount` goes from -1 to 1, opacity amount^2 / 2.
+
+    At 0 it changes no bit. No smooth form can both do that and move black at first order: 0 would have to be passed.
+    At most half opaque, so at least half of what the image says comes through. Both arguments have the same shape.
+    """
+    opacity = amount.square() / 2
+    return image + opacity * ((1 + amount) / 2 - image)
 
 
 def saturated_fraction(amount: Tensor) -> Tensor:

@@ -4,30 +4,23 @@
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, sqrt
 
 from robaudit.errors import PolicyError, SettingsError
 from robaudit.gates.policy import AccuracyRule, AttackRule, CleanRule, Mode
-from robaudit.gates.verdicts import Outcome
+from robaudit.gates.verdicts import Estimate, Outcome
 from robaudit.intervals import wilson
 from robaudit.records import AuditRecord, ClassTallies, Point, Tally
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A share or a difference of shares, with its 95% interval."""
-
-    value: Fraction
-    low: Fraction
-    high: Fraction
+Z_SQUARED = Fraction("1.959963984540054") ** 2
+"""Square of the 97.5% point of the normal distribution: what makes a Wilson interval one of 95%."""
 
 
 def judge_accuracy(
     rule: AccuracyRule, mode: Mode, audit: AuditRecord, baseline: AuditRecord | None
-) -> tuple[Outcome, str]:
-    """Judge one accuracy rule and say what was found.
+) -> tuple[Outcome, str, Estimate | None]:
+    """Judge one accuracy rule, and say what was found.
 
     Raises:
         PolicyError: the rule asks for an attack, an eps or a class that the audit does not have.
@@ -36,9 +29,10 @@ def judge_accuracy(
     after = _tally(rule, audit)
     if rule.at_least is not None:
         if not (after and after.n_images):
-            return Outcome.INCONCLUSIVE, "not measured"
+            return Outcome.INCONCLUSIVE, "not measured", None
         estimate = _share(after)
-        return _at_least(estimate, Fraction(rule.at_least), mode), f"{_counts(after)} ({_percent(estimate, floor)})"
+        outcome = share_at_least(after.n_correct, after.n_images, Fraction(rule.at_least), mode)
+        return outcome, f"{_counts(after)} ({_percent(estimate, floor)}){_survivors(rule, audit)}", estimate
 
     assert rule.max_drop is not None, "the policy lets no rule pass without a bound"
     if baseline is None:
@@ -47,12 +41,27 @@ def judge_accuracy(
         )
     before = _tally(rule, baseline)
     if not (after and after.n_images and before and before.n_images):
-        return Outcome.INCONCLUSIVE, "not measured in both audits"
+        return Outcome.INCONCLUSIVE, "not measured in both audits", None
     if _attack_settings(rule, audit) != _attack_settings(rule, baseline):
-        return Outcome.INCONCLUSIVE, "the two audits attacked with different settings"
+        return Outcome.INCONCLUSIVE, "the two audits attacked with different settings", None
     estimate = _drop(before, after)
     found = f"from {_counts(before)} to {_counts(after)} (drop {_percent(estimate, ceil)})"
-    return _at_most(estimate, Fraction(rule.max_drop), mode), found
+    return _at_most(estimate, Fraction(rule.max_drop), mode), found, estimate
+
+
+def share_at_least(n_correct: int, n_images: int, bound: Fraction, mode: Mode) -> Outcome:
+    """Compare a share with a bound, in exact fractions.
+
+    strict asks on which side of the bound the Wilson interval lies. Its ends solve n (p - t)^2 = z^2 t (1 - t), so
+    no root need be taken: left of the interval and right of it the difference of the two sides is positive.
+    """
+    share = Fraction(n_correct, n_images)
+    if mode == "lenient":
+        return Outcome.PASSED if share >= bound else Outcome.FAILED
+    outside = n_images * (share - bound) ** 2 - Z_SQUARED * bound * (1 - bound)
+    if bound == 0 or (bound < share and outside >= 0):
+        return Outcome.PASSED
+    return Outcome.FAILED if bound > share and outside > 0 else Outcome.INCONCLUSIVE
 
 
 def in_words(rule: AccuracyRule) -> str:
@@ -65,21 +74,17 @@ def in_words(rule: AccuracyRule) -> str:
     return f"{attacker} {what} at {rule.eps_255}/255 {bound}"
 
 
-def _at_least(estimate: Estimate, bound: Fraction, mode: Mode) -> Outcome:
-    if mode == "lenient":
-        return Outcome.PASSED if estimate.value >= bound else Outcome.FAILED
-    if estimate.low >= bound:
-        return Outcome.PASSED
-    return Outcome.FAILED if estimate.high < bound else Outcome.INCONCLUSIVE
-
-
 def _at_most(estimate: Estimate, bound: Fraction, mode: Mode) -> Outcome:
-    return _at_least(Estimate(-estimate.value, -estimate.high, -estimate.low), -bound, mode)
+    if mode == "lenient":
+        return Outcome.PASSED if estimate.value <= bound else Outcome.FAILED
+    if estimate.high <= bound:
+        return Outcome.PASSED
+    return Outcome.FAILED if estimate.low > bound else Outcome.INCONCLUSIVE
 
 
 def _share(tally: Tally) -> Estimate:
     low, high = wilson(tally.n_correct, tally.n_images)
-    return Estimate(Fraction(tally.n_correct, tally.n_images), Fraction(low), Fraction(high))
+    return Estimate(Fraction(tally.n_correct, tally.n_images), Fraction(low), Fraction(high), tally)
 
 
 def _drop(before: Tally, after: Tally) -> Estimate:
@@ -92,7 +97,7 @@ def _drop(before: Tally, after: Tally) -> Estimate:
     below = sqrt((p.value - p.low) ** 2 + (q.high - q.value) ** 2)
     above = sqrt((p.high - p.value) ** 2 + (q.value - q.low) ** 2)
     value = p.value - q.value
-    return Estimate(value, value - Fraction(below), value + Fraction(above))
+    return Estimate(value, value - Fraction(below), value + Fraction(above), after, before)
 
 
 def _tally(rule: AccuracyRule, audit: AuditRecord) -> Tally | None:
@@ -120,6 +125,13 @@ def _tallies(rule: AccuracyRule, audit: AuditRecord) -> ClassTallies | None:
     if rule.eps_255 not in at and audit.status == "complete":
         raise PolicyError(f"the audit measured no eps {rule.eps_255}/255, only {_listed(at)}")
     return at.get(rule.eps_255)
+
+
+def _survivors(rule: AccuracyRule, audit: AuditRecord) -> str:
+    """Say where an attack's counts are not its own alone: it ran on what the attacks before it left standing."""
+    scopes = {curve.name: curve.scope for curve in audit.attacks}
+    alone = not isinstance(rule, AttackRule) or scopes.get(rule.attack) != "survivors"
+    return "" if alone else ", what it and the attacks before it left standing"
 
 
 def _attack_settings(rule: AccuracyRule, audit: AuditRecord) -> object:

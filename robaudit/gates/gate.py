@@ -1,9 +1,9 @@
 """The gate: an audit record and a policy -> verdicts. Pure; reads nothing but its arguments."""
 
-from robaudit.errors import PolicyError, RecordError
+from robaudit.errors import PolicyError, RecordError, SettingsError
 from robaudit.gates.accuracy import in_words, judge_accuracy
 from robaudit.gates.policy import CheckRule, ImagesRule, Mode, Policy, Rule
-from robaudit.gates.verdicts import Outcome, Verdict, Verdicts
+from robaudit.gates.verdicts import Estimate, Outcome, Verdict, Verdicts
 from robaudit.records import AuditRecord
 
 
@@ -25,18 +25,21 @@ def gate(audit: AuditRecord, *, policy: Policy, baseline: AuditRecord | None = N
     verdicts = []
     for rule, line in zip(policy.rules, policy.lines, strict=True):
         try:
-            outcome, found = _judge(rule, rule.mode or policy.mode, audit, baseline)
-        except PolicyError as error:
-            raise PolicyError(f"{policy.source}:{line}: {_asked(rule)}: {error}") from None
-        verdicts.append(Verdict(outcome, _asked(rule), found, line))
-    return Verdicts(tuple(verdicts), _doubts(audit, "audit") + (_doubts(baseline, "baseline") if baseline else ()))
+            outcome, found, estimate = _judge(rule, rule.mode or policy.mode, audit, baseline)
+        except (PolicyError, SettingsError) as error:
+            raise type(error)(f"{policy.source}:{line}: {_asked(rule)}: {error}") from None
+        verdicts.append(Verdict(outcome, _asked(rule), found, line, rule, rule.mode or policy.mode, estimate))
+    doubts = _doubts(audit, "audit") + (_doubts(baseline, "baseline") if baseline else ())
+    return Verdicts(tuple(verdicts), audit, policy.source, doubts, baseline)
 
 
-def _judge(rule: Rule, mode: Mode, audit: AuditRecord, baseline: AuditRecord | None) -> tuple[Outcome, str]:
+def _judge(
+    rule: Rule, mode: Mode, audit: AuditRecord, baseline: AuditRecord | None
+) -> tuple[Outcome, str, Estimate | None]:
     if isinstance(rule, ImagesRule):
-        return _judge_images(rule, audit)
+        return *_judge_images(rule, audit), None
     if isinstance(rule, CheckRule):
-        return _judge_check(rule, mode, audit)
+        return *_judge_check(rule, mode, audit), None
     return judge_accuracy(rule, mode, audit, baseline)
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from robaudit.errors import PolicyError
 from robaudit.records import Eps255
@@ -20,13 +20,20 @@ def _as_decimal(value: Any) -> Any:
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Share = Annotated[Decimal, BeforeValidator(_as_decimal), Field(ge=0, le=1)]
+Share = Annotated[
+    Decimal,
+    BeforeValidator(_as_decimal),
+    Field(ge=0, le=1),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+]
 """A share of the images, from 0 to 1: 0.60, not 60."""
 
 
 class _Strict(BaseModel):
     # Strict: a threshold spelled "0.6" in quotes is a mistake to point out, not a number.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class _Rule(_Strict):
@@ -35,6 +42,8 @@ class _Rule(_Strict):
 
 
 class _AccuracyRule(_Rule):
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["at_least"]}, {"required": ["max_drop"]}]})
+
     class_name: str | None = Field(default=None, alias="class")
     """Ask for the recall of this class instead of the accuracy on all images."""
     at_least: Share | None = None
@@ -88,9 +97,29 @@ AccuracyRule = CleanRule | WorstCaseRule | AttackRule
 Rule = Annotated[AccuracyRule | ImagesRule | CheckRule, Field(discriminator="measure")]
 
 
-class _Document(_Strict):
+class PolicyFile(_Strict):
+    """What a robaudit.toml may hold."""
+
     mode: Mode = "strict"
+    """strict: the whole 95% interval must lie on the right side of a bound; lenient: the estimate decides."""
     rule: Annotated[tuple[Rule, ...], Field(min_length=1)]
+    """The rules, one [[rule]] table each."""
+
+
+def subject(rule: Rule) -> str:
+    """Name what a rule is about, without its threshold: `worst_case/4/cancer/max_drop`."""
+    parts: list[str] = [rule.measure]
+    if isinstance(rule, AttackRule):
+        parts.append(rule.attack)
+    if isinstance(rule, AttackRule | WorstCaseRule):
+        parts.append(str(rule.eps_255))
+    if isinstance(rule, CheckRule):
+        parts.append(rule.check)
+    elif rule.class_name is not None:
+        parts.append(rule.class_name)
+    if isinstance(rule, CleanRule | AttackRule | WorstCaseRule) and rule.max_drop is not None:
+        parts.append("max_drop")
+    return "/".join(parts)
 
 
 @dataclass(frozen=True)
@@ -120,17 +149,25 @@ def read_policy(path: Path) -> Policy:
         raise PolicyError(f"{path}: is not UTF-8 text; pass a robaudit.toml") from None
     try:
         content = tomllib.loads(text, parse_float=Decimal)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise PolicyError(f"{path}: is not valid TOML ({error}); see docs/gate.md") from None
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyError(f"{path}{_toml_line(error)}: is not valid TOML ({error}); see docs/gate.md") from None
+    except RecursionError:
+        raise PolicyError(f"{path}: is not valid TOML (nested too deeply); see docs/gate.md") from None
     rules = content.get("rule")
     if isinstance(rules, list):
         content["rule"] = tuple(rules)  # strict validation takes no list for a tuple
     lines = _rule_lines(text, len(rules) if isinstance(rules, list) else 0)
     try:
-        document = _Document.model_validate(content)
+        document = PolicyFile.model_validate(content)
     except ValidationError as error:
         raise PolicyError(f"{path}:{_first_problem(error, text, lines)}; see docs/gate.md") from None
     return Policy(document.rule, document.mode, source=str(path), lines=lines)
+
+
+def _toml_line(error: tomllib.TOMLDecodeError) -> str:
+    """`:LINE` of a syntax error, where the parser says it."""
+    found = re.search(r"at line (\d+)", str(error))
+    return f":{found[1]}" if found else ""
 
 
 def _rule_lines(text: str, n_rules: int) -> tuple[int, ...]:

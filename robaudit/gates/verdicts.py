@@ -1,9 +1,14 @@
 """What a gate answers: one verdict per rule, and the exit code they add up to."""
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 
 from robaudit.errors import ExitCode
+from robaudit.gates.policy import Mode, Rule, subject
+from robaudit.records import AuditRecord, Tally
 
 
 class Outcome(StrEnum):
@@ -12,6 +17,19 @@ class Outcome(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A share or a difference of shares, with its 95% interval."""
+
+    value: Fraction
+    low: Fraction
+    high: Fraction
+    counted: Tally
+    """The counts behind it, in the audit."""
+    baseline: Tally | None = None
+    """The counts it was subtracted from, where it is a drop."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,11 @@ class Verdict:
     """What was measured, in words."""
     line: int
     """Where the rule stands in the policy file, counted from 1."""
+    asked: Rule
+    """The rule as the policy spells it."""
+    mode: Mode
+    estimate: Estimate | None = None
+    """What an accuracy rule compared with its bound; None where it was not measured."""
 
     def __str__(self) -> str:
         """Return the verdict as one line."""
@@ -36,8 +59,13 @@ class Verdicts:
     """The answers to all rules of a policy."""
 
     rules: tuple[Verdict, ...]
+    audit: AuditRecord
+    """What was judged."""
+    policy: str
+    """The file of the rules, as it was given."""
     doubts: tuple[str, ...] = ()
     """Why the audit itself cannot be relied on, whatever the rules say; empty where it can."""
+    baseline: AuditRecord | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -57,3 +85,19 @@ class Verdicts:
             Outcome.FAILED: ExitCode.GATE_FAILED,
             Outcome.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
         }[self.outcome]
+
+    @property
+    def named(self) -> Iterator[tuple[str, Verdict]]:
+        """Each verdict with a name of its own that outlives new measurements and new thresholds.
+
+        Two rules about the same thing are told apart by their order.
+        """
+        seen: Counter[str] = Counter()
+        for verdict in self.rules:
+            name = subject(verdict.asked)
+            seen[name] += 1
+            yield (name if seen[name] == 1 else f"{name}-{seen[name]}"), verdict
+
+    def count(self, outcome: Outcome) -> int:
+        """How many rules gave this answer."""
+        return sum(verdict.outcome is outcome for verdict in self.rules)

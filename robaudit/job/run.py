@@ -14,16 +14,20 @@ from robaudit.attack.curve import Engine
 from robaudit.attack.settings import plan_of
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import scan
-from robaudit.job.estimate import Pace, duration, measure_pace, scan_seconds, training_seconds
-from robaudit.load.images import SPLIT_SHARES, Images, has_splits, open_images, write_split
+from robaudit.job.estimate import gradient_seconds, scan_seconds
+from robaudit.load.images import Images, open_images
+from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
+from robaudit.load.splitting import SPLIT_SHARES, write_split
 from robaudit.progress import Progress, Silent
 from robaudit.records import AUDIT_FILE, read_audit
 from robaudit.report.comparison import read_comparison
-from robaudit.report.html import write_report
-from robaudit.report.terminal import comparison_summary
-from robaudit.retrofit.assimilate import assimilate
-from robaudit.retrofit.settings import TrainConfig, train_config
+from robaudit.report.document import document
+from robaudit.report.html import PAGE, write_beside, write_report
+from robaudit.report.terminal import page_summary
+from robaudit.retrofit.assimilate import assimilate, retrofitted
+from robaudit.retrofit.pace import duration, epoch_seconds
+from robaudit.retrofit.settings import SETTINGS, TrainConfig, train_config
 
 SPLIT_FILE = "split.csv"
 MODEL_OPTIONS = ("arch", "classes", "mean", "std", "input_size", "weights", "output", "label_index", "normalization")
@@ -66,6 +70,10 @@ class Stages:
         """Folder of the page."""
         return self.out / "report"
 
+    def document(self) -> str:
+        """What the page says, as one JSON document."""
+        return document(read_comparison(self.before / AUDIT_FILE, self.after / AUDIT_FILE), self.report / PAGE)
+
     @property
     def inconclusive(self) -> bool:
         """Whether one of the two scans that are compared cannot be believed."""
@@ -98,7 +106,7 @@ def run(
         preset: `paper` measures and trains as the source states; others choose the attacks.
         without_glcm: also retrofit with cross-entropy alone, for the gallery.
         loading: arch, classes, mean, std, input_size, device, and further arguments of `load_model`, as in `scan`.
-        reading: limit, merge, on_bad_image, as in `scan`.
+        reading: limit, merge, view, on_bad_image, as in `scan`.
         scanning: further arguments of `scan`.
         training: further arguments of `assimilate`.
         seed: of the split, random starts and training.
@@ -131,19 +139,21 @@ def run(
     progress.say("2 assimilate: T and C in front, with GLCM loss")
     assimilate(model, divided, out=stages.assimilated, **trained)
     progress.say("3 scan: the retrofitted model")
-    retrofitted = _for_retrofit(measured)
-    scan(stages.assimilated, divided, out=stages.after, **retrofitted)
+    as_written = _for_retrofit(measured)
+    scan(stages.assimilated, divided, out=stages.after, **as_written)
     if without_glcm:
         progress.say("4 assimilate and scan without GLCM loss, for the pictures")
         assimilate(model, divided, out=stages.assimilated_without_glcm, **{**trained, "alpha": 1.0})
-        scan(stages.assimilated_without_glcm, divided, out=stages.without_glcm, **retrofitted)
+        scan(stages.assimilated_without_glcm, divided, out=stages.without_glcm, **as_written)
     comparison = read_comparison(
         stages.before / AUDIT_FILE,
         stages.after / AUDIT_FILE,
         without_glcm=stages.without_glcm / AUDIT_FILE if without_glcm else None,
     )
     page = write_report(comparison, stages.report)
-    for line in comparison_summary(comparison, page):
+    for folder in (stages.before, stages.after):
+        write_beside(folder / AUDIT_FILE)
+    for line in page_summary(comparison, page):
         progress.say(line)
     return page
 
@@ -159,26 +169,31 @@ def _divided(data: Path, manifest: Path, reading: Mapping[str, Any], seed: int, 
 
 
 def _for_retrofit(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Scan options without what the assimilated folder says itself."""
-    return {name: value for name, value in measured.items() if name not in MODEL_OPTIONS}
+    """Scan options without what the assimilated folder says itself, or the first scan has settled."""
+    settled = (*MODEL_OPTIONS, "expect_clean_accuracy")
+    return {name: value for name, value in measured.items() if name not in settled} | {"accept_preprocessing": True}
 
 
 def _say_estimate(
     model: Path, data: Path, measured: Mapping[str, Any], trained: Mapping[str, Any], n_arms: int, progress: Progress
 ) -> None:
     """Measure the pace on this machine, and say about how long the job will take."""
-    reading = {key: measured[key] for key in ("merge", "on_bad_image", "seed") if key in measured}
+    reading = {key: measured[key] for key in ("merge", "view", "on_bad_image", "seed") if key in measured}
     images = open_images(data, "test", **reading, progress=progress)
     loading = {key: measured[key] for key in (*MODEL_OPTIONS, "factory", "trust", "device") if key in measured}
     loaded = load_model(model, folder_classes=images.classes, **loading)
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels)
+    loaded = loaded.with_outputs_seen_on(images.to_try(loaded.size).to(loaded.classifier.mean.device))
     plan = plan_of(
         measured.get("attacks"), measured.get("eps", EPS_GRID), measured["preset"], measured.get("protocol"), 0
     )
     config = _config(trained)
-    engine = Engine(loaded.classifier, loaded.size, images.channels, plan, measured.get("batch_size"))
-    pace = measure_pace(engine, config.batch_size)
+    classifier = retrofitted(loaded, images.channels, config)
+    paces = [
+        gradient_seconds(Engine(network, loaded.size, images.channels, plan, measured.get("batch_size")))
+        for network in (loaded.classifier, classifier)
+    ]
     if has_splits(data):
         learnt_from = [open_images(data, part, **reading, progress=progress) for part in ("train", "val")]
         _say_overlap(images, learnt_from, progress)
@@ -186,9 +201,11 @@ def _say_estimate(
     else:
         sizes = {part: round(share * len(images)) for part, share in SPLIT_SHARES.items()}
     sizes = {part: min(size, measured.get("limit") or size) for part, size in sizes.items()}
-    scans = n_arms * scan_seconds(pace, plan, sizes["test"])
-    trainings = (n_arms - 1) * training_seconds(pace, config.epochs, sizes["train"], sizes["val"])
-    progress.say(_estimate_sentence(pace, n_arms, scans, trainings, config, loaded.info.arch, sizes["test"]))
+    before, after = (scan_seconds(pace, plan, sizes["test"]) for pace in paces)
+    scans = before + (n_arms - 1) * after
+    epoch = epoch_seconds(classifier, config, loaded.size, images.channels, sizes["train"], sizes["val"])
+    trainings = (n_arms - 1) * config.epochs * epoch
+    progress.say(_estimate_sentence(paces[0], n_arms, scans, trainings, config, loaded.info.arch, sizes["test"]))
 
 
 def _say_overlap(test: Images, learnt_from: Sequence[Images], progress: Progress) -> None:
@@ -202,15 +219,14 @@ def _say_overlap(test: Images, learnt_from: Sequence[Images], progress: Progress
 
 
 def _config(trained: Mapping[str, Any]) -> TrainConfig:
-    fields = TrainConfig.__dataclass_fields__.keys() - {"texture"}
-    return train_config(trained["preset"], **{name: value for name, value in trained.items() if name in fields})
+    return train_config(trained["preset"], **{name: value for name, value in trained.items() if name in SETTINGS})
 
 
 def _estimate_sentence(
-    pace: Pace, n_arms: int, scans: float, trainings: float, config: TrainConfig, arch: str, n_test: int
+    per_gradient: float, n_arms: int, scans: float, trainings: float, config: TrainConfig, arch: str, n_test: int
 ) -> str:
     return (
-        f"{arch}, {1000 * pace.gradient:.0f} ms per image-gradient on this machine: "
+        f"{arch}, {1000 * per_gradient:.0f} ms per image-gradient on this machine: "
         f"about {duration(scans + trainings)} ({n_arms} scans of {n_test} images {duration(scans)}, "
         f"{n_arms - 1} x up to {config.epochs} epochs {duration(trainings)}); "
         "images that fall early and early stopping shorten it"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
+from robaudit.load.outputs import Outputs, find_outputs
 from robaudit.load.recipe import Recipe
 from robaudit.records import ModelInfo, Normalization
 
@@ -24,11 +25,19 @@ class Classifier(nn.Module):
     std: Tensor
 
     def __init__(
-        self, backbone: nn.Module, normalization: Normalization, *, in_chans: int, front: Front | None = None
+        self,
+        backbone: nn.Module,
+        normalization: Normalization,
+        *,
+        in_chans: int,
+        front: Front | None = None,
+        outputs: Outputs = Outputs(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.front = front
+        self.outputs = outputs
+        """How logits are had from what the backbone answers."""
         self.in_chans = in_chans
         """Channels the backbone sees."""
         self.normalization = normalization
@@ -57,8 +66,15 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> logits (B, K)."""
-        logits: Tensor = self.backbone((self.features_in(x) - self.mean) / self.std)
-        return logits
+        return self.answer(self.features_in(x))
+
+    def answer(self, seen: Tensor) -> Tensor:
+        """What the backbone makes of what it sees: (B, in_chans, H, W) in [0, 1] -> logits (B, K)."""
+        return self.outputs.logits(self.backbone, self.normalized(seen))
+
+    def normalized(self, seen: Tensor) -> Tensor:
+        """(B, in_chans, H, W) in [0, 1] -> what the backbone takes."""
+        return (seen - self.mean) / self.std
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,31 @@ class LoadedModel:
     def size(self) -> tuple[int, int]:
         """(height, width) of the input grid."""
         return self.info.input.height, self.info.input.width
+
+    @torch.no_grad()
+    def with_outputs_seen_on(self, pictures: Tensor) -> LoadedModel:
+        """The same model, its answers understood from these pictures (B, C, H, W) in [0, 1].
+
+        Raises:
+            ModelError: the answers are no (B, K) numbers, or K does not fit the classes.
+        """
+        classifier = self.classifier
+        modes = {module: module.training for module in classifier.modules()}
+        classifier.eval()
+        try:
+            x = classifier.normalized(classifier.features_in(pictures))
+            outputs = find_outputs(classifier.backbone, x)
+            n_columns = outputs.logits(classifier.backbone, x).shape[1]
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+        if n_columns != self.info.n_classes:
+            raise ModelError(
+                f"{self.info.path}: answers with {n_columns} numbers for {self.info.n_classes} classes "
+                f"({', '.join(self.info.classes)}); pass the model's own classes with --classes"
+            )
+        classifier.outputs = outputs
+        return replace(self, info=self.info.model_copy(update={"outputs": outputs.words or outputs.kind.value}))
 
     def require_channels(self, image_channels: int) -> None:
         """Refuse images whose channels the model cannot take.

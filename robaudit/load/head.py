@@ -81,13 +81,3 @@ def choose_output(path: Path, answer: Any, wanted: str | None) -> str | None:
 
 def _shape(value: Any) -> str:
     return f"({', '.join(map(str, value.shape))})" if isinstance(value, Tensor) else type(value).__name__
-
-
-def require_one_logit_per_class(path: Path, n_outputs: int) -> None:
-    """Refuse a network with one output until its answers are read as two.
-
-    Raises:
-        ModelError: it has one output.
-    """
-    if n_outputs < 2:
-        raise ModelError(f"{path}: has one output, wanted one logit per class; export it with two outputs [-z/2, z/2]")

@@ -60,8 +60,8 @@ class Contents:
 
     @property
     def stated_arch(self) -> str | None:
-        """Name of the architecture that the file or its folder states."""
-        named = (self.metadata.get(key) for key in ("architecture", "arch", "model_name"))
+        """Name of the architecture that the file or folder states; an assimilated folder names its network first."""
+        named = (self.metadata.get(key) for key in ("backbone", "architecture", "arch", "model_name"))
         return next((name for name in named if isinstance(name, str)), None)
 
     @property

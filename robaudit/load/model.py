@@ -14,7 +14,6 @@ from robaudit.load.assimilated import fill, read_assimilated
 from robaudit.load.classes import class_names, require_finding
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.contents import read_contents
-from robaudit.load.head import require_one_logit_per_class
 from robaudit.load.hub import local_folder
 from robaudit.load.kinds import Contents, Kind
 from robaudit.load.network import Asked, read_network
@@ -79,7 +78,6 @@ def load_model(
     require_finding(path, answered.n_outputs, chosen, own)
     n_outputs = answered.n_outputs if chosen is None else 1
     names = class_names(path, n_outputs, classes, own.labels, folder_classes, is_finding=chosen is not None)
-    require_one_logit_per_class(path, n_outputs)
     normalised = normalization_of(path, own, network.in_chans, mean=mean, std=std, preset=normalization)
     if retrofitted:
         fill(path, retrofitted, answered.backbone)

@@ -173,7 +173,7 @@ def _name(node: Any) -> str:
 
 
 def _text(value: str | bytes) -> str:
-    """protobuf hands over bytes where a file's text is no UTF-8."""
+    """Protobuf hands over bytes where a file's text is no UTF-8."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 

@@ -1,11 +1,16 @@
 """What the checks of an audit say about its own numbers."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robaudit.records import AuditRecord, Check
-from robaudit.report.naming import Naming
-from robaudit.report.words import NOT_MEASURED, capital, listed
+from robaudit.report.sides import Side
+from robaudit.report.words import NOT_MEASURED, attack_name, capital, listed, number
+
+CHECK_PAGES = "docs/checks/"
+"""Where a page per check stands, in the repository; the report is read elsewhere, so it names the page only."""
+MOST_ON_FIRST_SCREEN = 6
 
 
 @dataclass(frozen=True)
@@ -13,11 +18,16 @@ class CheckRow:
     """One check, in words."""
 
     id: str
+    anchor: str
     status: str
     value: str
     threshold: str
     why: str
     remedy: str
+    notes: str
+    """On how many images it was run, and what repaired it; mostly empty."""
+    page: str
+    """The page that explains it; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +36,25 @@ class Checks:
 
     name: str
     title: str
+    sentence: str
+    """For the first screen."""
     loud: tuple[CheckRow, ...]
     quiet: tuple[CheckRow, ...]
 
+    @property
+    def first(self) -> tuple[CheckRow, ...]:
+        """Those of the first screen."""
+        return self.loud[:MOST_ON_FIRST_SCREEN]
 
-def believable(before: AuditRecord, after: AuditRecord) -> bool:
-    """Whether both audits stand by their numbers."""
-    return before.verdict.kind == after.verdict.kind == "measured"
+    @property
+    def further(self) -> str:
+        """How many more spoke up; empty where the first screen has them all."""
+        return number(len(self.loud) - len(self.first)) if len(self.loud) > len(self.first) else ""
+
+
+def believable(*records: AuditRecord) -> bool:
+    """Whether all audits stand by their numbers."""
+    return all(record.verdict.kind == "measured" for record in records)
 
 
 def speaks_up(check: Check) -> bool:
@@ -40,34 +62,55 @@ def speaks_up(check: Check) -> bool:
     return check.status in ("warning", "failed")
 
 
-def checks_of(record: AuditRecord, name: str) -> Checks:
-    """Lay out the checks of one audit."""
+def checks_of(sides: Sequence[Side]) -> tuple[Checks, ...]:
+    """Lay out the checks of each audit, failed ones first."""
+    return tuple(_checks(side, position) for position, side in enumerate(sides, start=1))
+
+
+def _checks(side: Side, position: int) -> Checks:
+    loudest_first = sorted(side.record.checks, key=lambda check: ("failed", "warning").index(check.status)
+                           if speaks_up(check) else 2)  # fmt: skip
+    rows = [(check, _row(check, f"check-{position}-{n}")) for n, check in enumerate(loudest_first, start=1)]
+    subject = "this audit" if side.name == "this audit" else f"the {side.name} audit"
     return Checks(
-        name=name,
-        title=capital(f"{name} audit"),
-        loud=tuple(_row(check) for check in record.checks if speaks_up(check)),
-        quiet=tuple(_row(check) for check in record.checks if not speaks_up(check)),
+        name=side.name,
+        title=capital(subject),
+        sentence=_sentence(side.record.checks, subject),
+        loud=tuple(row for check, row in rows if speaks_up(check)),
+        quiet=tuple(row for check, row in rows if not speaks_up(check)),
     )
 
 
-def checks_spoken(before: AuditRecord, after: AuditRecord, names: Naming) -> tuple[str, ...]:
-    """Say on the first screen which checks spoke up, or that none were run."""
-    if not before.checks and not after.checks:
-        return ("No believability checks were run in either audit.",)
-    return _spoken(before.checks, names.before), _spoken(after.checks, names.after)
-
-
-def _spoken(checks: Sequence[Check], name: str) -> str:
+def _sentence(checks: Sequence[Check], subject: str) -> str:
     if not checks:
-        return f"No believability checks were run in the {name} audit."
-    loud = [f"{check.id} ({check.status})" for check in checks if speaks_up(check)]
-    if not loud:
-        return f"No check of the {name} audit spoke up; run were {listed([check.id for check in checks])}."
-    return f"Checks of the {name} audit that spoke up: {listed(loud)}."
+        return f"No believability checks were run in {subject}."
+    n_loud = sum(map(speaks_up, checks))
+    if not n_loud:
+        named = f": {listed([check.id for check in checks])}" if len(checks) <= MOST_ON_FIRST_SCREEN else ""
+        return f"None of the {len(checks)} checks of {subject} spoke up{named}."
+    return f"Of the {len(checks)} checks of {subject}, {n_loud} spoke up:"
 
 
-def _row(check: Check) -> CheckRow:
-    value, threshold = (
-        NOT_MEASURED if reading is None else f"{reading:g}" for reading in (check.value, check.threshold)
+def _row(check: Check, anchor: str) -> CheckRow:
+    return CheckRow(
+        check.id,
+        anchor,
+        check.status.replace("_", " "),
+        _reading(check.value),
+        _reading(check.threshold),
+        check.why,
+        check.remedy,
+        _notes(check),
+        f"{CHECK_PAGES}{check.id}.md" if CHECK_PAGES and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", check.id) else "",
     )
-    return CheckRow(check.id, check.status.replace("_", " "), value, threshold, check.why, check.remedy)
+
+
+def _reading(value: float | None) -> str:
+    return NOT_MEASURED if value is None else f"{value:g}"
+
+
+def _notes(check: Check) -> str:
+    notes = [f"on a sample of {number(check.sample_size)} images"] if check.sample_size is not None else []
+    notes += [f"95% interval {check.interval[0]:g} to {check.interval[1]:g}"] if check.interval else []
+    notes += [f"repaired by {attack_name(check.repaired_by)}"] if check.repaired_by else []
+    return "; ".join(notes)

@@ -2,6 +2,7 @@
 
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord
+from robaudit.report.curves import ran_on_survivors
 from robaudit.report.words import attack_name, listed
 
 
@@ -11,7 +12,21 @@ def require_comparable(before: AuditRecord, after: AuditRecord) -> None:
     Raises:
         RecordError: data, classes, eps grid or threat model differ; the message names the field.
     """
-    fields = {
+    for field, (first, second) in _questions(before, after).items():
+        if first != second:
+            raise RecordError(
+                f"{field} differs ({_short(first)} against {_short(second)}), so the audits answer different "
+                "questions; scan both models with the same data and settings"
+            )
+
+
+def different_question(before: AuditRecord, after: AuditRecord) -> str:
+    """Name the first field that makes two audits answer different questions; empty where none does."""
+    return next((field for field, (first, second) in _questions(before, after).items() if first != second), "")
+
+
+def _questions(before: AuditRecord, after: AuditRecord) -> dict[str, tuple[object, object]]:
+    return {
         "data.sha256": (before.data.sha256, after.data.sha256),
         "model.classes": (sorted(before.model.classes), sorted(after.model.classes)),
         "threat_model.eps_255": (before.threat_model.eps_255, after.threat_model.eps_255),
@@ -20,12 +35,6 @@ def require_comparable(before: AuditRecord, after: AuditRecord) -> None:
         "threat_model.upper": (before.threat_model.upper, after.threat_model.upper),
         "threat_model.image_channels": (before.threat_model.image_channels, after.threat_model.image_channels),
     }
-    for field, (first, second) in fields.items():
-        if first != second:
-            raise RecordError(
-                f"{field} differs ({_short(first)} against {_short(second)}), so the audits answer different "
-                "questions; scan both models with the same data and settings"
-            )
 
 
 def unpairable(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
@@ -34,13 +43,15 @@ def unpairable(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
 
 
 def _attack_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
-    first, second = ({attack.name: attack.params for attack in record.attacks} for record in (before, after))
+    first, second = (
+        {attack.name: (attack.params, ran_on_survivors(attack)) for attack in record.attacks}
+        for record in (before, after)
+    )
+    common = [attack_name(name) for name in first if name in second and first[name] != second[name]]
+    alone = [attack_name(name) for name in first | second if (name in first) != (name in second)]
     return [
-        f"settings of {attack_name(name)}"
-        if name in first and name in second
-        else f"attack {attack_name(name)} (in one audit only)"
-        for name in first | second
-        if first.get(name) != second.get(name)
+        *([f"settings of {listed(common)}"] if common else []),
+        *([f"{'attack' if len(alone) == 1 else 'attacks'} {listed(alone)} (in one audit only)"] if alone else []),
     ]
 
 

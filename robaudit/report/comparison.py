@@ -1,32 +1,23 @@
-"""Two audits -> everything the report says, as ready strings. All arithmetic ends here; templates only place."""
+"""Two audits -> what the page of a comparison says."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from robaudit.records import AuditRecord
-from robaudit.report.believability import Checks, believable, checks_of, checks_spoken
+from robaudit.report.believability import believable
 from robaudit.report.comparable import require_comparable, unpairable
-from robaudit.report.curves import Plot, Table, attack_plots, class_table, counts_table, worst_case_plot
-from robaudit.report.gallery import Exhibit, gallery
-from robaudit.report.method import NOT_CLAIMED, Method, method
+from robaudit.report.diagnostics import Diagnosed, read_diagnostics
+from robaudit.report.gallery import FRONT_ROLES, WITHOUT_GLCM, Hung
 from robaudit.report.naming import Naming, naming
+from robaudit.report.page import Kind, Page, shared
 from robaudit.report.paired import paired_tests
-from robaudit.report.recall import worst_class
+from robaudit.report.sides import two_sides
 from robaudit.report.sources import Source, read_source
-from robaudit.report.verdict import TONES, Paired, Verdict, verdict
-from robaudit.report.words import (
-    UPPER_BOUND,
-    capital,
-    eps,
-    interval,
-    listed,
-    number,
-    of,
-    p_value,
-    percent,
-)
-from robaudit.tally import headline_eps
+from robaudit.report.training import Training, read_training
+from robaudit.report.verdict import TONES, Paired, verdict
+from robaudit.report.words import capital, eps, listed, number, p_value
 
 
 @dataclass(frozen=True)
@@ -43,30 +34,16 @@ class PairedRow:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The whole report."""
+class Comparison(Page):
+    """The page of two audits."""
 
-    title: str
-    created: str
-    notes: tuple[str, ...]
-    """What a reader must know about the images first."""
+    kind: ClassVar[Kind] = "comparison"
     names: Naming
-    verdict: Verdict
-    upper_bound: str
-    checks_spoken: tuple[str, ...]
-    headline_eps: str
-    worst_case: Plot
-    attacks: tuple[Plot, ...]
-    counts: Table
+    tests: Paired | None
+    """None where no paired test was made."""
     paired: tuple[PairedRow, ...]
     unpaired: str
     """Why there is no paired test; empty where there is."""
-    checks: tuple[Checks, ...]
-    classes: Table
-    worst_classes: tuple[str, ...]
-    gallery: tuple[Exhibit, ...]
-    method: Method
-    not_claimed: tuple[str, ...]
 
 
 def read_comparison(before: Path, after: Path, *, without_glcm: Path | None = None) -> Comparison:
@@ -80,10 +57,24 @@ def read_comparison(before: Path, after: Path, *, without_glcm: Path | None = No
     Raises:
         RecordError: a record cannot be read, or the audits are not comparable.
     """
-    return compare_sources(read_source(before), read_source(after), read_source(without_glcm) if without_glcm else None)
+    second = read_source(after)
+    return compare_sources(
+        read_source(before),
+        second,
+        read_source(without_glcm) if without_glcm else None,
+        training=read_training(second.record),
+        diagnosed=read_diagnostics(second.record),
+    )
 
 
-def compare_sources(before: Source, after: Source, without_glcm: Source | None = None) -> Comparison:
+def compare_sources(
+    before: Source,
+    after: Source,
+    without_glcm: Source | None = None,
+    *,
+    training: Training | None = None,
+    diagnosed: Diagnosed | None = None,
+) -> Comparison:
     """Compare two audits.
 
     Raises:
@@ -97,28 +88,17 @@ def compare_sources(before: Source, after: Source, without_glcm: Source | None =
     differing = unpairable(first, second)
     claim = believable(first, second) and not differing
     paired = paired_tests(before.rows, after.rows, first.threat_model.eps_255) if claim else None
+    walls = [Hung("before", names.before, before), Hung("after", names.after, after)]
+    if without_glcm:
+        walls.append(Hung("without-glcm", WITHOUT_GLCM, without_glcm, roles=FRONT_ROLES))
     return Comparison(
         title=f"{capital(names.before)} against {names.after}",
-        created=second.created.strftime("%d %B %Y"),
-        notes=tuple(dict.fromkeys(note for note in (first.data.note, second.data.note) if note)),
-        names=names,
         verdict=verdict(first, second, paired, differing, names),
-        upper_bound=UPPER_BOUND,
-        checks_spoken=checks_spoken(first, second, names),
-        headline_eps=eps(headline_eps(second.threat_model.eps_255)),
-        worst_case=worst_case_plot(first, second, names),
-        attacks=attack_plots(first, second, names),
-        counts=counts_table(first, second, names),
+        shared=shared(two_sides(first, second, names), walls=walls, training=training, diagnosed=diagnosed),
+        names=names,
+        tests=paired,
         paired=_paired_rows(paired) if paired else (),
         unpaired=_why_unpaired(first, second, differing),
-        checks=(checks_of(first, names.before), checks_of(second, names.after)),
-        classes=class_table(first, second, names),
-        worst_classes=tuple(
-            _worst_class(record, name) for record, name in ((first, names.before), (second, names.after))
-        ),
-        gallery=gallery(before, after, without_glcm, names),
-        method=method(first, second),
-        not_claimed=NOT_CLAIMED,
     )
 
 
@@ -141,11 +121,3 @@ def _paired_rows(paired: Paired) -> tuple[PairedRow, ...]:
         )
         for test in (paired[0], *paired[1])
     )
-
-
-def _worst_class(record: AuditRecord, name: str) -> str:
-    worst = worst_class(record)
-    if worst is None:
-        return f"{capital(name)}: no images."
-    class_name, tally = worst
-    return f"{capital(name)}: {class_name}, {of(tally)} ({percent(tally)}, 95% interval {interval(tally)})."

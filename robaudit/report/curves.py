@@ -1,14 +1,28 @@
-"""The curves of two audits: what the charts draw, and what the tables beside them say."""
+"""The curves of one or more audits: what the charts draw, and what the tables beside them say."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from robaudit.intervals import wilson
-from robaudit.records import AuditRecord, Point, Tally
-from robaudit.report.chart import LARGE, MARKERS, SMALL, Chart, Curve, Frame, Value, draw, legend_marker
-from robaudit.report.naming import Naming
+from robaudit.records import AttackCurve, AuditRecord, Point, Tally
+from robaudit.report.chart import LARGE, MARKERS, SMALL, Chart, Curve, Frame, Look, Value, draw, hue, legend_marker
 from robaudit.report.recall import recall_kinds
-from robaudit.report.words import attack_name, capital, eps, interval, number, of, percent, share
+from robaudit.report.sides import Side
+from robaudit.report.words import (
+    NOT_MEASURED,
+    attack_name,
+    capital,
+    eps,
+    interval,
+    listed,
+    number,
+    of,
+    percent,
+    share,
+)
+
+SURVIVORS = "ran on what the attacks before it left"
+"""Said of an attack whose counts are not its own alone."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +38,7 @@ class Cell:
 class Row:
     """One side of a group: its name, and a cell per eps."""
 
-    side: str
+    look: Look
     name: str
     n_images: str
     cells: tuple[Cell, ...]
@@ -32,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """What one attack, or one class, shows for both sides."""
+    """What one attack, or one class, shows for every side."""
 
     name: str
     note: str
@@ -75,63 +89,81 @@ class _Subject:
     name: str
     hue: str
     marker: str
-    tallies: dict[str, dict[int, Tally]]
+    tallies: tuple[tuple[Side, Mapping[int, Tally]], ...]
     note: str = ""
 
 
-def worst_case_plot(before: AuditRecord, after: AuditRecord, names: Naming) -> Plot:
+def worst_case_plot(sides: Sequence[Side]) -> Plot:
     """Plot the number that counts, large."""
-    return _plot(_worst_case(before, after), LARGE, names, key="worst-case")
+    return _plot(_worst_case(sides), LARGE, key="worst-case")
 
 
-def attack_plots(before: AuditRecord, after: AuditRecord, names: Naming) -> tuple[Plot, ...]:
+def attack_plots(sides: Sequence[Side]) -> tuple[Plot, ...]:
     """Plot each attack, small, one beside the other."""
     return tuple(
-        _plot(subject, SMALL, names, key=f"attack-{position}")
-        for position, subject in enumerate(_attacks(before, after), start=1)
+        _plot(subject, SMALL, key=f"attack-{position}") for position, subject in enumerate(_attacks(sides), start=1)
     )
 
 
-def counts_table(before: AuditRecord, after: AuditRecord, names: Naming) -> Table:
+def counts_table(sides: Sequence[Side]) -> Table:
     """Tabulate every curve: the worst case, then each attack."""
-    return _table([_worst_case(before, after), *_attacks(before, after)], names)
+    return _table([_worst_case(sides), *_attacks(sides)])
 
 
-def class_table(before: AuditRecord, after: AuditRecord, names: Naming) -> Table:
+def class_table(sides: Sequence[Side]) -> Table:
     """Tabulate worst-case recall class by class."""
-    return _table(_classes(before, after), names)
+    return _table(_classes(sides))
 
 
-def cell(tally: Tally) -> Cell:
+def cell(tally: Tally | None) -> Cell:
     """Show a tally: how many, which share, how sure."""
+    if tally is None:
+        return Cell("", NOT_MEASURED, "")
     return Cell(number(tally.n_correct), percent(tally), interval(tally))
 
 
-def _worst_case(before: AuditRecord, after: AuditRecord) -> _Subject:
-    tallies = {side: _overall(record, record.worst_case.points) for side, record in _sides(before, after)}
+def ran_on_survivors(attack: AttackCurve) -> bool:
+    """Whether an attack was only run on the images that the attacks before it left standing."""
+    return attack.scope == "survivors"
+
+
+def _worst_case(sides: Sequence[Side]) -> _Subject:
+    tallies = tuple((side, _overall(side.record, side.record.worst_case.points)) for side in sides)
     return _Subject("Worst case", "worst", "circle", tallies)
 
 
-def _attacks(before: AuditRecord, after: AuditRecord) -> list[_Subject]:
-    curves: dict[str, dict[str, dict[int, Tally]]] = {}
-    for side, record in _sides(before, after):
-        for attack in record.attacks:
-            curves.setdefault(attack.name, {})[side] = _overall(record, attack.points)
+def _attacks(sides: Sequence[Side]) -> list[_Subject]:
+    curves: dict[str, list[tuple[Side, AttackCurve]]] = {}
+    for side in sides:
+        for attack in side.record.attacks:
+            curves.setdefault(attack.name, []).append((side, attack))
     return [
-        _Subject(attack_name(name), f"hue-{_style(position) + 1}", MARKERS[_style(position)], tallies)
-        for position, (name, tallies) in enumerate(curves.items())
+        _Subject(
+            attack_name(name),
+            hue(position),
+            MARKERS[position % len(MARKERS)],
+            tuple((side, _overall(side.record, attack.points)) for side, attack in ran),
+            note=_note([attack for _, attack in ran]),
+        )
+        for position, (name, ran) in enumerate(curves.items())
     ]
 
 
-def _classes(before: AuditRecord, after: AuditRecord) -> list[_Subject]:
+def _note(ran: Sequence[AttackCurve]) -> str:
+    """Say what sets an attack apart from the others of its page."""
+    survivors = [SURVIVORS] if any(map(ran_on_survivors, ran)) else []
+    asked = dict.fromkeys(attack.added_by for attack in ran if attack.added_by)
+    return "; ".join([*survivors, *([f"added by the check {listed(list(asked))}"] if asked else [])])
+
+
+def _classes(sides: Sequence[Side]) -> list[_Subject]:
+    kinds: dict[str, str] = {}
+    for side in sides:
+        kinds |= recall_kinds(side.record)
     return [
-        _Subject(name, "worst", "circle", {s: _of_class(r, name) for s, r in _sides(before, after)}, note=kind)
-        for name, kind in recall_kinds(after).items()
+        _Subject(name, "worst", "circle", tuple((side, _of_class(side.record, name)) for side in sides), note=kind)
+        for name, kind in kinds.items()
     ]
-
-
-def _sides(before: AuditRecord, after: AuditRecord) -> list[tuple[str, AuditRecord]]:
-    return [("before", before), ("after", after)]
 
 
 def _overall(record: AuditRecord, points: Iterable[Point]) -> dict[int, Tally]:
@@ -144,52 +176,44 @@ def _of_class(record: AuditRecord, name: str) -> dict[int, Tally]:
     return {0: record.clean.per_class.get(name, absent), **attacked}
 
 
-def _style(position: int) -> int:
-    return position % len(MARKERS)
-
-
-def _plot(subject: _Subject, frame: Frame, names: Naming, *, key: str) -> Plot:
+def _plot(subject: _Subject, frame: Frame, *, key: str) -> Plot:
     chart = draw(
-        [_curve(subject, side, names) for side in subject.tallies],
+        [_curve(subject, side, tallies) for side, tallies in subject.tallies],
         frame,
         key=key,
         hue=subject.hue,
         marker=subject.marker,
         title=f"Accuracy against eps: {subject.name}",
-        description=" ".join(_fall(_name(side, names), tallies) for side, tallies in subject.tallies.items()),
+        description=" ".join(_fall(side.name, tallies) for side, tallies in subject.tallies),
     )
-    return Plot(chart, _table([subject], names))
+    return Plot(chart, _table([subject]))
 
 
-def _curve(subject: _Subject, side: str, names: Naming) -> Curve:
-    where = f"{subject.name}, {_name(side, names)}"
-    return Curve(side, tuple(_value(eps_255, tally, where) for eps_255, tally in subject.tallies[side].items()))
+def _curve(subject: _Subject, side: Side, tallies: Mapping[int, Tally]) -> Curve:
+    where = f"{subject.name}, {side.name}"
+    return Curve(side.look, tuple(_value(eps_255, tally, where) for eps_255, tally in tallies.items()))
 
 
 def _value(eps_255: int, tally: Tally, where: str) -> Value:
-    low, high = wilson(tally.n_correct, tally.n_images)
     words = f"{where}, {eps(eps_255)}: {of(tally)} correct, {percent(tally)} (95% interval {interval(tally)})"
-    return Value(eps_255, share(tally), low, high, words)
+    return Value(eps_255, share(tally), words, wilson(tally.n_correct, tally.n_images))
 
 
-def _fall(name: str, tallies: dict[int, Tally]) -> str:
+def _fall(name: str, tallies: Mapping[int, Tally]) -> str:
     largest = max(tallies)
     return f"{capital(name)}: {percent(tallies[0])} clean, {percent(tallies[largest])} at {eps(largest)}."
 
 
-def _table(subjects: Sequence[_Subject], names: Naming) -> Table:
-    grid = next(iter(subjects[0].tallies.values()))
-    return Table(tuple(eps(eps_255) for eps_255 in grid), tuple(_group(subject, names) for subject in subjects))
+def _table(subjects: Sequence[_Subject]) -> Table:
+    grid = sorted({eps_255 for subject in subjects for _, tallies in subject.tallies for eps_255 in tallies})
+    return Table(tuple(eps(eps_255) for eps_255 in grid), tuple(_group(subject, grid) for subject in subjects))
 
 
-def _group(subject: _Subject, names: Naming) -> Group:
-    rows = (_row(side, _name(side, names), tallies) for side, tallies in subject.tallies.items())
+def _group(subject: _Subject, grid: Sequence[int]) -> Group:
+    rows = (_row(side, tallies, grid) for side, tallies in subject.tallies)
     return Group(subject.name, subject.note, subject.hue, legend_marker(subject.marker), tuple(rows))
 
 
-def _row(side: str, name: str, tallies: dict[int, Tally]) -> Row:
-    return Row(side, name, number(tallies[0].n_images), tuple(cell(tally) for tally in tallies.values()))
-
-
-def _name(side: str, names: Naming) -> str:
-    return names.before if side == "before" else names.after
+def _row(side: Side, tallies: Mapping[int, Tally], grid: Sequence[int]) -> Row:
+    cells = tuple(cell(tallies.get(eps_255)) for eps_255 in grid)
+    return Row(side.look, side.name, number(tallies[0].n_images), cells)

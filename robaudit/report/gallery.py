@@ -1,10 +1,9 @@
-"""The gallery: the same image before and after, what T and C show the network, and what fooled it."""
+"""The gallery: the same image in every audit, what T and C show the network, and what fooled it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from robaudit.records import GalleryItem
-from robaudit.report.naming import Naming
 from robaudit.report.sources import Picture, Source
 from robaudit.report.words import attack_name, capital, eps
 
@@ -17,7 +16,7 @@ _ROLES = {
     "adversarial": "Adversarial",
     "difference": "Difference",
 }
-_FRONT_ROLES = ("texture", "colour")
+FRONT_ROLES = ("texture", "colour")
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,7 @@ class Shown:
     """One picture with its caption."""
 
     role: str
+    """Class of report.css: the same role stands in the same column."""
     caption: str
     alternative: str
     picture: Picture
@@ -38,6 +38,8 @@ class Strip:
     title: str
     outcome: str
     shown: tuple[Shown, ...]
+    others: tuple[Shown, ...]
+    """Pictures that have no column of their own: attention, loss surfaces, whatever else an audit drew."""
 
 
 @dataclass(frozen=True)
@@ -49,43 +51,64 @@ class Exhibit:
     strips: tuple[Strip, ...]
 
 
-def gallery(before: Source, after: Source, without_glcm: Source | None, names: Naming) -> tuple[Exhibit, ...]:
-    """Put the pictures of each image side by side, images both audits show first."""
-    sides = [("before", names.before, before, tuple(_ROLES)), ("after", names.after, after, tuple(_ROLES))]
-    if without_glcm:
-        sides.append(("without-glcm", WITHOUT_GLCM, without_glcm, _FRONT_ROLES))
-    items = {side: {item.id: item for item in source.record.artifacts} for side, _, source, _ in sides}
+@dataclass(frozen=True)
+class Hung:
+    """An audit whose pictures are shown."""
+
+    side: str
+    name: str
+    source: Source
+    roles: Collection[str] | None = None
+    """None shows every role. An audit with chosen roles joins images of the others, and brings none of its own."""
+
+    @property
+    def items(self) -> dict[str, GalleryItem]:
+        """Its pictures, by image."""
+        return {item.id: item for item in self.source.record.artifacts}
+
+
+def gallery(walls: Sequence[Hung]) -> tuple[Exhibit, ...]:
+    """Put the pictures of each image side by side, images that all audits show first."""
+    own = [wall.items for wall in walls if wall.roles is None]
+    images = sorted(
+        dict.fromkeys(image for items in own for image in items),
+        key=lambda image: any(image not in items for items in own),
+    )
     return tuple(
         Exhibit(
             id=image,
-            label=next(items[side][image].label for side in ("before", "after") if image in items[side]),
-            strips=tuple(
-                _strip(side, name, items[side][image], source, roles)
-                for side, name, source, roles in sides
-                if image in items[side]
-            ),
+            label=next(items[image].label for items in own if image in items),
+            strips=tuple(_strip(wall, wall.items[image]) for wall in walls if image in wall.items),
         )
-        for image in _shared_first(items["before"], items["after"])
+        for image in images
     )
 
 
-def _shared_first(before: Iterable[str], after: Iterable[str]) -> Sequence[str]:
-    first, second = list(before), list(after)
-    return sorted(dict.fromkeys([*first, *second]), key=lambda image: image not in first or image not in second)
+def _strip(wall: Hung, item: GalleryItem) -> Strip:
+    roles = [role for role in item.files if wall.roles is None or role in wall.roles]
+    return Strip(
+        wall.side,
+        capital(wall.name),
+        _outcome(item),
+        tuple(_shown([role for role in _ROLES if role in roles], item, wall)),
+        tuple(_shown([role for role in roles if role not in _ROLES], item, wall)),
+    )
 
 
-def _strip(side: str, name: str, item: GalleryItem, source: Source, roles: Sequence[str]) -> Strip:
-    shown = tuple(_shown(role, item, name, source.pictures[item.files[role]]) for role in roles if role in item.files)
-    return Strip(side, capital(name), _outcome(item), shown)
+def _shown(roles: Sequence[str], item: GalleryItem, wall: Hung) -> Iterator[Shown]:
+    for role in roles:
+        caption = _caption(role, item)
+        css = role if role in _ROLES else "other"
+        yield Shown(css, caption, f"{caption}: {item.id}, {wall.name}", wall.source.pictures[item.files[role]])
 
 
-def _shown(role: str, item: GalleryItem, name: str, picture: Picture) -> Shown:
-    caption = _ROLES[role]
+def _caption(role: str, item: GalleryItem) -> str:
+    caption = _ROLES.get(role, capital(role.replace("-", " ").replace("_", " ")))
     if role == "adversarial" and item.attack and item.eps_255:
-        caption = f"{caption}, {attack_name(item.attack)} {eps(item.eps_255)}"
+        return f"{caption}, {attack_name(item.attack)} {eps(item.eps_255)}"
     if role == "difference" and item.magnification:
-        caption = f"{caption} ×{item.magnification}"
-    return Shown(role, caption, f"{caption}: {item.id}, {name}", picture)
+        return f"{caption} ×{item.magnification}"
+    return caption
 
 
 def _outcome(item: GalleryItem) -> str:

@@ -1,16 +1,22 @@
-"""The comparison as a folder that any browser shows: index.html, report.css and pictures, and nothing that runs.
+"""A page as a folder that any browser shows: index.html, report.css and pictures, and nothing that runs.
 
-No script, no inline style, no `data:` URI, no network: it looks right under the strictest policy of a CI server.
+No script, no inline style, no `data:` URI, no network: it looks right under the strictest policy of a CI server. The
+single file for mail is the exception: it holds style and pictures itself, and still runs nothing.
 """
 
+import base64
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robaudit.errors import SettingsError
 from robaudit.files import replacing, write_text
 from robaudit.inert import inert
-from robaudit.report.comparison import Comparison, read_comparison
+from robaudit.report.comparison import read_comparison
+from robaudit.report.history import read_history
+from robaudit.report.page import Page
+from robaudit.report.single import read_single
 from robaudit.report.sources import IMAGES_FOLDER, Picture
 
 if TYPE_CHECKING:
@@ -18,55 +24,115 @@ if TYPE_CHECKING:
 
 PAGE = "index.html"
 STYLE = "report.css"
+BESIDE = "report"
+"""Folder of an audit's own page, beside its record."""
 
 _OUR_PICTURE = re.compile(r"[0-9a-f]{16}\.png")
 
 
-def compare(before: Path, after: Path, *, out: Path, without_glcm: Path | None = None) -> Path:
-    """Compare two audits and write the report.
+def compare(
+    before: Path, after: Path, *more: Path, out: Path, without_glcm: Path | None = None, single_file: bool = False
+) -> Path:
+    """Compare audits and write the report.
 
     Args:
         before: audit.json of the first model.
         after: audit.json of the second model, measured on the same images.
+        more: further audits; each is then compared with the first.
         out: folder for the report.
-        without_glcm: audit.json of a retrofit trained without GLCM loss; its pictures join the gallery.
+        without_glcm: audit.json of a retrofit trained without GLCM loss; its pictures join the gallery of two audits.
+        single_file: put style and pictures into the page itself, to mail it.
 
     Returns:
         The page to open.
 
     Raises:
-        RecordError: a record cannot be read, or the audits are not comparable.
+        RecordError: a record cannot be read, or two audits are not comparable.
         OutputError: the folder cannot be written.
     """
-    return write_report(read_comparison(Path(before), Path(after), without_glcm=without_glcm), Path(out))
+    paths = [Path(path) for path in (before, after, *more)]
+    return write_report(read_page(paths, without_glcm=without_glcm), Path(out), single_file=single_file)
 
 
-def write_report(comparison: Comparison, out: Path) -> Path:
+def write_beside(audit: Path) -> Path:
+    """Write the page of one audit into a folder beside its record.
+
+    Raises:
+        RecordError: the record cannot be read.
+        OutputError: the folder cannot be written.
+    """
+    return write_report(read_single(audit), audit.parent / BESIDE)
+
+
+def read_page(audits: Sequence[Path], *, without_glcm: Path | None = None) -> Page:
+    """Lay out one audit, a comparison of two, or a row of many.
+
+    Raises:
+        RecordError: a record cannot be read, or two audits are not comparable.
+        SettingsError: pictures without GLCM loss are given, and there are not two audits.
+    """
+    if len(audits) == 2:
+        return read_comparison(audits[0], audits[1], without_glcm=without_glcm)
+    if without_glcm:
+        raise SettingsError(
+            f"--without-glcm joins a comparison of two audits, and there are {len(audits)}; leave it out"
+        )
+    return read_single(audits[0]) if len(audits) == 1 else read_history(audits)
+
+
+def write_report(page: Page, out: Path, *, single_file: bool = False) -> Path:
     """Write the report; the page comes last, so that it never names a picture that is not there.
 
     Raises:
         OutputError: the folder cannot be written.
     """
-    page = render(comparison)
-    pictures = {picture.name: picture for picture in _pictures(comparison)}
+    rendered = render(page, single_file=single_file)
+    pictures = {} if single_file else {picture.name: picture for picture in _pictures(page)}
     for name, picture in pictures.items():
         with replacing(out / name) as temporary:
             temporary.write_bytes(picture.content)
-    write_text(out / STYLE, (templates_folder() / STYLE).read_text(encoding="utf-8"))
-    write_text(out / PAGE, page)
+    if not single_file:
+        write_text(out / STYLE, _style())
+    write_text(out / PAGE, rendered)
     _remove_pictures_of_earlier_reports(out, keep=pictures)
     return out / PAGE
 
 
-def render(comparison: Comparison) -> str:
-    """Place a comparison on the page."""
-    return _environment().get_template("report.html.j2").render(page=comparison)
+def render(page: Page, *, single_file: bool = False) -> str:
+    """Place a page's words and drawings."""
+    from markupsafe import Markup
+
+    return render_template(
+        f"{page.kind}.html.j2",
+        page=page,
+        shared=page.shared,
+        # Not a string of a record: the style is ours, and is no text to be escaped.
+        style=Markup(_style()) if single_file else None,
+        address=_embedded if single_file else _beside,
+    )
+
+
+def render_template(name: str, **values: object) -> str:
+    """Place values in a template; every string comes out as inert, escaped text."""
+    return _environment().get_template(name).render(**values)
 
 
 def templates_folder() -> Path:
     """Find the templates: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).parents[1]
     return next(folder for folder in (package / "templates", package.parent / "templates") if folder.is_dir())
+
+
+def _style() -> str:
+    return (templates_folder() / STYLE).read_text(encoding="utf-8")
+
+
+def _beside(picture: Picture) -> str:
+    return picture.name
+
+
+def _embedded(picture: Picture) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture.content).decode()}"
 
 
 def _environment() -> "Environment":
@@ -85,8 +151,10 @@ def _environment() -> "Environment":
     )
 
 
-def _pictures(comparison: Comparison) -> list[Picture]:
-    return [shown.picture for exhibit in comparison.gallery for strip in exhibit.strips for shown in strip.shown]
+def _pictures(page: Page) -> list[Picture]:
+    strips = [strip for exhibit in page.shared.gallery for strip in exhibit.strips]
+    diagnosed = page.shared.diagnosed.pictures if page.shared.diagnosed else []
+    return [*(shown.picture for strip in strips for shown in (*strip.shown, *strip.others)), *diagnosed]
 
 
 def _remove_pictures_of_earlier_reports(out: Path, keep: Collection[str]) -> None:

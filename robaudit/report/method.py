@@ -1,9 +1,10 @@
 """How it was measured, down to hashes and commands, and what the number does not mean."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from robaudit.records import AuditRecord, Scalar
+from robaudit.report.sides import Side
 from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, duration, number
 
 NOT_CLAIMED = (
@@ -20,20 +21,37 @@ NOT_CLAIMED = (
 )
 
 
-_LITERAL = ("file", "SHA-256", "made from", "made from, SHA-256", "folder", "images, SHA-256", "command")
+MOST_COLUMNS = 3
+_LITERAL = (
+    "file",
+    "SHA-256",
+    "made from",
+    "made from, SHA-256",
+    "surrogate",
+    "surrogate, SHA-256",
+    "folder",
+    "images, SHA-256",
+    "command",
+)
 """Facts to be copied letter by letter."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One fact of the measurement, on both sides."""
+    """One fact of the measurement, on every side."""
 
     name: str
-    before: str
-    after: str
+    values: tuple[tuple[str, str], ...]
+    """Name of the side, and what holds there."""
     same: bool
+    """Whether it holds on every side alike."""
     code: bool = False
     """Whether it is a hash, a path or a command."""
+
+    @property
+    def value(self) -> str:
+        """What holds on the first side, and on all where it is the same."""
+        return self.values[0][1]
 
 
 @dataclass(frozen=True)
@@ -49,25 +67,35 @@ class Method:
     """Everything needed to repeat the measurement."""
 
     threat_models: tuple[str, ...]
+    names: tuple[str, ...]
+    """Of the sides."""
+    columns: bool
+    """Whether each side has a column; more than a few sides share one."""
     sections: tuple[Section, ...]
 
 
-def method(before: AuditRecord, after: AuditRecord) -> Method:
-    """Lay the facts of both audits side by side."""
-    sentences = dict.fromkeys((before.threat_model.sentence, after.threat_model.sentence))
-    first, second = _facts(before), _facts(after)
+def method(sides: Sequence[Side]) -> Method:
+    """Lay the facts of every audit side by side."""
+    facts = [_facts(side.record) for side in sides]
+    names = tuple(side.name for side in sides)
     return Method(
-        threat_models=tuple(sentences),
-        sections=tuple(_section(title, first[title], second[title]) for title in first),
+        threat_models=tuple(dict.fromkeys(side.record.threat_model.sentence for side in sides)),
+        names=names,
+        columns=len(sides) <= MOST_COLUMNS,
+        sections=tuple(_section(title, names, [fact[title] for fact in facts]) for title in facts[0]),
     )
 
 
-def _section(title: str, before: Mapping[str, str], after: Mapping[str, str]) -> Section:
-    return Section(title, tuple(_setting(name, before.get(name), after.get(name)) for name in {**before, **after}))
+def _section(title: str, names: Sequence[str], facts: Sequence[Mapping[str, str]]) -> Section:
+    settings = dict.fromkeys(setting for fact in facts for setting in fact)
+    return Section(
+        title, tuple(_setting(setting, names, [fact.get(setting) for fact in facts]) for setting in settings)
+    )
 
 
-def _setting(name: str, before: str | None, after: str | None) -> Setting:
-    return Setting(name, before or NOT_MEASURED, after or NOT_MEASURED, same=before == after, code=name in _LITERAL)
+def _setting(setting: str, names: Sequence[str], found: Sequence[str | None]) -> Setting:
+    values = tuple((name, value or NOT_MEASURED) for name, value in zip(names, found, strict=True))
+    return Setting(setting, values, same=len(set(found)) == 1, code=setting in _LITERAL)
 
 
 def _facts(record: AuditRecord) -> dict[str, dict[str, str]]:
@@ -91,10 +119,13 @@ def _model(record: AuditRecord) -> dict[str, str]:
         "input": f"{model.input.channels} × {model.input.height} × {model.input.width}",
         "normalisation": f"mean {_numbers(model.normalization.mean)}, std {_numbers(model.normalization.std)} "
         f"({model.normalization.source})",
+        "outputs": model.outputs,
         "retrofit": model.front.modules if model.front else "none",
     }
     if model.front:
         facts |= {"made from": model.front.vanilla.path, "made from, SHA-256": model.front.vanilla.sha256}
+    if record.surrogate:
+        facts |= {"surrogate": record.surrogate.path, "surrogate, SHA-256": record.surrogate.sha256}
     return facts
 
 

@@ -9,9 +9,8 @@ from typing import Literal
 
 from robaudit.errors import RecordError
 from robaudit.records import ImageRow
+from robaudit.significance import SIGNIFICANCE, holm, mcnemar
 from robaudit.tally import worst_eps
-
-SIGNIFICANCE = 0.05
 
 Answer = Literal["improved", "worse", "no evidence"]
 
@@ -69,24 +68,6 @@ def same_images(before: Sequence[ImageRow], after: Sequence[ImageRow]) -> list[t
             "scan both models on the same data"
         )
     return [(row, second[image]) for image, row in first.items()]
-
-
-def mcnemar(only_before: int, only_after: int) -> float:
-    """Two-sided exact p-value: were the discordant images a fair coin?"""
-    from scipy.stats import binomtest  # slow to import, and reading a record does not need it
-
-    discordant = only_before + only_after
-    return float(binomtest(only_after, discordant, 0.5).pvalue) if discordant else 1.0
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values so that the chance of any false claim among them keeps its bound (Holm 1979)."""
-    adjusted = [0.0] * len(p_values)
-    running = 0.0
-    for rank, position in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[position]))
-        adjusted[position] = running
-    return adjusted
 
 
 def withstands(row: ImageRow, eps_255: int) -> bool:

@@ -55,10 +55,15 @@ def read_source(path: Path) -> Source:
     if counted != record.worst_case.points:
         raise RecordError(f"{path.parent / record.images}: its rows do not add up to {path.name}; scan again")
     files = [file for item in record.artifacts for file in item.files.values()]
-    return Source(record, rows, {file: _read_picture(path.parent, file) for file in files})
+    return Source(record, rows, {file: read_picture(path.parent, file) for file in files})
 
 
-def _read_picture(folder: Path, relative: str) -> Picture:
+def read_picture(folder: Path, relative: str) -> Picture:
+    """Read a PNG that a record names by its path in `folder`.
+
+    Raises:
+        RecordError: it is missing, no PNG, or outside the folder.
+    """
     path = _inside(folder, relative)
     try:
         content = path.read_bytes()

@@ -5,25 +5,48 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.inert import inert
+from robaudit.intervals import wilson
 from robaudit.records import AuditRecord, Tally
 from robaudit.report.believability import speaks_up
 from robaudit.report.recall import headline_point, recall_kinds, worst_class
-from robaudit.report.words import UPPER_BOUND, attack_name, eps, interval, number, of, percent, share
+from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, eps, interval, number, of, percent
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, JustifyMethod, RenderableType
     from rich.table import Table
 
-    from robaudit.report.comparison import Comparison
+    from robaudit.report.page import Page
 
 _CURVES_PER_TABLE = 4  # more do not fit beside the eps in 80 columns
+_EPS_PER_TABLE = 8
 _MOST_CLASSES = 8  # beyond that only the worst class is named, and the page has the rest
 _BAR_WIDTH = 26
+_IN_ASCII = str.maketrans({"█": "#", "▒": "=", "·": ".", "–": "-", "−": "-", "─": "-", "×": "x", "’": "'", "…": "..."})
 
 
-def print_audit(record: AuditRecord, console: "Console") -> None:
-    """Print an audit to a console; a pipe gets plain text."""
+def print_audit(record: AuditRecord, console: "Console", page: Path | None = None) -> None:
+    """Print an audit to a console; a pipe gets plain text, and an ASCII terminal plain ASCII.
+
+    Args:
+        record: what was measured.
+        console: where to.
+        page: the audit's page, to be named as the next thing to open.
+    """
+    if console.encoding.startswith("utf"):
+        _print(record, console, page)
+        return
+    with console.capture() as captured:
+        _print(record, console, page)
+    console.file.write(captured.get().translate(_IN_ASCII).encode("ascii", "backslashreplace").decode())
+
+
+def _print(record: AuditRecord, console: "Console", page: Path | None) -> None:
+    from rich.text import Text
+
     console.print(audit_summary(record))
+    if page is not None:
+        # A path that is broken over two lines cannot be copied.
+        console.print(Text(inert(f"Next: open {page}"), style="bold"), soft_wrap=True)
 
 
 def audit_summary(record: AuditRecord) -> "RenderableType":
@@ -36,22 +59,22 @@ def audit_summary(record: AuditRecord) -> "RenderableType":
         Text(inert(record.verdict.sentence), style=verdict_style),
         *(Text(inert(line), style="yellow") for line in _warnings(record)),
         _worst_case(record),
-        *_tables("Under each attack", _attacks(record)),
+        *_attack_tables(record),
         *_tables("Worst case, class by class", _classes(record)),
         *(Text(inert(line)) for line in _closing(record)),
     )
 
 
-def comparison_summary(comparison: "Comparison", page: Path) -> list[str]:
-    """Tell of a comparison in a few lines: the verdict, the numbers behind it, and where to read on."""
-    verdict = comparison.verdict
+def page_summary(page: "Page", written: Path) -> list[str]:
+    """Tell of a page in a few lines: the verdict, the numbers behind it, and where to read on."""
+    verdict = page.verdict
     return [
-        *comparison.notes,
+        *page.shared.notes,
         verdict.headline,
         *(f"{alarm.title}: {' '.join(alarm.sentences)}" for alarm in verdict.alarms),
         *verdict.sentences,
-        comparison.upper_bound,
-        f"Next: open {page}",
+        page.shared.upper_bound,
+        f"Next: open {written}",
     ]
 
 
@@ -75,6 +98,27 @@ def _worst_case(record: AuditRecord) -> "Table":
     for eps_255, tally in tallies.items():
         table.add_row(eps(eps_255), of(tally), percent(tally), interval(tally), _bar(tally))
     return table
+
+
+def _attack_tables(record: AuditRecord) -> "list[Table]":
+    """Tabulate a few attacks in full; of many only the shares, a line each, and the page has the rest."""
+    from rich.text import Text
+
+    attacks = _attacks(record)
+    if len(attacks) <= _CURVES_PER_TABLE:
+        return _tables("Under each attack", attacks)
+    grid = record.threat_model.eps_255
+    tables = []
+    for start in range(0, len(grid), _EPS_PER_TABLE):
+        shown = grid[start : start + _EPS_PER_TABLE]
+        table = _table("Under each attack, accuracy", first="attack", justify="left")
+        for eps_255 in shown:
+            table.add_column(eps(eps_255), justify="right", no_wrap=True)
+        for name, curve in attacks.items():
+            cells = (percent(curve[eps_255]) if eps_255 in curve else NOT_MEASURED for eps_255 in shown)
+            table.add_row(Text(inert(name)), *cells)
+        tables.append(table)
+    return tables
 
 
 def _attacks(record: AuditRecord) -> dict[str, dict[int, Tally]]:
@@ -109,12 +153,12 @@ def _tables(title: str, curves: Mapping[str, Mapping[int, Tally]]) -> "list[Tabl
     return tables
 
 
-def _table(title: str) -> "Table":
+def _table(title: str, first: str = "eps", justify: "JustifyMethod" = "right") -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, title=title, title_style="bold", title_justify="left", padding=(0, 1, 0, 0))
-    table.add_column("eps", justify="right", no_wrap=True)
+    table.add_column(first, justify=justify, no_wrap=justify == "right", max_width=16, overflow="fold")
     return table
 
 
@@ -125,8 +169,9 @@ def _cell(tally: Tally) -> "RenderableType":
 
 
 def _bar(tally: Tally) -> str:
-    filled = round(_BAR_WIDTH * share(tally))
-    return "█" * filled + "·" * (_BAR_WIDTH - filled)
+    """Draw a share: full up to the lower end of its interval, grey up to the upper one."""
+    low, high = (round(_BAR_WIDTH * end) for end in wilson(tally.n_correct, tally.n_images))
+    return "█" * low + "▒" * (high - low) + "·" * (_BAR_WIDTH - high)
 
 
 def _closing(record: AuditRecord) -> list[str]:

@@ -12,7 +12,8 @@ from robaudit.report.curves import Cell, cell
 from robaudit.report.naming import Naming
 from robaudit.report.paired import Answer, PairedTest
 from robaudit.report.recall import headline_point
-from robaudit.report.words import NOT_MEASURED, eps, eps_ranges, listed, number, of, p_value, share
+from robaudit.report.sides import Side, two_sides
+from robaudit.report.words import NOT_MEASURED, capital, eps, eps_ranges, listed, number, of, p_value, share
 
 Paired = tuple[PairedTest, tuple[PairedTest, ...]]
 
@@ -26,18 +27,26 @@ class Alarm:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One number of the first screen, on both sides."""
+class Reading:
+    """A number of the first screen, on one side."""
 
     name: str
-    before: Cell
-    after: Cell
-    n_before: str
-    n_after: str
-    change: str
-    answer: str
-    """What the paired test says, or why it says nothing."""
-    tone: str
+    css: str
+    """Class of report.css."""
+    share: Cell
+    counts: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number of the first screen, on every side."""
+
+    name: str
+    readings: tuple[Reading, ...]
+    change: str = ""
+    answer: str = ""
+    """What the paired test says, or why it says nothing; empty where nothing is compared."""
+    tone: str = ""
     """Class of report.css; the answer says the same in words."""
 
 
@@ -77,8 +86,13 @@ def verdict(
         label=_label(tone, paired),
         headline=headline,
         sentences=(_attacked(before, after, paired, names), _clean(before, after, paired, names)),
-        alarms=(*_doubts(before, after, names), *_unpaired(differing), *_wrong_vanilla(before, after)),
-        figures=_figures(before, after, paired),
+        alarms=(
+            *doubts(before, f"the {names.before} audit"),
+            *doubts(after, f"the {names.after} audit"),
+            *_unpaired(differing),
+            *_wrong_vanilla(before, after),
+        ),
+        figures=_figures(two_sides(before, after, names), paired),
     )
 
 
@@ -86,10 +100,6 @@ def _label(tone: str, paired: Paired | None) -> str:
     """A tag for the headline; a change at some eps only must not read as one at all of them."""
     everywhere = paired is None or all(test.answer != "no evidence" for test in paired[1])
     return _LABELS[tone] if everywhere or tone not in ("improved", "worse") else f"{_LABELS[tone]} at some eps"
-
-
-def _named(before: AuditRecord, after: AuditRecord, names: Naming) -> list[tuple[AuditRecord, str]]:
-    return [(before, names.before), (after, names.after)]
 
 
 def _headline(
@@ -126,44 +136,50 @@ def _claim(tests: Sequence[PairedTest], names: Naming) -> tuple[str, str]:
 def _attacked(before: AuditRecord, after: AuditRecord, paired: Paired | None, names: Naming) -> str:
     first, second = headline_point(before), headline_point(after)
     counts = (
-        f"Under the worst of the attacks at {eps(first.eps_255)}, {names.the_before} is right about {_measured(first)} "
-        f"and {names.the_after} about {_measured(second)}."
+        f"Under the worst of the attacks at {eps(first.eps_255)}, {names.the_before} is right about {measured(first)} "
+        f"and {names.the_after} about {measured(second)}."
     )
     if paired is None:
         return counts
     test = next(test for test in paired[1] if test.eps_255 == first.eps_255)
     return (
         f"{counts} Of the same images, {number(test.only_after)} are withstood only by {names.the_after} and "
-        f"{number(test.only_before)} only by {names.the_before}: {_in_words(test)} (exact McNemar test, "
+        f"{number(test.only_before)} only by {names.the_before}: {in_words(test.answer)} (exact McNemar test, "
         f"{p_value(test.p)} after Holm’s correction over {len(paired[1])} eps)."
     )
 
 
 def _clean(before: AuditRecord, after: AuditRecord, paired: Paired | None, names: Naming) -> str:
-    counts = f"Clean accuracy: {names.before} {_measured(before.clean)}, {names.after} {_measured(after.clean)}"
-    return f"{counts}: {_in_words(paired[0])} (exact McNemar test, {p_value(paired[0].p)})." if paired else f"{counts}."
+    counts = f"Clean accuracy: {names.before} {measured(before.clean)}, {names.after} {measured(after.clean)}"
+    return (
+        f"{counts}: {in_words(paired[0].answer)} (exact McNemar test, {p_value(paired[0].p)})."
+        if paired
+        else f"{counts}."
+    )
 
 
-def _measured(tally: Tally) -> str:
+def measured(tally: Tally) -> str:
+    """Word a tally in full: counts, share, interval, and images that got no answer."""
     shown = cell(tally)
     unanswered = f", {number(tally.n_errors)} of them unanswered and counted as wrong" if tally.n_errors else ""
     return f"{of(tally)} images ({shown.percent}, 95% interval {shown.interval}{unanswered})"
 
 
-def _in_words(test: PairedTest) -> str:
-    return "no evidence of a change" if test.answer == "no evidence" else test.answer
+def in_words(answer: Answer) -> str:
+    """Word what a paired test says."""
+    return "no evidence of a change" if answer == "no evidence" else answer
 
 
-def _doubts(before: AuditRecord, after: AuditRecord, names: Naming) -> list[Alarm]:
-    doubts = []
-    for record, name in _named(before, after, names):
-        if record.verdict.kind == "inconclusive":
-            reasons = (f"Checks behind this: {listed(record.verdict.reasons)}.",) if record.verdict.reasons else ()
-            doubts.append(Alarm(f"The {name} audit is inconclusive", (record.verdict.sentence, *reasons)))
-        if record.status == "partial":
-            done = f"It holds {number(record.clean.n_images)} of {number(record.data.n_images)} images."
-            doubts.append(Alarm(f"The {name} audit is unfinished", (done, "Run the same scan again to finish it.")))
-    return doubts
+def doubts(record: AuditRecord, name: str) -> list[Alarm]:
+    """Say what takes the numbers of an audit back: its own checks, or that it is not finished."""
+    found = []
+    if record.verdict.kind == "inconclusive":
+        reasons = (f"Checks behind this: {listed(record.verdict.reasons)}.",) if record.verdict.reasons else ()
+        found.append(Alarm(f"{capital(name)} is inconclusive", (record.verdict.sentence, *reasons)))
+    if record.status == "partial":
+        done = f"It holds {number(record.clean.n_images)} of {number(record.data.n_images)} images."
+        found.append(Alarm(f"{capital(name)} is unfinished", (done, "Run the same scan again to finish it.")))
+    return found
 
 
 def _unpaired(differing: Sequence[str]) -> list[Alarm]:
@@ -182,31 +198,39 @@ def _wrong_vanilla(before: AuditRecord, after: AuditRecord) -> list[Alarm]:
     return [Alarm("The assimilated model was made from another model", (made_from, audited))]
 
 
-def _figures(before: AuditRecord, after: AuditRecord, paired: Paired | None) -> tuple[Figure, ...]:
+def headline_tallies(record: AuditRecord) -> dict[int, tuple[str, Tally]]:
+    """The numbers of the first screen by eps: clean, at the eps that headlines, at the largest; none twice."""
+    shown: dict[int, tuple[str, Tally]] = {0: ("Clean accuracy", record.clean)}
+    for point in (headline_point(record), record.worst_case.points[-1]):
+        shown[point.eps_255] = (f"Worst case at {eps(point.eps_255)}", point)
+    return shown
+
+
+def reading(side: Side, tally: Tally) -> Reading:
+    """Show a tally on the first screen."""
+    return Reading(side.name, side.look.css, cell(tally), of(tally))
+
+
+def _figures(sides: tuple[Side, ...], paired: Paired | None) -> tuple[Figure, ...]:
     tests = {test.eps_255: test for test in (paired[0], *paired[1])} if paired else {}
-    shown: dict[int, tuple[str, Tally, Tally]] = {0: ("Clean accuracy", before.clean, after.clean)}
-    for first, second in (
-        (headline_point(before), headline_point(after)),
-        (before.worst_case.points[-1], after.worst_case.points[-1]),
-    ):
-        shown[first.eps_255] = (f"Worst case at {eps(first.eps_255)}", first, second)
-    return tuple(_figure(*figure, tests.get(eps_255)) for eps_255, figure in shown.items())
+    before, after = (headline_tallies(side.record) for side in sides)
+    return tuple(
+        _figure(name, sides, tally, after[eps_255][1], tests.get(eps_255)) for eps_255, (name, tally) in before.items()
+    )
 
 
-def _figure(name: str, before: Tally, after: Tally, test: PairedTest | None) -> Figure:
+def _figure(name: str, sides: tuple[Side, ...], before: Tally, after: Tally, test: PairedTest | None) -> Figure:
     return Figure(
         name=name,
-        before=cell(before),
-        after=cell(after),
-        n_before=of(before),
-        n_after=of(after),
-        change=_change(before, after),
-        answer=_in_words(test) if test else "no claim",
+        readings=tuple(reading(side, tally) for side, tally in zip(sides, (before, after), strict=True)),
+        change=change(before, after),
+        answer=in_words(test.answer) if test else "no claim",
         tone=TONES[test.answer] if test else "none",
     )
 
 
-def _change(before: Tally, after: Tally) -> str:
+def change(before: Tally, after: Tally) -> str:
+    """Word a difference of two shares in percentage points."""
     if not before.n_images or not after.n_images:
         return NOT_MEASURED
     points = 100 * (share(after) - share(before))

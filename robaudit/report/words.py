@@ -13,12 +13,15 @@ UPPER_BOUND = (
 CLEAN = "clean"
 NOT_MEASURED = "–"
 
-_ATTACK_NAMES = {"fgsm": "FGSM", "bim": "BIM", "mifgsm": "MI-FGSM", "pgd": "PGD"}
+_ATTACK_NAMES = {
+    "fgsm": "FGSM", "bim": "BIM", "mifgsm": "MI-FGSM", "pgd": "PGD", "apgd": "APGD", "square": "Square",
+}  # fmt: skip
 
 
 def attack_name(name: str) -> str:
-    """Spell an attack as its paper does."""
-    return _ATTACK_NAMES.get(name, name)
+    """Spell an attack as its paper does, and what was changed about it as `--attacks` does: `PGD-margin`."""
+    base, dash, changed = name.partition("-")
+    return f"{_ATTACK_NAMES.get(base, base)}{dash}{changed}"
 
 
 def eps(eps_255: int) -> str:

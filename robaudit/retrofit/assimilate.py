@@ -1,10 +1,10 @@
 """Retrofit a classifier with domain assimilation: model file + images -> a folder that scan accepts as a model."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal, TypedDict
 
 import torch
@@ -13,15 +13,30 @@ from pydantic import ValidationError
 from robaudit import __version__
 from robaudit.errors import ModelError, OutputError, SettingsError
 from robaudit.files import write_text
-from robaudit.front.front import Front
+from robaudit.front.front import Front, Modules
 from robaudit.load.classifier import Classifier, LoadedModel
-from robaudit.load.images import Images, Split, has_splits, open_images, write_split
+from robaudit.load.images import Images, open_images
+from robaudit.load.learnt import write_learnt
+from robaudit.load.listed import Split
+from robaudit.load.listing import has_splits
 from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment, file_sha256
+from robaudit.load.splitting import write_split
+from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 from robaudit.records import DataInfo, FileRef, ModelInfo
-from robaudit.retrofit.checkpoint import refuse_foreign, take_place, workplace, write_model
-from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, EpochMetrics, TrainingRecord
+from robaudit.retrofit.checkpoint import (
+    STATE_FILE,
+    forget,
+    identify,
+    refuse_foreign,
+    take_place,
+    workplace,
+    write_model,
+)
+from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
+from robaudit.retrofit.pace import duration, epoch_seconds
+from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, Diagnostics, EpochMetrics, TrainingRecord
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, train_config
 from robaudit.retrofit.train import Trained, train
@@ -33,6 +48,7 @@ class Reading(TypedDict):
 
     seed: int
     merge: Mapping[str, Sequence[str]] | None
+    view: View | None
     on_bad_image: Literal["fail", "skip"]
     progress: Progress
 
@@ -50,6 +66,7 @@ def assimilate(
     input_size: tuple[int, int] | None = None,
     merge: Mapping[str, Sequence[str]] | None = None,
     limit: int | None = None,
+    view: View | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
     device: str = "auto",
     restart: bool = False,
@@ -60,7 +77,7 @@ def assimilate(
     """Put T and C in front of a classifier, train with the assimilation loss, and write the result as a folder.
 
     The folder appears when it is complete. A finished folder made from the same model, images and settings is
-    returned as it is.
+    returned as it is; an interrupted training goes on after its last complete epoch, to the same result.
 
     Args:
         model: model file.
@@ -74,13 +91,14 @@ def assimilate(
         input_size: (height, width) of the model's input grid; None takes the model's own.
         merge: new class -> class folders joined into it.
         limit: stratified, seeded upper bound on the images of each part.
+        view: how images are shown to the model; None as they are stored.
         on_bad_image: `skip` leaves unreadable images out.
         device: where to train.
         restart: replace a folder of other settings.
         command: what the person typed, for the record.
         progress: told of every image and epoch.
-        settings: fields of `TrainConfig` and `TextureTerm`, which take precedence over the preset; and further
-            arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
+        settings: fields of `TrainConfig`, `TextureTerm` and `Adversary`, which take precedence over the preset; and
+            further arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
 
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
@@ -91,10 +109,8 @@ def assimilate(
     loading = {name: settings.pop(name) for name in FURTHER_OPTIONS if name in settings}
     config = train_config(preset, **settings)
     refuse_foreign(out)
-    started = time.monotonic()
-
     with torch.random.fork_rng(), workplace(out) as folder:
-        reading = Reading(seed=config.seed, merge=merge, on_bad_image=on_bad_image, progress=progress)
+        reading = Reading(seed=config.seed, merge=merge, view=view, on_bad_image=on_bad_image, progress=progress)
         source = _divided(data, folder / SPLIT_FILE, reading)
         training, validation = _open(source, limit, reading)
         vanilla = load_model(
@@ -110,9 +126,10 @@ def assimilate(
         )
         _require_patches(vanilla.size, config)
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
-        asked = {"preset": preset, "limit": limit, **config.flat()}
+        vanilla.require_channels(training.channels)
+        vanilla = vanilla.with_outputs_seen_on(training.to_try(vanilla.size).to(vanilla.classifier.mean.device))
         inputs = {
-            "settings": asked,
+            "settings": {"preset": preset, "limit": limit, **config.flat()},
             "vanilla": vanilla.info,
             "train": _data_info(data, training),
             "val": _data_info(data, validation),
@@ -120,40 +137,75 @@ def assimilate(
         if not restart and (finished := _finished(out, inputs)):
             progress.say(f"{out}: already made with these settings; nothing to do")
             return finished
+        identify(folder, {name: _plain(value) for name, value in inputs.items()}, restart=restart)
 
-        classifier = with_front(vanilla, training.channels, config.seed)
-        _introduce(classifier, config, progress)
+        looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
+        before = Examined(vanilla.classifier, pixels, labels)
+        classifier = retrofitted(vanilla, training.channels, config)
+        _introduce(classifier, config, vanilla.size, training, validation, progress)
         measure = config.texture.features if config.alpha < 1 else None
+        where = classifier.mean.device
         trained = train(
             classifier,
-            Samples(training, vanilla.size, measure, classifier.mean.device),
-            Samples(validation, vanilla.size, measure, classifier.mean.device),
+            Samples(training, vanilla.size, measure, where),
+            Samples(validation, vanilla.size, measure, where),
             config,
             progress=progress,
             on_epoch=lambda metrics: _append(folder / METRICS_FILE, metrics),
+            state=folder / STATE_FILE,
         )
         progress.say(_ending(trained, config))
 
         weights = write_model(folder, classifier, vanilla.info, training.channels, vanilla.recipe)
+        write_learnt(folder, (training, validation))
         record = TrainingRecord(
             robaudit_version=__version__,
             created=datetime.now(UTC),
             **inputs,
             ours=config.ours(),
-            modules=_front(classifier).modules_name,
+            modules=_modules_name(classifier),
             stopped=trained.stopped,
             n_epochs=trained.n_epochs,
             best=trained.best,
             weights=FileRef(path=weights.name, sha256=file_sha256(weights)),
-            seconds=time.monotonic() - started,
+            seconds=trained.seconds,
             environment=environment(command, batch_size=config.batch_size),
         )
+        diagnostics = write_diagnostics(folder, looked_at, pixels, before, Examined(classifier, pixels, labels))
+        progress.say(_explanation(diagnostics))
         write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
+        forget(folder)
         take_place(folder, out)
     return record
 
 
-def with_front(vanilla: LoadedModel, image_channels: Literal[1, 3], seed: int) -> Classifier:
+def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: TrainConfig) -> Classifier:
+    """The classifier that training starts from: the same network, behind a new front unless none is wanted.
+
+    Raises:
+        ModelError: it already has a front, or its channels do not fit the images.
+    """
+    if config.front == "none":
+        vanilla.require_channels(image_channels)
+        if vanilla.classifier.front is not None:
+            raise ModelError(f"{vanilla.info.path}: is already retrofitted; pass the model before the retrofit")
+        if vanilla.recipe.files or vanilla.recipe.config:
+            raise ModelError(
+                f"{vanilla.info.path}: is no network that a timm folder can name, which is what --front none writes; "
+                "keep T or C in front"
+            )
+        return vanilla.classifier
+    classifier = with_front(vanilla, image_channels, config.seed, config.front, config.tint)
+    if config.random_front:
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            _front(classifier).start_at_random()
+    return classifier
+
+
+def with_front(
+    vanilla: LoadedModel, image_channels: Literal[1, 3], seed: int, modules: Modules = "T+C", tint: bool = False
+) -> Classifier:
     """The same network, its weights kept, behind a new T and C (T alone where it takes one channel).
 
     Raises:
@@ -166,12 +218,16 @@ def with_front(vanilla: LoadedModel, image_channels: Literal[1, 3], seed: int) -
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            front = Front(image_channels, classifier.in_chans).to(classifier.mean.device)
+            front = Front(image_channels, classifier.in_chans, modules=modules, tint=tint).to(classifier.mean.device)
         except ValueError as error:
             raise ModelError(f"{path}: cannot be retrofitted ({error}); pass a model of 1 or 3 channels") from None
-    return Classifier(classifier.backbone, classifier.normalization, in_chans=classifier.in_chans, front=front).to(
-        classifier.mean.device
-    )
+    return Classifier(
+        classifier.backbone,
+        classifier.normalization,
+        in_chans=classifier.in_chans,
+        front=front,
+        outputs=classifier.outputs,
+    ).to(classifier.mean.device)
 
 
 def _divided(data: Path, manifest: Path, reading: Reading) -> Path:
@@ -202,7 +258,9 @@ def _require_patches(size: tuple[int, int], config: TrainConfig) -> None:
 
 
 def _data_info(data: Path, images: Images) -> DataInfo:
-    return DataInfo(path=str(data), sha256=images.sha256, n_images=len(images), per_class=images.per_class)
+    return DataInfo(
+        path=str(data), sha256=images.sha256, n_images=len(images), per_class=images.per_class, shown=images.view.flags
+    )
 
 
 def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:
@@ -231,9 +289,17 @@ def _anywhere(value: object) -> object:
     return value.model_copy(update={"path": ""}) if isinstance(value, ModelInfo | DataInfo) else value
 
 
+def _plain(value: object) -> object:
+    """An input as JSON, without its path."""
+    value = _anywhere(value)
+    return value.model_dump(mode="json") if isinstance(value, ModelInfo | DataInfo) else value
+
+
 def _append(path: Path, metrics: EpochMetrics) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(metrics.model_dump_json() + "\n")
+    """Add a line, dropping those of epochs that an interruption came before the state of."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = lines[: metrics.epoch]
+    write_text(path, "\n".join([*kept, metrics.model_dump_json()]) + "\n")
 
 
 def _front(classifier: Classifier) -> Front:
@@ -241,22 +307,75 @@ def _front(classifier: Classifier) -> Front:
     return classifier.front
 
 
-def _introduce(classifier: Classifier, config: TrainConfig, progress: Progress) -> None:
-    """Say what is about to be trained."""
-    front = _front(classifier)
-    n_front, n_all = (sum(weight.numel() for weight in part.parameters()) for part in (front, classifier))
-    share = n_front / (n_all - n_front)
-    progress.say(f"{front.modules_name} in front: {n_front:,} new weights, {share:.2%} of the model's own")
-    if front.colour is None:
-        progress.say("this model takes one channel: T alone, there is no C")
-    progress.say(f"trains {config.trains}; not stated by the source, ours: {', '.join(config.ours())}")
+def _modules_name(classifier: Classifier) -> str:
+    return "none" if classifier.front is None else classifier.front.modules_name
+
+
+def _introduce(
+    classifier: Classifier,
+    config: TrainConfig,
+    size: tuple[int, int],
+    training: Images,
+    validation: Images,
+    progress: Progress,
+) -> None:
+    """Say what is about to be trained, and what it will cost."""
+    front = classifier.front
+    if front is None:
+        progress.say("no T and C: the network alone is fine-tuned, without texture term")
+    else:
+        n_front, n_all = (sum(weight.numel() for weight in part.parameters()) for part in (front, classifier))
+        share = n_front / (n_all - n_front)
+        progress.say(f"{front.modules_name} in front: {n_front:,} new weights, {share:.2%} of the model's own")
+        if front.colour is None and config.front == "T+C":
+            progress.say("this model takes one channel: T alone, there is no C")
+        progress.say(f"trains {config.trains}; not stated by the source, ours: {', '.join(config.ours())}")
+    seconds = epoch_seconds(classifier, config, size, training.channels, len(training), len(validation))
+    progress.say(
+        f"up to {config.epochs} epochs of about {duration(seconds)}, {duration(config.epochs * seconds)} in all "
+        f"on this machine; stops after {config.patience} epochs without improvement"
+    )
+    if config.adversary.on:
+        progress.say(_price(config))
+
+
+def _price(config: TrainConfig) -> str:
+    """What adversarial training costs beside time."""
+    adversary = config.adversary
+    return (
+        f"adversarial training ({adversary.robust} at {adversary.robust_eps_255}/255): clean accuracy may fall, the "
+        "more the larger eps; the epoch kept is the one with most validation images correct under "
+        f"PGD-{adversary.val_steps}, and its clean accuracy is told with it"
+    )
 
 
 def _ending(trained: Trained, config: TrainConfig) -> str:
+    improvement = "more images correct under attack" if config.adversary.on else "lower validation loss"
     why = {
         "epochs": f"all {config.epochs} epochs done",
-        "patience": f"stopped after epoch {trained.n_epochs}: no lower validation loss for {config.patience} epochs",
+        "patience": f"stopped after epoch {trained.n_epochs}: no {improvement} for {config.patience} epochs",
         "nan": f"stopped in epoch {trained.n_epochs + 1}: the loss was not finite; the last good weights were kept",
     }[trained.stopped]
-    val = trained.best.val
-    return f"{why}; kept epoch {trained.best.epoch}, {val.n_correct} of {val.n_images} validation images correct"
+    val, attacked = trained.best.val, trained.best.val.under_attack
+    under_attack = f", {attacked.n_correct} under attack" if attacked else ""
+    return (
+        f"{why}; kept epoch {trained.best.epoch}, {val.n_correct} of {val.n_images} validation images correct"
+        f"{under_attack}"
+    )
+
+
+def _explanation(diagnostics: Diagnostics) -> str:
+    """Attention and sharpness, before and after, as medians over the images looked at."""
+    before, after = diagnostics.before, diagnostics.after
+    shares = [[share for share in model.attention_share if share is not None] for model in (before, after)]
+    attention = (
+        "attention: {:.0%} -> {:.0%} of the pixels hold {:.0%} of the input gradient; ".format(
+            *map(median, shares), diagnostics.held
+        )
+        if all(shares)
+        else ""
+    )
+    return (
+        f"{attention}largest curvature of the loss: {median(before.curvature):.3g} -> {median(after.curvature):.3g} "
+        f"(medians of {len(diagnostics.image_ids)} validation images)"
+    )

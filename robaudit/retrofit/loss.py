@@ -1,10 +1,10 @@
 """The loss of domain assimilation: the diagnosis must stay right, and the texture must stay what it was.
 
-    alpha * cross-entropy + (1 - alpha) * texture
+    alpha * (cross-entropy + beta * divergence) + (1 - alpha) * texture
     texture = max over rows of sum over columns | SOT(grey(A)) - SOT(grey(X)) |, per image, mean over the batch
 
 Chen & Luo 2024. A is what the backbone sees, C(T(X)); the source writes C(X). Rows are patches, so the term bounds
-the worst-distorted patch; the source does not say which axis the row is.
+the worst-distorted patch; the source does not say which axis the row is. The divergence is there under TRADES alone.
 """
 
 from collections.abc import Callable
@@ -86,25 +86,45 @@ class LossParts:
     cross_entropy: Tensor
     texture: Tensor
     """Zero where alpha is 1: then it is not computed."""
+    divergence: Tensor
+    """Weighted by beta; zero but under TRADES."""
     where: TextureDistance | None
 
 
 def assimilation_loss(
-    logits: Tensor, labels: Tensor, alpha: float, distance: Callable[[], TextureDistance]
+    cross_entropy: Tensor,
+    alpha: float,
+    distance: Callable[[], TextureDistance],
+    divergence: Tensor | None = None,
 ) -> LossParts:
-    """Weigh the two terms.
+    """Weigh the terms.
+
+    Args:
+        cross_entropy: mean over the batch, a scalar.
+        alpha: share of what concerns the diagnosis, in [0, 1].
+        distance: computes the texture distance; not called at alpha 1.
+        divergence: of the perturbed from the clean answers, weighted by beta, a scalar; None for none.
+    """
+    nothing = cross_entropy.new_zeros(())
+    divergence = nothing if divergence is None else divergence
+    diagnosis = cross_entropy + divergence
+    if alpha == 1:
+        return LossParts(diagnosis, cross_entropy, nothing, divergence, None)
+    where = distance()
+    total = alpha * diagnosis + (1 - alpha) * where.mean
+    return LossParts(total, cross_entropy, where.mean, divergence, where)
+
+
+def weighted_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Cross-entropy, each image weighed by its class; the mean over images, so that batches add up.
 
     Args:
         logits: (B, K).
         labels: (B,), class indices.
-        alpha: share of the cross-entropy, in [0, 1].
-        distance: computes the texture distance; not called at alpha 1.
+        class_weights: (K,), or None for ones.
     """
-    cross_entropy = F.cross_entropy(logits, labels)
-    if alpha == 1:
-        return LossParts(cross_entropy, cross_entropy, cross_entropy.new_zeros(()), None)
-    where = distance()
-    return LossParts(alpha * cross_entropy + (1 - alpha) * where.mean, cross_entropy, where.mean, where)
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    return losses.mean() if class_weights is None else (class_weights[labels] * losses).mean()
 
 
 def grayscale(image: Tensor) -> Tensor:

@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Literal
 
-from robaudit.records import Count, DataInfo, Environment, FileRef, ModelInfo, Record, Scalar
+from robaudit.records import Count, DataInfo, Environment, Eps255, FileRef, ModelInfo, Record, Scalar
 
 CONFIG_FILE = "config.json"
 TRAINING_FILE = "training.json"
 METRICS_FILE = "metrics.jsonl"
 WEIGHTS_FILE = "model.safetensors"
 SPLIT_FILE = "split.csv"
+DIAGNOSTICS_FILE = "diagnostics.json"
 
 
 class Losses(Record):
@@ -19,6 +20,18 @@ class Losses(Record):
     cross_entropy: float
     texture: float
     """Zero where alpha is 1: then it is not computed."""
+    divergence: float = 0.0
+    """Of the perturbed from the clean answers, weighted by beta; zero but under TRADES."""
+
+
+class UnderAttack(Record):
+    """What the model does on the validation images under PGD, from the same random starts in every epoch."""
+
+    n_correct: Count
+    n_images: Count
+    cross_entropy: float
+    eps_255: Eps255
+    steps: Count
 
 
 class Validation(Record):
@@ -27,8 +40,10 @@ class Validation(Record):
     losses: Losses
     n_correct: Count
     n_images: Count
-    saturated: float
-    """Share of T's and C's amounts at their bound, where training can hardly move them."""
+    saturated: float | None
+    """Share of T's and C's amounts at their bound, where training can hardly move them; null without T and C."""
+    under_attack: UnderAttack | None = None
+    """Null unless training is adversarial."""
 
 
 class EpochMetrics(Record):
@@ -43,6 +58,36 @@ class EpochMetrics(Record):
     """The patch (row by row) that most often had the largest texture change in training; null at alpha 1."""
     worst_feature: str | None
     """The feature that most often dominated that change, such as `contrast@45`."""
+    learning_rate: float | None = None
+    """At the end of the epoch; null for epoch 0."""
+    attack: str | None = None
+    """What training faced; null for epoch 0 and for training on clean images."""
+    fell_back: bool = False
+    """Whether fast FGSM was found blind after this epoch: its weights were dropped, and PGD took over."""
+
+
+class ModelDiagnostics(Record):
+    """One model on the images."""
+
+    attention_share: tuple[float | None, ...]
+    """Per image, share of pixels that holds `held` of the input gradient; null where it is zero everywhere."""
+    curvature: tuple[float, ...]
+    """Per image, eigenvalue of largest size of the Hessian of the loss."""
+    surface: tuple[tuple[float, ...], ...]
+    """Mean loss; adversarial direction down, random direction across, in steps of `steps_255`."""
+
+
+class Diagnostics(Record):
+    """diagnostics.json: the same validation images before and after the retrofit."""
+
+    format_version: int = 1
+    image_ids: tuple[str, ...]
+    held: float
+    steps_255: tuple[int, ...]
+    before: ModelDiagnostics
+    after: ModelDiagnostics
+    pictures: dict[str, str]
+    """Paths relative to the folder: `surface-before`, `attention-after-0`, ... and `original-0`, ..."""
 
 
 class TrainingRecord(Record):
@@ -59,13 +104,15 @@ class TrainingRecord(Record):
     train: DataInfo
     val: DataInfo
     modules: str
-    """`T+C`, or `T` for a one-channel backbone."""
+    """`T+C`, `T` (always for a one-channel backbone), `C`, or `none`: the network alone was fine-tuned."""
     stopped: Literal["epochs", "patience", "nan"]
     """What ended training: all epochs done, no improvement for `patience` epochs, or a loss that is not finite."""
     n_epochs: Count
     """Completed epochs."""
     best: EpochMetrics
-    """The epoch whose weights were kept: the lowest validation loss."""
+    """The epoch whose weights were kept: the lowest validation loss; in adversarial training, most validation images
+    correct under attack, then the lowest loss there."""
     weights: FileRef
     seconds: float
+    """Of training, the time before an interruption included."""
     environment: Environment

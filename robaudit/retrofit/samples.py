@@ -28,7 +28,7 @@ class Batch:
 
 
 class Samples:
-    """Images of a split, by index. They are not augmented, so an image's texture is computed once."""
+    """Images of a split, by index. The texture of an image as it is on disk is computed once."""
 
     def __init__(
         self,
@@ -51,6 +51,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self._images)
+
+    @property
+    def per_class(self) -> dict[str, int]:
+        """Number of images of each class, in class order."""
+        return self._images.per_class
 
     def batch(self, indices: list[int]) -> Batch:
         """The images at `indices`."""

@@ -1,25 +1,37 @@
 """The settings of a retrofit, and which of them the source states."""
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from robaudit.errors import SettingsError
-from robaudit.retrofit.loss import TextureTerm
+from robaudit.front.front import Modules
+from robaudit.retrofit.adversary import Adversary, Attack
+from robaudit.retrofit.augment import AUGMENTATIONS
+from robaudit.retrofit.loss import GlcmOn, Rows, TextureTerm
 
-Trains = Literal["all", "front", "front+head"]
+Trains = Literal["all", "front", "front+head", "network"]
+Schedule = Literal["constant", "cosine"]
+Precision = Literal["float32", "bfloat16"]
+FrontChoice = Literal[Modules, "none"]
 
 # What Chen & Luo (2024) state. They give no alpha, optimiser, grey levels, width of T and C, or stopping criterion.
 STATED: dict[str, Any] = {
     "epochs": 300,
     "learning_rate": 1e-4,
+    "front_learning_rate": 1e-4,
     "batch_size": 32,
     "patience": 30,
     "trains": "all",
+    "front": "T+C",
     "patch": 20,
     "glcm_on": "color",
 }
 
 PRESETS: dict[str, dict[str, Any]] = {"paper": STATED}
+
+ROBUST: dict[str, Any] = {"schedule": "cosine", "patience": 15}
+"""What adversarial fine-tuning takes unless told otherwise: it gains most while the learning rate falls to zero, so
+stopping early would cut off the best part."""
 
 
 @dataclass(frozen=True)
@@ -28,15 +40,32 @@ class TrainConfig:
 
     epochs: int = 15
     learning_rate: float = 1e-4
+    front_learning_rate: float = 1e-3
+    """Of T and C, which start from nothing where the network starts from what it knows."""
+    schedule: Schedule = "constant"
+    """Of both learning rates; `cosine` ends at zero after `epochs`."""
     batch_size: int = 32
     alpha: float = 0.9
     """Share of the cross-entropy; docs/assimilation.md says why."""
     patience: int = 5
-    """Epochs without a lower validation loss before training stops."""
+    """Epochs without improvement on the validation images before training stops."""
     trains: Trains = "all"
-    texture: TextureTerm = field(default_factory=TextureTerm)
+    front: FrontChoice = "T+C"
+    """Modules before the network; `none` fine-tunes the network alone, without texture term: the honest rival."""
+    tint: bool = False
+    """C can colour pure black and white too."""
+    random_front: bool = False
+    """T and C start at random instead of changing nothing: with trains=network, the ablation of their training."""
+    augment: str = ""
+    """Names out of `AUGMENTATIONS`, separated by commas."""
+    class_weights: str = ""
+    """`balanced`, or a weight per class in the order of the model's outputs; empty for none."""
+    precision: Precision = "float32"
+    """Of the network's passes in training; T, C, texture and all of validation stay in float32."""
     weight_decay: float = 0.0
     seed: int = 0
+    texture: TextureTerm = field(default_factory=TextureTerm)
+    adversary: Adversary = field(default_factory=Adversary)
 
     def __post_init__(self) -> None:
         """Refuse what cannot work.
@@ -44,23 +73,47 @@ class TrainConfig:
         Raises:
             SettingsError: naming the setting, its value and its range.
         """
+        texture, adversary = self.texture, self.adversary
         _require("epochs", self.epochs, self.epochs >= 1, "at least 1")
         _require("learning rate", self.learning_rate, 0 < self.learning_rate < float("inf"), "above 0")
+        front_rate = self.front_learning_rate
+        _require("front learning rate", front_rate, 0 < front_rate < float("inf"), "above 0")
         _require("batch size", self.batch_size, self.batch_size >= 1, "at least 1")
         _require("alpha", self.alpha, 0 <= self.alpha <= 1, "between 0 and 1")
         _require("patience", self.patience, self.patience >= 1, "at least 1")
         _require("weight decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), "0 or more")
-        _require("levels", self.texture.levels, 2 <= self.texture.levels <= 256, "from 2 to 256")
-        _require("patch", self.texture.patch, self.texture.patch >= 4, "at least 4, to hold pairs 3 apart")
-        _require("trains", self.trains, self.trains in ("all", "front", "front+head"), "all, front or front+head")
-        _require("rows", self.texture.rows, self.texture.rows in ("patches", "features"), "patches or features")
-        _require("glcm-on", self.texture.glcm_on, self.texture.glcm_on in ("front", "color"), "front or color")
+        _require("levels", texture.levels, 2 <= texture.levels <= 256, "from 2 to 256")
+        _require("patch", texture.patch, texture.patch >= 4, "at least 4, to hold pairs 3 apart")
+        _require("robust eps", adversary.robust_eps_255, 1 <= adversary.robust_eps_255 <= 255, "from 1 to 255")
+        _require("robust steps", adversary.robust_steps, adversary.robust_steps >= 1, "at least 1")
+        _require("val steps", adversary.val_steps, adversary.val_steps >= 1, "at least 1")
+        _require("trades beta", adversary.trades_beta, 0 <= adversary.trades_beta < float("inf"), "0 or more")
+        _require_one_of("trains", self.trains, get_args(Trains))
+        _require_one_of("schedule", self.schedule, get_args(Schedule))
+        _require_one_of("precision", self.precision, get_args(Precision))
+        _require_one_of("front", self.front, (*get_args(Modules), "none"))
+        _require_one_of("rows", texture.rows, get_args(Rows))
+        _require_one_of("glcm-on", texture.glcm_on, get_args(GlcmOn))
+        _require_one_of("robust", adversary.robust, get_args(Attack))
+        for name in self.augmentations:
+            _require_one_of("augment", name, AUGMENTATIONS)
+        if self.front == "none" and (self.alpha < 1 or self.trains in ("front", "front+head") or self.random_front):
+            raise SettingsError(
+                "front none: without T and C there is no texture term and no front to train; "
+                "leave alpha at 1 and train all"
+            )
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """Names of the augmentations."""
+        return tuple(name for name in self.augment.split(",") if name)
 
     def flat(self) -> dict[str, Any]:
         """Every setting under its own name; JSON scalars."""
-        training = asdict(self)
-        texture: dict[str, Any] = training.pop("texture")
-        return training | texture
+        settings = asdict(self)
+        texture: dict[str, Any] = settings.pop("texture")
+        adversary: dict[str, Any] = settings.pop("adversary")
+        return settings | texture | adversary
 
     def ours(self) -> tuple[str, ...]:
         """Names of the settings that the source does not state, or states otherwise."""
@@ -75,12 +128,31 @@ def train_config(preset: str | None = None, **chosen: Any) -> TrainConfig:
     """
     if preset is not None and preset not in PRESETS:
         raise SettingsError(f"preset {preset} is unknown; there is {', '.join(PRESETS)}")
-    values = PRESETS.get(preset or "", {}) | {name: value for name, value in chosen.items() if value is not None}
-    of_texture = {field.name for field in fields(TextureTerm)}
-    texture = TextureTerm(**{name: value for name, value in values.items() if name in of_texture})
-    return TrainConfig(texture=texture, **{name: value for name, value in values.items() if name not in of_texture})
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    values = PRESETS.get(preset or "", {})
+    if chosen.get("robust", "none") != "none":
+        values = values | ROBUST
+    if chosen.get("front") == "none":
+        values = values | {"alpha": 1.0}
+    values = values | chosen
+    texture, adversary = (_taken(values, kind) for kind in (TextureTerm, Adversary))
+    return TrainConfig(texture=texture, adversary=adversary, **values)
+
+
+def _taken(values: dict[str, Any], kind: type[Any]) -> Any:
+    """An instance of the dataclass `kind` made of its fields among `values`, which lose them."""
+    return kind(**{field.name: values.pop(field.name) for field in fields(kind) if field.name in values})
 
 
 def _require(name: str, value: object, fits: bool, wanted: str) -> None:
     if not fits:
         raise SettingsError(f"{name} is {value}, wanted {wanted}")
+
+
+def _require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    *others, last = allowed
+    _require(name, value, value in allowed, f"{', '.join(others)} or {last}")
+
+
+SETTINGS = frozenset(TrainConfig().flat())
+"""Names of all settings that `train_config` takes."""

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from robaudit.texture.patches import Offset, pairs
 
 _TABLE_ELEMENTS = 2**19
-"""Co-occurrence counts held at a time: they should stay in the processor's cache (measured best at 2 MB)."""
+"""Co-occurrence counts held at a time: they should stay in the processor's cache (measured best at 2 to 4 MB)."""
 
 
 def cooccurrence(patches: Tensor, offset: Offset, levels: int) -> Tensor:
@@ -31,7 +31,7 @@ def cooccurrence(patches: Tensor, offset: Offset, levels: int) -> Tensor:
     """
     low, fraction = _split(patches.detach(), levels)
     pair = _Pair(low, fraction, offset, levels)
-    return (pair.table() / pair.n_pairs).T.reshape(-1, levels, levels)
+    return (pair.table() / pair.n_pairs).view(-1, levels, levels)
 
 
 def angular_second_moment(patches: Tensor, offset: Offset, levels: int) -> Tensor:
@@ -50,28 +50,35 @@ def angular_second_moment(patches: Tensor, offset: Offset, levels: int) -> Tenso
     return result
 
 
-class _AngularSecondMoment(torch.autograd.Function):
-    """Computes its own gradient on the way, while the table is at hand.
+def second_moment_and_slope(
+    patches: Tensor, offset: Offset, levels: int, *, slope_wanted: bool
+) -> tuple[Tensor, Tensor | None]:
+    """Sum of P^2 (M,), and its gradient with respect to the patches (S, S, M), while the table is at hand.
 
     Autograd would keep a table of L x L per patch until the backward pass (0.5 GB per 224x224 image at 256
     levels and four orientations); the gradient is no larger than the patches.
     """
+    low, fraction = _split(patches, levels)
+    values, slopes = [], []
+    step = max(1, _TABLE_ELEMENTS // levels**2)
+    for chunk_low, chunk_fraction in zip(torch.split(low, step, 2), torch.split(fraction, step, 2), strict=True):
+        pair = _Pair(chunk_low, chunk_fraction, offset, levels)
+        table = pair.table()
+        values.append(table.square().sum(1) / pair.n_pairs**2)
+        if slope_wanted:
+            slopes.append(pair.slope(table))
+    return torch.cat(values), torch.cat(slopes, 2) if slope_wanted else None
+
+
+class _AngularSecondMoment(torch.autograd.Function):
+    """Computes its own gradient on the way."""
 
     @staticmethod
     def forward(ctx: Any, patches: Tensor, offset: Offset, levels: int) -> Tensor:
-        wanted = ctx.needs_input_grad[0]
-        low, fraction = _split(patches, levels)
-        values, slopes = [], []
-        step = max(1, _TABLE_ELEMENTS // levels**2)
-        for chunk_low, chunk_fraction in zip(torch.split(low, step, 2), torch.split(fraction, step, 2), strict=True):
-            pair = _Pair(chunk_low, chunk_fraction, offset, levels)
-            table = pair.table()
-            values.append(table.square().sum(0) / pair.n_pairs**2)
-            if wanted:
-                slopes.append(pair.slope(table))
-        if wanted:
-            ctx.save_for_backward(torch.cat(slopes, 2))
-        return torch.cat(values)
+        value, slope = second_moment_and_slope(patches, offset, levels, slope_wanted=ctx.needs_input_grad[0])
+        if slope is not None:
+            ctx.save_for_backward(slope)
+        return value
 
     @staticmethod
     @once_differentiable
@@ -86,33 +93,36 @@ class _Pair:
     def __init__(self, low: Tensor, fraction: Tensor, offset: Offset, levels: int) -> None:
         self.offset, self.levels, self.shape = offset, levels, low.shape
         low_first, low_second = pairs(low, offset)
-        self.window = low_first.shape
-        self.n_pairs = self.window[0] * self.window[1]
-        self.bins = (low_first * levels + low_second).flatten(0, 1)  # (N, M): the lower of the 2x2 bins
-        self.first, self.second = (side.flatten(0, 1) for side in pairs(fraction, offset))
+        self.n_pairs = low_first.shape[0] * low_first.shape[1]
+        start = torch.arange(self.shape[2], device=low.device) * levels**2
+        # The lower of the 2x2 bins, in one row of tables; (N * M).
+        self.bins = (low_first * levels + low_second + start).flatten()
+        self.first, self.second = (side.flatten() for side in pairs(fraction, offset))
 
     def table(self) -> Tensor:
-        """Counts, (L*L, M)."""
+        """Counts, (M, L*L)."""
         both = self.first * self.second
-        table = self.first.new_zeros(self.levels**2, self.shape[2])
+        flat = self.first.new_zeros(self.shape[2] * self.levels**2)
         weights = (1 - self.first - self.second + both, self.second - both, self.first - both, both)
-        for corner, weight in zip(self._corners(table), weights, strict=True):
+        for corner, weight in zip(self._corners(flat), weights, strict=True):
             corner.scatter_add_(0, self.bins, weight)
-        return table
+        return flat.view(self.shape[2], -1)
 
     def slope(self, table: Tensor) -> Tensor:
         """Gradient of sum(table^2) / N^2 with respect to the patches, (S, S, M)."""
-        neither, only_second, only_first, both = (corner.gather(0, self.bins) for corner in self._corners(table))
+        neither, only_second, only_first, both = (
+            corner.index_select(0, self.bins) for corner in self._corners(table.view(-1))
+        )
         twist = both - only_first - only_second + neither
         slope = table.new_zeros(self.shape)
         to_first, to_second = pairs(slope, self.offset)
-        to_first += (only_first - neither + self.second * twist).view(self.window)
-        to_second += (only_second - neither + self.first * twist).view(self.window)
+        to_first += (only_first - neither + self.second * twist).view(to_first.shape)
+        to_second += (only_second - neither + self.first * twist).view(to_second.shape)
         return slope * (2 / self.n_pairs**2)
 
-    def _corners(self, table: Tensor) -> tuple[Tensor, ...]:
-        """Four views of the table, so that one index reaches the bins (i, j), (i, j+1), (i+1, j), (i+1, j+1)."""
-        return tuple(table[shift:] for shift in (0, 1, self.levels, self.levels + 1))
+    def _corners(self, flat: Tensor) -> tuple[Tensor, ...]:
+        """Four views of the tables, so that one index reaches the bins (i, j), (i, j+1), (i+1, j), (i+1, j+1)."""
+        return tuple(flat[shift:] for shift in (0, 1, self.levels, self.levels + 1))
 
 
 def _split(patches: Tensor, levels: int) -> tuple[Tensor, Tensor]:

@@ -54,17 +54,23 @@ def regularised_correlation(first: Tensor, second: Tensor, levels: int) -> Tenso
     by up to 2. In [-1, sqrt(2)]: it exceeds 1 where a patch is strongly correlated with a variance near k.
     """
     covariance, variance_first, variance_second = _moments(first, second)
-    k = (FLAT_STD * (levels - 1)) ** 2
+    k = regulariser(levels)
     return (covariance + k) / (variance_first * variance_second + k * k).sqrt()
+
+
+def regulariser(levels: int) -> float:
+    """k: the variance, in squared grey levels, at and below which a patch counts as flat."""
+    return (FLAT_STD * (levels - 1)) ** 2
 
 
 def _moments(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Covariance and the two variances."""
-    first, second = _centred(first), _centred(second)
+    first, second = centred(first), centred(second)
     return (first * second).mean(PAIR), first.square().mean(PAIR), second.square().mean(PAIR)
 
 
-def _centred(pixels: Tensor) -> Tensor:
+def centred(pixels: Tensor) -> Tensor:
+    """Minus the mean of each patch; exactly zero on a constant patch."""
     # The mean of equal numbers can differ from them in the last bit; of zeros it cannot. Starting from one pixel
     # makes the variance of a constant patch exactly zero.
     pixels = pixels - pixels[:1, :1]

@@ -15,16 +15,19 @@ from robaudit.texture.features import (
     correlation,
     dissimilarity,
     homogeneity,
-    regularised_correlation,
 )
+from robaudit.texture.fused import loss_features_of
 from robaudit.texture.orientations import COMPUTED, DISTANCE, ORIENTATIONS, offset
-from robaudit.texture.patches import PATCH, cut, pairs
+from robaudit.texture.patches import PATCH, Offset, cut, grid, pairs
 
 FEATURES = ("asm", "contrast", "homogeneity", "correlation", "dissimilarity")
 """Columns of one orientation, in order."""
 
 COLUMNS = tuple(f"{feature}@{angle}" for angle in ORIENTATIONS for feature in FEATURES)
 """Name of every column."""
+
+_PATCHES_AT_A_TIME = 400
+"""Patches worked on together: what is computed on the way should stay in the processor's cache."""
 
 LEVELS = 32
 """Grey levels of the co-occurrence matrix; docs/texture.md says why."""
@@ -46,7 +49,7 @@ def second_order_texture(grey: Tensor, *, levels: int = LEVELS, patch: int = PAT
         ValueError: fewer than 2 levels, more than one channel, an image smaller than a patch, or a patch not
             larger than the distance.
     """
-    return _matrix(grey, levels, patch, distance, correlation)
+    return _matrix(grey, levels, patch, distance, _exact_features)
 
 
 def loss_features(
@@ -59,11 +62,7 @@ def loss_features(
 
     Arguments, shape and errors are those of `second_order_texture`. Gradients are finite for every image.
     """
-
-    def smooth(first: Tensor, second: Tensor) -> Tensor:
-        return regularised_correlation(first, second, levels)
-
-    matrix = _matrix(grey, levels, patch, distance, smooth)
+    matrix = _matrix(grey, levels, patch, distance, loss_features_of)
     if not scaled:
         return matrix
     top = levels - 1
@@ -72,25 +71,36 @@ def loss_features(
     return matrix * scale + shift
 
 
-def _matrix(
-    grey: Tensor, levels: int, patch: int, distance: int, correlation: Callable[[Tensor, Tensor], Tensor]
-) -> Tensor:
-    if levels < 2:
-        raise ValueError(f"co-occurrence needs at least 2 grey levels, got {levels}")
-    if patch <= distance:
-        raise ValueError(f"a patch of {patch} pixels has no pixel pairs {distance} apart")
-    tiles = cut(grey, patch) * (levels - 1)
-    patches = tiles.flatten(0, 1).movedim(0, 2).contiguous()  # (patch, patch, B*N)
-    features = []
-    for angle in COMPUTED:
-        step = offset(angle, distance)
-        first, second = pairs(patches, step)
-        features += [
+def _exact_features(patches: Tensor, step: Offset, levels: int) -> Tensor:
+    first, second = pairs(patches, step)
+    return torch.stack(
+        [
             angular_second_moment(patches, step, levels),
             contrast(first, second),
             homogeneity(first, second),
             correlation(first, second),
             dissimilarity(first, second),
         ]
-    half = torch.stack(features, 1).reshape(*tiles.shape[:2], -1)  # (B, N, 20)
+    )
+
+
+def _matrix(
+    grey: Tensor, levels: int, patch: int, distance: int, features: Callable[[Tensor, Offset, int], Tensor]
+) -> Tensor:
+    if levels < 2:
+        raise ValueError(f"co-occurrence needs at least 2 grey levels, got {levels}")
+    if patch <= distance:
+        raise ValueError(f"a patch of {patch} pixels has no pixel pairs {distance} apart")
+    rows, columns = grid(grey.shape[2], grey.shape[3], patch)
+    group = max(1, _PATCHES_AT_A_TIME // (rows * columns))
+    return torch.cat([_of_group(images, levels, patch, distance, features) for images in torch.split(grey, group)])
+
+
+def _of_group(
+    grey: Tensor, levels: int, patch: int, distance: int, features: Callable[[Tensor, Offset, int], Tensor]
+) -> Tensor:
+    tiles = cut(grey, patch) * (levels - 1)
+    patches = tiles.flatten(0, 1).movedim(0, 2).contiguous()  # (patch, patch, B*N)
+    of_orientations = [features(patches, offset(angle, distance), levels) for angle in COMPUTED]
+    half = torch.cat(of_orientations).T.reshape(*tiles.shape[:2], -1)  # (B, N, 20)
     return torch.cat([half, half], 2)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.attack.curve import Engine
-from robaudit.attack.examine import Plan
-from robaudit.attack.threats import parse_attacks
+from robaudit.attack.names import parse_attacks
+from robaudit.attack.trial import Plan
 from robaudit.load.images import ImageRef, Images
 from robaudit.records import ImageRow
 

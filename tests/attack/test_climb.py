@@ -14,7 +14,7 @@ from robaudit.attack.climb import Target, _start, climb
 from robaudit.attack.losses import Loss, ascent_loss
 from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.step import Iterate, take_steps
-from robaudit.attack.threats import TABLE, Attack
+from robaudit.attack.threats import TABLE, Attack, Source
 
 EPS_255 = 60
 """Large, so that gradients change sign on the way and the rules can differ."""
@@ -30,7 +30,7 @@ def target(model):
     picture = torch.randint(0, 256, (1, SIDE, SIDE), generator=torch.Generator().manual_seed(7)).float() / 255
     with torch.no_grad():
         label = int(model(picture[None]).argmax())
-    return Target(picture, label, "f" * 64, seed=0, first_gradients={})
+    return Target(picture, label, "f" * 64, seed=0)
 
 
 def iterates_of(model, target, attack, eps_255=EPS_255):
@@ -117,7 +117,7 @@ def foolbox_final(attack, model, target):
 def conduct(dialogue, working, untouched=None):
     """Answer one climb through the real batches, one image wide; returns its result and what it spent."""
     work = Work()
-    (result,) = Batches(working, untouched or working, width=1).run([Task(dialogue, work)])
+    (result,) = Batches(dict.fromkeys(Source, working), untouched or working, width=1).run([Task(dialogue, work)])
     return result, work
 
 
@@ -161,7 +161,7 @@ def test_apgd_halves_its_step_under_the_paper_protocol_too(model, target):
         visited.append(x.detach()[0])
         return model(x)
 
-    never_fooled = Batches(working, always(target.label), width=1)
+    never_fooled = Batches(dict.fromkeys(Source, working), always(target.label), width=1)
     list(never_fooled.run([Task(climb(target, TABLE["apgd"], EPS_255, early_stop=False), Work())]))
     moves = [float((b - a).abs().max()) for a, b in itertools.pairwise(visited)]
     assert len(visited) == 40
@@ -171,7 +171,7 @@ def test_apgd_halves_its_step_under_the_paper_protocol_too(model, target):
 def test_a_shared_first_gradient_changes_no_iterate(model, target):
     at_the_image = Iterate(target.origin, target.label, eps=0.0, step_size=0.0, x=target.origin)
     shared = {Loss.CROSS_ENTROPY: gradient(model, at_the_image)}
-    sharing = Target(target.origin, target.label, target.sha256, 0, shared)
+    sharing = Target(target.origin, target.label, target.sha256, 0, first_gradients=shared)
     for name in ("fgsm", "bim", "mifgsm"):
         alone = iterates_of(model, target, TABLE[name])
         iterate, steps_left = _start(sharing, TABLE[name], EPS_255, 0)
@@ -201,7 +201,7 @@ def test_apgd_climbs_higher_than_pgd_of_equal_steps_on_average():
         picture = torch.rand((1, SIDE, SIDE), generator=torch.Generator().manual_seed(index))
         with torch.no_grad():
             label = int(model(picture[None]).argmax())
-        target = Target(picture, label, str(index), 0, {})
+        target = Target(picture, label, str(index), 0)
         best = {name: best_loss(model, target, TABLE[name]) for name in ("pgd", "apgd")}
         gains.append(best["apgd"] - best["pgd"])
     assert sum(gains) > 0

@@ -14,6 +14,7 @@ from torch import nn
 from robaudit import tally
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.search import Search
+from robaudit.attack.threats import Source
 from robaudit.errors import SettingsError
 
 FOUR = ("fgsm", "bim", "mifgsm", "pgd")
@@ -221,13 +222,13 @@ def test_gradients_are_counted_image_by_image(network, images):
     """An engine of batch 1, where every call is one image, must count what a hook sees."""
     seen = {"gradients": 0, "forwards": 0}
     engine = engine_for(network, images, "bim", batch_size=1)
-    working = engine.working
+    working = engine.sources[Source.MODEL]
 
     def counted(x):
         seen["gradients" if x.requires_grad else "forwards"] += len(x)
         return working(x)
 
-    engine.working = counted
+    engine.sources = dict.fromkeys(engine.sources, counted)
     handle = network.register_forward_hook(lambda *_: seen.__setitem__("forwards", seen["forwards"] + 1))
     spent = [measured.work for measured in engine.measure(images, images.refs)]
     handle.remove()
@@ -258,7 +259,7 @@ def test_an_image_without_a_finite_answer_is_an_error_and_never_correct(images):
 
 def test_memory_running_out_halves_the_batch_and_changes_nothing(network, images, rows):
     engine = engine_for(network, images, *FOUR, batch_size=None)
-    working = engine.working
+    working = engine.sources[Source.MODEL]
     assert engine.width == 8
 
     def small_memory(x):
@@ -266,7 +267,7 @@ def test_memory_running_out_halves_the_batch_and_changes_nothing(network, images
             raise torch.OutOfMemoryError
         return working(x)
 
-    engine.working = small_memory
+    engine.sources = dict.fromkeys(engine.sources, small_memory)
     measured = list(engine.measure(images, images.refs))
     assert sorted((each.row for each in measured), key=lambda row: row.id) == rows
     assert {each.batch_size for each in measured} <= {4, 8}
@@ -279,7 +280,7 @@ def test_a_batch_size_that_was_asked_for_is_not_changed_silently(network, images
     def no_memory(x):
         raise torch.OutOfMemoryError
 
-    engine.working = no_memory
+    engine.sources = dict.fromkeys(engine.sources, no_memory)
     with pytest.raises(torch.OutOfMemoryError):
         rows_of(engine, images)
     assert engine.width == 8
@@ -337,8 +338,8 @@ def test_a_model_that_answers_differently_the_second_time_is_noticed(network, im
         def forward(self, x):
             return self.inner(x + 0.01 * torch.rand_like(x))
 
-    assert engine_for(network, images, "fgsm").unrepeatable(images) == 0
-    assert engine_for(Noisy(), images, "fgsm").unrepeatable(images) > 1e-3
+    assert engine_for(network, images, "fgsm").unrepeatable(images, 5) == 0
+    assert engine_for(Noisy(), images, "fgsm").unrepeatable(images, 5) > 1e-3
 
 
 def test_a_foolbox_attack_is_judged_by_our_rule(network, images):

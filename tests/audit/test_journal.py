@@ -103,6 +103,6 @@ def test_what_goes_wrong_while_it_is_open_is_not_blamed_on_it(tmp_path: Path, er
 def test_a_full_disk_is_said_with_what_to_do() -> None:
     file = Path("/dev/full").open("w")  # noqa: SIM115 (closing it fails, as it must)
     with pytest.raises(OutputError, match="free space, then the same command continues"):
-        Journal({}, file).append(entry("a/1.png"))
+        Journal([], [], file).append(entry("a/1.png"))
     with pytest.raises(OSError, match="No space left"):
         file.close()

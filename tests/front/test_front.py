@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from robaudit.front.curve import bend, saturated_fraction
+from robaudit.front.curve import bend, dye, saturated_fraction
 from robaudit.front.front import Front
 
 CHANNELS = [(1, 3), (3, 3), (1, 1)]
@@ -58,11 +58,26 @@ def test_black_and_white_cannot_move():
     assert torch.equal(trained(Front(1, 3))(image), image.expand(-1, 3, -1, -1))
 
 
+def test_with_tint_they_can_and_the_range_still_holds():
+    image = torch.tensor([0.0, 1.0]).repeat(1, 1, 8, 4)
+    seen = trained(Front(1, 3, tint=True))(image)
+    assert (seen != image).float().mean() > 0.9
+    assert seen.min() >= 0
+    assert seen.max() <= 1
+
+
+@pytest.mark.parametrize("amount", [-1.0, -0.4, 0.4, 1.0])
+def test_half_of_what_the_image_says_comes_through_the_strongest_tint(amount):
+    image = torch.linspace(0, 1, 11, requires_grad=True)
+    dye(image, torch.full_like(image, amount)).sum().backward()
+    assert image.grad.min() >= 0.5
+
+
 def test_every_weight_of_the_last_layers_gets_a_gradient_from_the_start():
     front = Front(1, 3)
     (front(torch.rand(1, 1, 16, 16)) * torch.rand(1, 3, 16, 16)).sum().backward()
     for module in (front.texture, front.colour):
-        assert module.amount[-2].weight.grad.abs().min() > 0
+        assert module.amount.last.weight.grad.abs().min() > 0
 
 
 def test_the_pictures_on_the_way_are_named():
@@ -76,7 +91,7 @@ def test_the_pictures_on_the_way_are_named():
 
 
 def test_a_front_is_rebuilt_from_its_config():
-    front = trained(Front(1, 3, width=4))
+    front = trained(Front(1, 3, width=4, tint=True))
     again = Front(**json.loads(json.dumps(front.config())))
     again.load_state_dict(front.state_dict())
     image = torch.rand(1, 1, 16, 16)
@@ -98,3 +113,23 @@ def test_saturation_counts_amounts_at_their_bound():
 def test_a_front_from_colour_to_grey_is_refused():
     with pytest.raises(ValueError, match="not 3 to 1"):
         Front(3, 1)
+    with pytest.raises(ValueError, match="the backbone takes one"):
+        Front(1, 1, modules="C")
+
+
+def test_either_module_can_stand_alone():
+    image = torch.rand(1, 1, 16, 16)
+    for name, role in (("T", "texture"), ("C", "colour")):
+        front = trained(Front(1, 3, modules=name))
+        assert (front.modules_name, list(front.stages(image))) == (name, [role])
+        assert front(image).shape == (1, 3, 16, 16)
+        assert torch.equal(front(image), front.stages(image)[role].expand(-1, 3, -1, -1))
+        assert 0 <= front.saturated(image) <= 1
+
+
+def test_a_random_start_changes_the_image():
+    torch.manual_seed(0)
+    front = Front(1, 3)
+    front.start_at_random()
+    image = torch.rand(1, 1, 16, 16)
+    assert not torch.equal(front(image), image.expand(-1, 3, -1, -1))

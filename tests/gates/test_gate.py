@@ -1,11 +1,15 @@
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from math import sqrt
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from robaudit.errors import ExitCode, PolicyError, RecordError, SettingsError
-from robaudit.gates.accuracy import _drop, _share
+from robaudit.gates.accuracy import _drop, _share, share_at_least
 from robaudit.gates.gate import gate
 from robaudit.gates.policy import Policy
 from robaudit.gates.verdicts import Verdicts
@@ -53,6 +57,39 @@ def test_strict_wants_the_whole_interval_on_one_side(
     assert gate(audit_of(correct, 100), policy=policy_of(f"{WORST}at_least = 0.60")).outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("correct", "total", "bound", "outcome"),
+    [
+        (10, 10, "1", "inconclusive"),  # ten of ten do not prove a hundred per cent
+        (10, 10, "0", "passed"),
+        (0, 10, "0", "passed"),
+        (0, 10, "1", "failed"),
+        (9, 10, "1", "failed"),  # one error disproves it
+        # n/(n + z^2) is the lower end of n of n; with n = 10: 0.72246722...
+        (10, 10, "0.722467", "passed"),
+        (10, 10, "0.722468", "inconclusive"),
+        (0, 10, "0.277533", "failed"),
+        (0, 10, "0.277532", "inconclusive"),
+    ],
+)
+def test_strict_at_the_ends(
+    policy_of: PolicyOf, audit_of: AuditOf, correct: int, total: int, bound: str, outcome: str
+) -> None:
+    verdicts = gate(audit_of(correct, total), policy=policy_of(f"{WORST}at_least = {bound}"))
+    assert verdicts.outcome == outcome
+
+
+@given(st.integers(1, 3000), st.floats(0, 1), st.decimals(0, 1, places=4))
+def test_strict_decides_as_the_interval_does(total: int, share: float, bound: Decimal) -> None:
+    """The decision takes no root; scipy's interval is the independent reference, but for ties in its last digit."""
+    correct = round(share * total)
+    low, high = wilson(correct, total)
+    assume(abs(low - float(bound)) > 1e-12)
+    assume(abs(high - float(bound)) > 1e-12)
+    expected = "passed" if low > bound else "failed" if high < bound else "inconclusive"
+    assert share_at_least(correct, total, Fraction(bound), "strict") == expected
+
+
 def test_wilson_is_the_textbook_formula() -> None:
     z, n, p = 1.959963984540054, 100, 0.6
     centre, spread = p + z * z / (2 * n), z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
@@ -81,6 +118,16 @@ def test_class_asks_for_its_recall(policy_of: PolicyOf, audit_of: AuditOf) -> No
     policy = policy_of(f'{LENIENT}{WORST}class = "cancer"\nat_least = 0.50')
     assert gate(audit_of(60, 100, cancer=25), policy=policy).outcome == "passed"
     assert gate(audit_of(60, 100, cancer=24), policy=policy).outcome == "failed"
+
+
+def test_an_attack_that_ran_on_survivors_is_said_to_have(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    """Its counts are not its own alone."""
+    [curve] = audit_of().attacks
+    audit = audit_of(attacks=(curve.model_copy(update={"scope": "survivors"}),))
+    [rule] = gate(audit, policy=policy_of(LENIENT + ATTACK + "at_least = 0.5")).rules
+    assert rule.found.endswith(", what it and the attacks before it left standing")
+    [rule] = gate(audit_of(), policy=policy_of(LENIENT + ATTACK + "at_least = 0.5")).rules
+    assert "before it" not in rule.found
 
 
 def test_each_measure_reads_its_own_counts(policy_of: PolicyOf, audit_of: AuditOf) -> None:
@@ -173,7 +220,7 @@ def test_a_drop_is_measured_against_the_baseline(
 
 
 def test_a_drop_without_a_baseline_is_an_error(policy_of: PolicyOf, audit_of: AuditOf) -> None:
-    with pytest.raises(SettingsError, match="pass --baseline"):
+    with pytest.raises(SettingsError, match=r"robaudit\.toml:1: worst-case accuracy .* pass --baseline"):
         gate(audit_of(), policy=policy_of(f"{WORST}max_drop = 0.05"))
 
 
@@ -222,8 +269,8 @@ def test_an_estimate_of_no_images_does_not_divide_by_zero(policy_of: PolicyOf, a
     assert gate(audit_of(0, 0), policy=policy_of(f"{LENIENT}{WORST}at_least = 0")).outcome == "inconclusive"
 
 
-def test_no_rules_and_no_doubts_pass() -> None:
-    assert Verdicts(()).exit_code == ExitCode.OK
+def test_no_rules_and_no_doubts_pass(audit_of: AuditOf) -> None:
+    assert Verdicts((), audit_of(), "robaudit.toml").exit_code == ExitCode.OK
 
 
 def test_interval_and_estimate_agree() -> None:

@@ -85,6 +85,11 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path: Path, content: bytes, expec
         read_policy(path)
 
 
+def test_a_syntax_error_names_its_line(policy_of: PolicyOf) -> None:
+    with pytest.raises(PolicyError, match=r"robaudit\.toml:3: is not valid TOML"):
+        policy_of('mode = "strict"\n[[rule]]\nmeasure = clean\n')
+
+
 def test_a_missing_policy_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="cannot be read"):
         read_policy(tmp_path / "nowhere.toml")

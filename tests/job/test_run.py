@@ -20,8 +20,8 @@ from robaudit.job import demo as demo_module
 from robaudit.job import phantoms, small_classifier
 from robaudit.job import run as run_module
 from robaudit.job.demo import demo
-from robaudit.job.estimate import Pace, duration, gradients_per_image, scan_seconds
-from robaudit.job.run import _say_overlap, run
+from robaudit.job.estimate import gradients_per_image, scan_seconds
+from robaudit.job.run import Stages, _say_overlap, run
 from robaudit.load.images import open_images
 from robaudit.progress import Silent
 from robaudit.records import AuditRecord, Verdict, read_audit
@@ -74,6 +74,22 @@ def test_the_demo_leaves_every_stage_and_a_page(finished: tuple[Path, Told]) -> 
     assert before.data.positive == after.data.positive == "lesion"
     assert len(before.attacks) == 4
     assert all(name in page for name in ("BIM", "PGD", "vanilla", "assimilated"))
+
+
+def test_each_audit_has_a_page_of_its_own_and_the_comparison_shows_the_training(finished: tuple[Path, Told]) -> None:
+    out, _ = finished
+    for stage in ("before", "after"):
+        assert "At most" in (out / stage / "report" / "index.html").read_text(encoding="utf-8")
+    page = (out / "report" / "index.html").read_text(encoding="utf-8")
+    assert "How the retrofit was trained" in page
+    assert "1 epoch; loss and accuracy are of the 6 validation images." in page
+
+
+def test_the_job_can_be_told_as_one_json_document(finished: tuple[Path, Told]) -> None:
+    out, _ = finished
+    told = json.loads(Stages(out).document())
+    assert told["page"] == str(out / "report" / "index.html")
+    assert told["kind"] == "comparison"
 
 
 def test_the_page_says_synthetic_before_anything_else_is_claimed(finished: tuple[Path, Told]) -> None:
@@ -238,14 +254,7 @@ def test_an_estimate_counts_steps() -> None:
     paper = plan_of(["fgsm", "bim", "pgd"], EPS_GRID, "default", "paper", 0)
     assert gradients_per_image(paper) == (1 + 10 + 40) * 8
     assert 51 <= gradients_per_image(nested) < gradients_per_image(paper)
-    assert scan_seconds(Pace(gradient=0.1, training=1.0), paper, 10) == pytest.approx(408.0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "expected"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"), (5400, "1.5 h")]
-)
-def test_durations_in_words(seconds: float, expected: str) -> None:
-    assert duration(seconds) == expected
+    assert scan_seconds(0.1, paper, 10) == pytest.approx(408.0)
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Images on disk are made here, pixel by pixel; what comes out is compared with the pixels that went in."""
 
 import csv
-import io
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +12,9 @@ import torch
 from PIL import Image
 
 from robaudit.errors import DataError
-from robaudit.load.images import Images, has_splits, open_images, write_split
+from robaudit.load.images import Images, open_images
+from robaudit.load.listing import has_splits
+from robaudit.load.splitting import write_split
 from robaudit.progress import Silent
 
 
@@ -87,7 +88,7 @@ def test_a_folder_of_classes_is_taken_whole_whatever_part_is_asked_for(tmp_path:
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     folder(tmp_path / "train", {"a": 1, "b": 1})
-    with pytest.raises(DataError, match="has train but no test folder"):
+    with pytest.raises(DataError, match="has train but no test part"):
         open_images(tmp_path, "test")
 
 
@@ -125,8 +126,8 @@ def test_the_split_column_of_a_manifest_and_its_synonyms(tmp_path: Path) -> None
         ("path,label\na/00.png\n", "line 2 names no path or no label"),
         ("path,label\na/00.png,\n", "line 2 names no path or no label"),
         ("path,label\n,a\n", "line 2 names no path or no label"),
-        ("path,label\na/\0.png,a\n", "line 2 names no path or no label|cannot be read as a CSV manifest"),
-        ("path,label,split\na/00.png,a,train\nb/00.png,b,train\n", "has no row with split test"),
+        ("path,label\na/\0.png,a\n", "line 2 names no path or no label|cannot be read as a manifest"),
+        ("path,label,split\na/00.png,a,train\nb/00.png,b,train\n", "has train but no test part"),
         ("path,label\na/00.png,a\na/00.png,b\n", "lists a/00.png 2 times"),
         ("path,label\na/00.png,a\nb/nowhere.png,b\n", "nowhere.png: cannot be read"),
         ("path,label\na/00.png,a\n", "holds only class a"),
@@ -140,7 +141,7 @@ def test_what_is_wrong_with_a_manifest_is_said(tmp_path: Path, text: str, expect
 
 
 def test_a_picture_is_no_manifest(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read as a CSV manifest"):
+    with pytest.raises(DataError, match="cannot be read as a manifest"):
         open_images(save(tmp_path / "a.png", noise(0)))
 
 
@@ -152,6 +153,37 @@ def test_what_is_hidden_is_not_data(tmp_path: Path) -> None:
     save(tmp_path / ".cache" / "x.png", noise(4))
     (tmp_path / "a" / "notes.txt").write_text("no image either")
     assert ids(open_images(tmp_path)) == before
+
+
+def test_images_linked_from_elsewhere_are_data(tmp_path: Path) -> None:
+    folder(tmp_path / "archive", {"x": 2})
+    folder(tmp_path / "data", {"a": 1})
+    (tmp_path / "data" / "b").mkdir()
+    (tmp_path / "data" / "b" / "patient").symlink_to(tmp_path / "archive" / "x")
+    (tmp_path / "data" / "a" / "linked.png").symlink_to(tmp_path / "archive" / "x" / "00.png")
+    assert ids(open_images(tmp_path / "data")) == ["a/00.png", "a/linked.png", "b/patient/00.png", "b/patient/01.png"]
+
+
+@pytest.mark.parametrize("link", ["a/loop", "loop"])
+def test_a_link_that_leads_back_is_refused(tmp_path: Path, link: str) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / link).symlink_to(tmp_path)
+    with pytest.raises(DataError, match=r"loop: is a link to a folder it lies in"):
+        open_images(tmp_path)
+
+
+def test_a_link_to_nowhere_is_named(tmp_path: Path) -> None:
+    """Left out in silence, images would be missing from the count."""
+    folder(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "a" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(DataError, match=r"gone\.png: cannot be read"):
+        open_images(tmp_path)
+
+
+def test_a_split_folder_asked_for_as_a_whole_has_the_classes_of_its_parts(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        folder(tmp_path / part, {"a": 1, "b": 1})
+    assert open_images(tmp_path).per_class == {"a": 2, "b": 2}
 
 
 @pytest.mark.parametrize(
@@ -189,6 +221,21 @@ def test_merging_joins_classes_and_keeps_ids(tmp_path: Path) -> None:
     merged = open_images(tmp_path, merge={"tumor": ["glioma", "meningioma"]})
     assert merged.per_class == {"none": 1, "tumor": 3}
     assert ids(merged) == ids(open_images(tmp_path))
+
+
+def test_a_class_to_merge_that_is_not_there_is_named(tmp_path: Path) -> None:
+    folder(tmp_path, {"glioma": 1, "none": 1})
+    with pytest.raises(DataError, match="has no class menigioma to merge, it has glioma, none"):
+        open_images(tmp_path, merge={"tumor": ["glioma", "menigioma"]})
+    with pytest.raises(DataError, match="class none is merged into two"):
+        open_images(tmp_path, merge={"a": ["glioma", "none"], "b": ["none"]})
+
+
+def test_a_class_to_merge_may_be_absent_from_a_part(tmp_path: Path) -> None:
+    folder(tmp_path / "train", {"glioma": 1, "meningioma": 1, "none": 1})
+    folder(tmp_path / "test", {"glioma": 1, "none": 1})
+    images = open_images(tmp_path, "test", merge={"tumor": ["glioma", "meningioma"]})
+    assert images.per_class == {"none": 1, "tumor": 1}
 
 
 # A part of them
@@ -233,74 +280,6 @@ def test_the_hash_of_the_data_depends_on_ids_labels_and_bytes_but_not_on_order(t
 # Pixels
 
 
-def encode(mode: str, form: str, **options: object) -> Callable[[Path], np.ndarray]:
-    """A file of that mode, and the pixels (H, W, C) that a person sees in it."""
-
-    def write(path: Path) -> np.ndarray:
-        picture = Image.fromarray(noise(5, 6, 8, 3)).convert(mode)
-        picture.save(path, form, **options)
-        seen = picture.convert("L" if picture.mode in ("1", "L", "LA") else "RGB")
-        return np.atleast_3d(np.asarray(seen)) / 255
-
-    return write
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        encode("L", "PNG"),
-        encode("RGB", "PNG"),
-        encode("1", "PNG"),
-        encode("P", "PNG"),
-        encode("P", "PNG", transparency=3),
-        encode("P", "PNG", transparency=bytes(range(256))),
-        encode("LA", "PNG"),
-        encode("RGBA", "PNG"),
-        encode("CMYK", "TIFF"),
-        encode("L", "BMP"),
-        encode("P", "GIF"),
-    ],
-)
-def test_eight_bit_pixels_come_out_as_they_went_in(tmp_path: Path, write: Callable[[Path], np.ndarray]) -> None:
-    folder(tmp_path, {"a": 1, "b": 1})
-    expected = write(tmp_path / "a" / "00.png")
-    images = open_images(tmp_path)
-    assert images.channels == expected.shape[2]
-    found = pixels_of(images, "a/00.png")
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected.transpose(2, 0, 1), atol=1e-6)
-
-
-@pytest.mark.parametrize("suffix", ["png", "tiff"])
-def test_sixteen_bits_keep_their_depth(tmp_path: Path, suffix: str) -> None:
-    """Through 8 bits, neighbouring levels of a CT would fall together."""
-    folder(tmp_path, {"a": 1, "b": 1})
-    levels = np.arange(40000, 40048, dtype=np.uint16).reshape(6, 8)
-    save(tmp_path / "a" / f"deep.{suffix}", levels)
-    images = open_images(tmp_path)
-    found = pixels_of(images, f"a/deep.{suffix}")
-    np.testing.assert_allclose(found[0], levels / 65535, rtol=1e-6)
-    assert len(np.unique(found)) == 48
-    assert images.channels == 1
-
-
-def test_floating_point_pixels_carry_no_scale_and_are_refused(tmp_path: Path) -> None:
-    folder(tmp_path, {"a": 1, "b": 1})
-    save(tmp_path / "a" / "float.tiff", np.linspace(-1000, 1000, 48, dtype=np.float32).reshape(6, 8))
-    with pytest.raises(DataError, match=r"float\.tiff: is no readable image \(F pixels from -1000 to 1000"):
-        open_images(tmp_path)
-
-
-def test_a_photograph_on_its_side_is_turned_upright(tmp_path: Path) -> None:
-    folder(tmp_path, {"a": 1, "b": 1})
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it
-    stored = noise(7)
-    save(tmp_path / "a" / "side.png", stored, exif=exif)
-    found = pixels_of(open_images(tmp_path), "a/side.png", (8, 6))
-    np.testing.assert_allclose(found[0] * 255, np.rot90(stored, -1), atol=1e-4)
-
-
 def test_grey_is_one_channel_even_when_stored_as_three(tmp_path: Path) -> None:
     folder(tmp_path, {"a": 1, "b": 1})
     grey = noise(1)
@@ -334,6 +313,63 @@ def test_other_sizes_are_resized_as_pillow_does_in_floating_point(tmp_path: Path
     assert found.max() <= 1
 
 
+# What is known of each image beside its pixels
+
+
+def test_the_same_picture_is_recognised_in_any_file_depth_or_format(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    grey = noise(1)
+    for name, pixels in (
+        ("rgb.png", np.repeat(grey[..., None], 3, axis=2)),
+        ("deep.png", grey.astype(np.uint16) * 257),
+    ):
+        save(tmp_path / "b" / name, pixels)
+    save(tmp_path / "b" / "other.bmp", grey)
+    turned = save(tmp_path / "b" / "turned.png", np.rot90(grey))
+    refs = {ref.id: ref for ref in open_images(tmp_path).refs}
+    hashes = {refs[f"{id_}"].pixel_sha256 for id_ in ("a/00.png", "b/rgb.png", "b/deep.png", "b/other.bmp")}
+    assert len(hashes) == 1
+    assert refs[turned.relative_to(tmp_path).as_posix()].pixel_sha256 not in hashes
+    assert len({ref.sha256 for ref in refs.values()}) == 6, "the files' own bytes all differ"
+
+
+def test_the_hash_of_pixels_knows_their_shape(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1})
+    grey = noise(1)
+    save(tmp_path / "b" / "wide.png", grey.reshape(4, 12))
+    first, second = (ref.pixel_sha256 for ref in open_images(tmp_path).refs)
+    assert first != second
+
+
+@pytest.mark.parametrize(("dtype", "levels"), [(bool, 1), (np.uint8, 255), (np.uint16, 65535)])
+def test_levels_are_those_of_the_files_own_depth(tmp_path: Path, dtype: type, levels: int) -> None:
+    """Every pixel of a file is a whole number of its levels; that is how an adversarial is rounded to what it holds."""
+    folder(tmp_path, {"a": 1, "b": 1})
+    pixels = noise(3).astype(np.int64) * 257 + 3 if dtype is np.uint16 else noise(3) > 99 if dtype is bool else noise(3)
+    save(tmp_path / "b" / "deep.png", pixels.astype(dtype))
+    images = open_images(tmp_path)
+    ref = images.refs[-1]
+    assert (ref.id, ref.levels) == ("b/deep.png", levels)
+    counts = pixels_of(images, ref.id).astype(np.float64) * levels
+    np.testing.assert_allclose(counts, counts.round(), atol=1e-2)
+
+
+def test_the_patient_of_a_manifest_is_known_by_a_hash(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 2, "b": 2})
+    rows = [
+        ("a/00.png", "a", "Mustermann"),
+        ("a/01.png", "a", ""),
+        ("b/00.png", "b", "Mustermann "),
+        ("b/01.png", "b", "7"),
+    ]
+    images = open_images(write_manifest(tmp_path / "m.csv", *rows, columns="path,label,patient_id"))
+    first, unknown, again, other = (ref.patient for ref in images.refs)
+    assert first == again != other
+    assert unknown is None
+    assert "Mustermann" not in repr(images)
+    assert {ref.patient for ref in open_images(folder(tmp_path / "folder", {"a": 1, "b": 1})).refs} == {None}
+
+
 # What cannot be read
 
 
@@ -347,47 +383,15 @@ class Told(Silent):
         self.lines.append(line)
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", noise(0).tobytes(), b"\x89PNG\r\n\x1a\n" + bytes(40)])
-def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path: Path) -> None:
     folder(tmp_path, {"a": 2, "b": 1})
-    (tmp_path / "a" / "bad.png").write_bytes(content)
+    (tmp_path / "a" / "bad.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"a/bad\.png: is no readable image .*--on-bad-image skip"):
         open_images(tmp_path)
     told = Told()
     images = open_images(tmp_path, on_bad_image="skip", progress=told)
     assert (len(images), images.n_skipped) == (3, 1)
     assert [line.split(":")[0] for line in told.lines] == ["skipped"]
-
-
-def test_a_truncated_image_is_not_filled_up(tmp_path: Path) -> None:
-    folder(tmp_path, {"a": 1, "b": 1})
-    path = save(tmp_path / "a" / "cut.jpg", noise(1, 64, 64))
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(DataError, match=r"cut\.jpg: is no readable image"):
-        open_images(tmp_path)
-
-
-def test_damage_of_any_kind_is_a_data_error_or_an_image(tmp_path: Path) -> None:
-    """A decoder's own exceptions never reach the user."""
-    folder(tmp_path, {"a": 1, "b": 1})
-    dice = random.Random(0)
-    originals = []
-    for form, mode in (("PNG", "P"), ("PNG", "LA"), ("JPEG", "L"), ("GIF", "L"), ("BMP", "L"), ("WEBP", "RGB")):
-        stream = io.BytesIO()
-        Image.fromarray(noise(8, 9, 9, 3)).convert(mode).save(stream, form)
-        originals.append(stream.getvalue())
-    outcomes = Counter()
-    for _ in range(300):
-        damaged = bytearray(dice.choice(originals))
-        for _ in range(dice.choice([1, 2, 10])):
-            damaged[dice.randrange(len(damaged))] = dice.randrange(256)
-        (tmp_path / "a" / "bad.png").write_bytes(damaged[: dice.choice([None, dice.randrange(len(damaged))])])
-        try:
-            outcomes[open_images(tmp_path).channels] += 1
-        except DataError:
-            outcomes["refused"] += 1
-    assert outcomes["refused"] > 50
-    assert outcomes[1] + outcomes[3] > 50
 
 
 @pytest.mark.parametrize("change", [lambda path: save(path, noise(77)), lambda path: path.unlink()])
@@ -462,6 +466,30 @@ def test_identical_files_stay_in_one_part_even_under_two_labels(tmp_path: Path) 
         for ref in open_images(tmp_path / "split.csv", part).refs:
             seen.setdefault(ref.sha256, set()).add(part)
     assert {len(parts) for parts in seen.values()} == {1}
+
+
+def test_a_patient_stays_in_one_part(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 60, "b": 60})
+    rows = [(f"{label}/{index:02d}.png", label, f"{index // 3}") for label in "ab" for index in range(60)]
+    data = write_manifest(tmp_path / "m.csv", *rows, columns="path,label,patient_id")
+    write_split(data, tmp_path / "out" / "split.csv", seed=0)
+    patient_of = {id_: patient for id_, _, patient in rows}
+    parts: dict[str, set[str]] = {}
+    for id_, part in parts_of(tmp_path / "out" / "split.csv").items():
+        parts.setdefault(patient_of[id_], set()).add(part)
+    assert {len(found) for found in parts.values()} == {1}
+    counts = Counter((id_[0], part) for id_, part in parts_of(tmp_path / "out" / "split.csv").items())
+    assert counts == {(label, part): n for label in "ab" for part, n in (("train", 36), ("val", 12), ("test", 12))}
+    known = {ref.patient for ref in open_images(tmp_path / "out" / "split.csv", "train").refs}
+    assert known < {ref.patient for ref in open_images(data).refs}, "a split names the same patients"
+
+
+def test_one_patient_for_all_cannot_be_split(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 9, "b": 9})
+    rows = [(f"{label}/{index:02d}.png", label, "same") for label in "ab" for index in range(9)]
+    data = write_manifest(tmp_path / "m.csv", *rows, columns="path,label,patient_id")
+    with pytest.raises(DataError, match=r"has 1 different image\(s\) of class a, too few to split"):
+        write_split(data, tmp_path / "split.csv", seed=0)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

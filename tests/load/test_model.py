@@ -226,10 +226,14 @@ def test_classes_that_are_not_the_models_are_refused(tmp_path: Path, options: di
         load_model(tmp_path / "m.pt", arch=ARCH, **options)
 
 
-def test_a_single_output_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    torch.save(weights(made=network(1)), tmp_path / "m.pt")
-    with pytest.raises(ModelError, match="has one output, wanted one logit per class"):
-        load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("a", "b"))
+def test_a_single_output_tells_two_classes_apart(tmp_path: Path) -> None:
+    made = network(1)
+    torch.save(weights(made=made), tmp_path / "m.pt")
+    loaded = load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("a", "b")).with_outputs_seen_on(PICTURES)
+    z = by_hand(made, PICTURES, IMAGENET_MEAN, IMAGENET_STD)
+    torch.testing.assert_close(answers(loaded), torch.cat([-z / 2, z / 2], dim=1))
+    with pytest.raises(ModelError, match="has one output, which tells two classes apart, the data has 3 classes"):
+        load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("a", "b", "c"))
 
 
 # Normalisation, input, device

@@ -1,5 +1,6 @@
 """Two audits on disk: a vanilla model, and its retrofit which withstands more."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,33 @@ def after(tmp_path: Path) -> Path:
     folder = tmp_path / "after"
     record = make_record(rows, model=make_model(front=True), artifacts=make_gallery(rows, folder))
     return write_audit(folder, record, rows)
+
+
+LOSSES = [(0.9, 0.7, 2.7), (0.6, 0.5, 1.5), (0.3, 0.2, 1.2), (0.4, 0.35, 0.85)]
+"""Of every epoch: total, cross-entropy, texture."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An assimilated folder of three epochs."""
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    lines = [
+        {
+            "epoch": epoch,
+            "train": None,
+            "val": {
+                "losses": {"total": total, "cross_entropy": entropy, "texture": texture},
+                "n_correct": 20 + epoch,
+                "n_images": 40,
+                "saturated": 0.0,
+            },
+            "seconds": 1.5,
+            "worst_patch": None,
+            "worst_feature": "contrast@45",
+            "something_later": [1, 2],
+        }
+        for epoch, (total, entropy, texture) in enumerate(LOSSES)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path

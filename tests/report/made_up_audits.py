@@ -199,3 +199,11 @@ def edit(audit: Path, change: Callable[[dict[str, Any]], None]) -> Path:
     change(content)
     audit.write_text(json.dumps(content), encoding="utf-8")
     return audit
+
+
+def audit_of_folder(folder: Path, **changes: object) -> AuditRecord:
+    """An audit of the retrofit in `folder`, as it stands there now."""
+    parts = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("config.json", "model.safetensors")]
+    digest = hashlib.sha256("".join(parts).encode()).hexdigest()
+    model = make_model(front=True, path=str(folder), sha256=digest).model_copy(update=changes)
+    return make_record(make_rows(), model=model)

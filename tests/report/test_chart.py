@@ -2,11 +2,24 @@ import re
 
 import pytest
 
-from robaudit.report.chart import LARGE, MARKERS, SMALL, Curve, Frame, Value, draw
+from robaudit.report.chart import (
+    AFTER,
+    BEFORE,
+    LARGE,
+    MARKERS,
+    SMALL,
+    Curve,
+    Frame,
+    Value,
+    draw,
+    hue,
+    look_among_many,
+)
 
 
 def curve(side: str, *shares: float, step: int = 1) -> Curve:
-    return Curve(side, tuple(Value(step * i, share, share / 2, share, f"{share}") for i, share in enumerate(shares)))
+    values = (Value(step * i, share, f"{share}", (share / 2, share)) for i, share in enumerate(shares))
+    return Curve({"before": BEFORE, "after": AFTER}[side], tuple(values))
 
 
 def chart_of(*curves: Curve, frame: Frame = LARGE):
@@ -59,3 +72,23 @@ def test_crowded_labels_of_the_eps_axis_are_left_out():
     labels = [int(tick.label) for tick in chart_of(curve("before", *[0.5] * 65), frame=SMALL).x_ticks]
     assert labels[0] == 0
     assert len(labels) < 12
+
+
+def test_a_crowd_of_points_keeps_its_words_and_loses_markers():
+    """A training of 300 epochs is a line, not a smear."""
+    marks = chart_of(curve("after", *[0.5] * 300)).lines[0].marks
+    assert len(marks) == 300
+    assert all(mark.words for mark in marks)
+    assert 20 < sum(bool(mark.shape) for mark in marks) < 80
+
+
+def test_no_two_of_twelve_attacks_or_audits_look_alike():
+    assert len({(hue(position), MARKERS[position % len(MARKERS)]) for position in range(12)}) == 12
+    looks = [look_among_many(position) for position in range(12)]
+    assert len(set(looks)) == 12
+    assert len({look.marker for look in looks}) == 12, "not even in black and white"
+
+
+def test_lines_without_intervals_have_no_band():
+    line = chart_of(Curve(AFTER, (Value(0, 1.0, "a"), Value(1, 0.5, "b")))).lines[0]
+    assert line.band == ""

@@ -56,6 +56,7 @@ def with_pgd(**params: Any) -> AuditRecord:
     [
         ("settings of PGD", with_pgd(steps=10)),
         ("attack FGSM (in one audit only)", changed(attacks=RECORD.attacks[1:])),
+        ("attacks FGSM, BIM and PGD (in one audit only)", changed(attacks=RECORD.attacks[2:3])),
         ("protocol (nested against paper)", changed(protocol="paper")),
         ("progress (unfinished: after)", changed(status="partial")),
         (

@@ -8,6 +8,7 @@ from made_up_audits import (
     GRID,
     edit,
     make_data,
+    make_gallery,
     make_model,
     make_record,
     make_rows,
@@ -17,6 +18,7 @@ from made_up_audits import (
 from robaudit.errors import RecordError
 from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Verdict
 from robaudit.report.comparison import Comparison, compare_sources, read_comparison
+from robaudit.report.curves import SURVIVORS
 from robaudit.report.sources import Source
 
 MASKED = Verdict(kind="inconclusive", sentence="A gradient-free attack does better.", reasons=("M2",))
@@ -103,42 +105,82 @@ def test_a_retrofit_of_another_model_is_said_aloud():
     assert [alarm.title for alarm in page.verdict.alarms] == ["The assimilated model was made from another model"]
 
 
+def sentences(page: Comparison) -> list[str]:
+    return [checks.sentence for checks in page.shared.checks]
+
+
 def test_absent_checks_are_said_plainly_and_loud_ones_named():
-    assert compared(6).checks_spoken == ("No believability checks were run in either audit.",)
-    loud = Check(id="M2", status="failed", value=0.03, threshold=0.002, why="Square Attack did better.", remedy="Look.")
-    quiet = loud.model_copy(update={"id": "P2", "status": "passed"})
-    page = compared(6, checks=(loud, quiet))
-    assert page.checks_spoken == (
+    assert sentences(compared(6)) == [
         "No believability checks were run in the vanilla audit.",
-        "Checks of the assimilated audit that spoke up: M2 (failed).",
+        "No believability checks were run in the assimilated audit.",
+    ]
+    loud = Check(
+        id="M2", status="warning", value=0.03, threshold=0.002, why="Square Attack did better.", remedy="Look."
     )
-    assert [row.id for row in page.checks[1].loud] == ["M2"]
-    assert [row.id for row in page.checks[1].quiet] == ["P2"]
+    worse, quiet = (
+        loud.model_copy(update={"id": "M4", "status": "failed"}),
+        loud.model_copy(update={"id": "P2", "status": "passed"}),
+    )
+    page = compared(6, checks=(loud, quiet, worse))
+    assert sentences(page)[1] == "Of the 3 checks of the assimilated audit, 2 spoke up:"
+    assert [row.id for row in page.shared.checks[1].loud] == ["M4", "M2"], "failed before warning"
+    assert [row.id for row in page.shared.checks[1].quiet] == ["P2"]
+    assert sentences(compared(6, checks=(quiet,)))[1] == "None of the 1 checks of the assimilated audit spoke up: P2."
+
+
+def test_of_many_loud_checks_the_first_screen_shows_the_worst_and_counts_the_rest():
+    many = tuple(
+        Check(id=f"c{i}", status="failed" if i > 15 else "warning", value=1, threshold=0, why="w", remedy="r")
+        for i in range(20)
+    )
+    checks = compared(6, checks=many).shared.checks[1]
+    assert [row.id for row in checks.first] == ["c16", "c17", "c18", "c19", "c0", "c1"]
+    assert checks.further == "14"
+    assert len({row.anchor for row in checks.loud}) == 20
+
+
+def test_on_what_a_check_was_run_and_what_repaired_it_is_shown():
+    said: dict[str, Any] = {"id": "c", "status": "warning", "value": 1, "threshold": 0, "why": "w", "remedy": ""}
+    plain, full = Check(**said), Check(**said, sample_size=64, interval=(0, 0.16), repaired_by="pgd")
+    notes = [row.notes for row in compared(6, checks=(plain, full)).shared.checks[1].loud]
+    assert notes == ["", "on a sample of 64 images; 95% interval 0 to 0.16; repaired by PGD"]
+
+
+def test_an_attack_that_ran_on_survivors_is_said_to_have():
+    rows = make_rows(resistance=6, seed=2)
+    curves = make_record(rows).attacks
+    changes = {"scope": "survivors", "added_by": "gradient-free"}
+    scoped = (*curves[:3], curves[3].model_copy(update=changes))
+    page = compared(6, attacks=scoped)
+    assert [plot.table.groups[0].note for plot in page.shared.attacks] == [
+        "", "", "", f"{SURVIVORS}; added by the check gradient-free"
+    ]  # fmt: skip
+    assert page.unpaired == "The two audits differ in settings of PGD.", "another scope is another measurement"
 
 
 def test_every_attack_is_drawn_from_clean_to_the_largest_eps():
     page = compared(6)
-    assert [plot.table.groups[0].name for plot in page.attacks] == ["FGSM", "BIM", "MI-FGSM", "PGD"]
-    for plot in (page.worst_case, *page.attacks):
-        assert [line.side for line in plot.chart.lines] == ["before", "after"]
+    assert [plot.table.groups[0].name for plot in page.shared.attacks] == ["FGSM", "BIM", "MI-FGSM", "PGD"]
+    for plot in (page.shared.worst_case, *page.shared.attacks):
+        assert [line.look.css for line in plot.chart.lines] == ["before", "after"]
         assert all(len(line.marks) == 1 + len(GRID) for line in plot.chart.lines)
 
 
 def test_an_attack_of_one_audit_only_has_one_line():
     after = make_rows(resistance=6, seed=2, attacks=("fgsm", "pgd", "square"))
     page = compare_sources(audit(make_rows(seed=1)), audit(after))
-    sides = {plot.table.groups[0].name: [line.side for line in plot.chart.lines] for plot in page.attacks}
+    sides = {plot.table.groups[0].name: [line.look.css for line in plot.chart.lines] for plot in page.shared.attacks}
     assert sides["PGD"] == ["before", "after"]
     assert sides["BIM"] == ["before"]
-    assert sides["square"] == ["after"]
+    assert sides["Square"] == ["after"]
 
 
 def test_a_named_positive_class_makes_sensitivity_and_specificity():
     rows = make_rows()
     named = audit(rows, data=make_data(rows, positive="cancer"))
-    notes = [group.note for group in compare_sources(named, named).classes.groups]
+    notes = [group.note for group in compare_sources(named, named).shared.classes.groups]
     assert notes == ["sensitivity", "specificity"]
-    assert [group.note for group in compared(6).classes.groups] == ["recall", "recall"]
+    assert [group.note for group in compared(6).shared.classes.groups] == ["recall", "recall"]
 
 
 def test_of_three_classes_only_the_positive_one_is_renamed():
@@ -154,7 +196,7 @@ def test_of_three_classes_only_the_positive_one_is_renamed():
         tuple(rows),
         {},
     )
-    assert [group.note for group in compare_sources(source, source).classes.groups] == [
+    assert [group.note for group in compare_sources(source, source).shared.classes.groups] == [
         "sensitivity",
         "recall",
         "recall",
@@ -162,7 +204,7 @@ def test_of_three_classes_only_the_positive_one_is_renamed():
 
 
 def test_the_gallery_puts_the_same_image_side_by_side(before: Path, after: Path):
-    exhibit = read_comparison(before, after, without_glcm=after).gallery[0]
+    exhibit = read_comparison(before, after, without_glcm=after).shared.gallery[0]
     assert [strip.title for strip in exhibit.strips] == ["Vanilla", "Assimilated", "Without GLCM loss"]
     assert [shown.role for shown in exhibit.strips[1].shown] == [
         "original",
@@ -172,6 +214,18 @@ def test_the_gallery_puts_the_same_image_side_by_side(before: Path, after: Path)
         "difference",
     ]
     assert [shown.role for shown in exhibit.strips[2].shown] == ["texture", "colour"]
+
+
+def test_pictures_of_other_kinds_are_shown_apart_from_the_columns(tmp_path: Path, before: Path):
+    rows = make_rows(resistance=6, seed=2)
+    roles = ("original", "attention", "loss_surface")
+    record = make_record(rows, artifacts=make_gallery(rows, tmp_path / "other", roles=roles))
+    strip = read_comparison(before, write_audit(tmp_path / "other", record, rows)).shared.gallery[0].strips[1]
+    assert [shown.role for shown in strip.shown] == ["original"]
+    assert [(shown.role, shown.caption) for shown in strip.others] == [
+        ("other", "Attention"),
+        ("other", "Loss surface"),
+    ]
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "gallery/../../secret.png", ".", "nul\0byte"])

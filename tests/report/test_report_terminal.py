@@ -8,7 +8,7 @@ from rich.console import Console
 
 from robaudit.records import AuditRecord, Check, Verdict
 from robaudit.report.comparison import read_comparison
-from robaudit.report.terminal import comparison_summary, print_audit
+from robaudit.report.terminal import page_summary, print_audit
 
 ROWS = make_rows(n_per_class=50)
 
@@ -62,6 +62,62 @@ def test_every_eps_is_a_row_with_a_bar():
     assert len(lines) == 1 + len(GRID)
 
 
+def test_a_bar_is_full_up_to_its_interval_and_grey_inside():
+    """60 of 100: Wilson's interval is 50.2 to 69.1%, of 26 places 13 and 18."""
+    half = next(line for line in printed(made_to_stand(60)).splitlines() if line.startswith(" 1/255"))
+    assert "█" * 13 + "▒" * 5 + "·" * 8 in half
+
+
+def made_to_stand(n_standing: int) -> AuditRecord:
+    """A record in which this many of 100 images withstand everything."""
+    rows = [
+        row.model_copy(update={"prediction": row.label, "fooled_at": {"pgd": None if position < n_standing else 1}})
+        for position, row in enumerate(make_rows(n_per_class=50, attacks=("pgd",)))
+    ]
+    return make_record(rows)
+
+
+def test_many_attacks_take_a_line_each():
+    attacks = tuple(f"attack-{position}" for position in range(12))
+    rows = make_rows(attacks=attacks, n_per_class=50)
+    text = printed(make_record(rows))
+    assert text.count("Under each attack") == 1
+    assert len(text.splitlines()) <= 60
+    for name in attacks:
+        [line] = [line for line in text.splitlines() if line.strip().startswith(f"{name} ")]
+        stands = sum((row.fooled_at[name] or 99) > 4 if row.fooled_at[name] != 0 else False for row in rows)
+        assert line.split()[4] == f"{stands}.0%"
+
+
+def test_the_next_step_is_the_last_line():
+    stream = io.StringIO()
+    print_audit(make_record(ROWS), Console(file=stream, width=80), Path("out/before/report/index.html"))
+    assert stream.getvalue().splitlines()[-1] == "Next: open out/before/report/index.html"
+
+
+def test_an_ascii_terminal_gets_ascii():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="strict")
+    print_audit(make_record(ROWS, data=make_data(ROWS, note="Größe")), Console(file=stream, width=80))
+    stream.flush()
+    text = stream.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    assert "###" in text
+    assert "Gr\\xf6\\xdfe" in text
+    assert "\\u" not in text
+
+
+def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch):
+    def shown(**options: bool) -> str:
+        stream = io.StringIO()
+        print_audit(make_record(ROWS), Console(file=stream, width=80, **options))
+        return stream.getvalue()
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b[36m" in shown(force_terminal=True), "bars are cyan"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[36m" not in shown(force_terminal=True)
+    assert "\x1b" not in shown()
+
+
 def test_sensitivity_and_specificity_need_a_named_positive_class():
     assert "sensitivity" not in printed(make_record(ROWS))
     named = printed(make_record(ROWS, data=make_data(ROWS, positive="cancer")))
@@ -92,7 +148,7 @@ def test_markup_and_control_characters_in_names_stay_text():
 
 
 def test_a_comparison_is_told_in_a_few_lines(before: Path, after: Path):
-    lines = comparison_summary(read_comparison(before, after), Path("out/report/index.html"))
+    lines = page_summary(read_comparison(before, after), Path("out/report/index.html"))
     assert "assimilated model" in lines[0]
     assert lines[-1] == "Next: open out/report/index.html"
     assert len(lines) <= 6

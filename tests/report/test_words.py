@@ -2,7 +2,7 @@ import pytest
 
 from robaudit.inert import inert
 from robaudit.records import Tally
-from robaudit.report.words import capital, duration, eps_ranges, listed, of, p_value, percent
+from robaudit.report.words import attack_name, capital, duration, eps_ranges, listed, of, p_value, percent
 from robaudit.tally import headline_eps
 
 
@@ -37,6 +37,12 @@ def test_counts_and_shares():
     assert percent(Tally(n_correct=0, n_images=0)) == "–"
     assert p_value(0.0004) == "p < 0.001"
     assert p_value(0.04) == "p = 0.040"
+
+
+def test_attacks_are_spelt_as_their_papers_do():
+    names = ("mifgsm", "apgd-margin", "pgd-margin-100x5", "square-1000", "corners", "foolbox:LinfDeepFoolAttack")
+    spelt = ["MI-FGSM", "APGD-margin", "PGD-margin-100x5", "Square-1000", "corners", "foolbox:LinfDeepFoolAttack"]
+    assert [attack_name(name) for name in names] == spelt
 
 
 def test_prose():

@@ -8,7 +8,30 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from robaudit.progress import Silent
+
 SIZE = 40
+
+
+class Heard(Silent):
+    """Progress that remembers what was said."""
+
+    def __init__(self):
+        self.lines, self.notes = [], []
+
+    def say(self, line):
+        """Remember a line."""
+        self.lines.append(line)
+
+    def advance(self, n=1, note=""):
+        """Remember a note."""
+        self.notes.append(note)
+
+
+@pytest.fixture(scope="module")
+def heard_lines():
+    """Progress that remembers what was said."""
+    return Heard()
 
 
 @pytest.fixture(scope="session")

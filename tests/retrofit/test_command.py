@@ -38,4 +38,4 @@ def test_the_defaults_named_in_the_help_are_the_defaults():
     for name, parameter in inspect.signature(command.assimilate).parameters.items():
         for option in getattr(parameter.annotation, "__metadata__", ()):
             if name in defaults and "(default: " in (option.help or ""):
-                assert f"(default: {defaults[name]})" in option.help, name
+                assert f"(default: {defaults[name]}" in option.help, name

@@ -5,7 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from robaudit.front.front import Front
-from robaudit.retrofit.loss import TextureTerm, assimilation_loss, grayscale, texture_distance
+from robaudit.retrofit.loss import (
+    TextureTerm,
+    assimilation_loss,
+    grayscale,
+    texture_distance,
+    weighted_cross_entropy,
+)
 from robaudit.texture.sot import loss_features
 
 
@@ -40,18 +46,35 @@ def test_the_distance_with_features_as_rows_sums_over_patches():
 
 def test_the_loss_is_the_weighted_sum_of_its_parts():
     matrix, target = matrices()
-    logits, labels = torch.randn(3, 2), torch.tensor([0, 1, 1])
-    parts = assimilation_loss(logits, labels, 0.25, lambda: texture_distance(matrix, target, "patches"))
-    assert parts.cross_entropy.item() == pytest.approx(F.cross_entropy(logits, labels).item())
+    parts = assimilation_loss(torch.tensor(2.0), 0.25, lambda: texture_distance(matrix, target, "patches"))
     assert parts.texture.item() > 0
-    assert parts.total.item() == pytest.approx(0.25 * parts.cross_entropy.item() + 0.75 * parts.texture.item())
+    assert parts.total.item() == pytest.approx(0.25 * 2.0 + 0.75 * parts.texture.item())
+
+
+def test_the_divergence_of_trades_belongs_to_the_diagnosis():
+    matrix, target = matrices()
+    distance = texture_distance(matrix, target, "patches")
+    parts = assimilation_loss(torch.tensor(2.0), 0.25, lambda: distance, torch.tensor(3.0))
+    assert parts.divergence == 3
+    assert parts.total.item() == pytest.approx(0.25 * (2.0 + 3.0) + 0.75 * distance.mean.item())
+
+
+def test_class_weights_weigh_images_and_batches_add_up():
+    logits, labels = torch.randn(4, 2), torch.tensor([0, 1, 1, 1])
+    weights = torch.tensor([2.0, 2 / 3])
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    whole = weighted_cross_entropy(logits, labels, weights)
+    torch.testing.assert_close(whole, (2 * losses[0] + 2 / 3 * losses[1:].sum()) / 4)
+    halves = [weighted_cross_entropy(logits[part], labels[part], weights) for part in (slice(0, 2), slice(2, 4))]
+    torch.testing.assert_close(whole, sum(halves) / 2)
+    torch.testing.assert_close(weighted_cross_entropy(logits, labels, None), F.cross_entropy(logits, labels))
 
 
 def test_alpha_one_never_looks_at_texture():
     def fail():
         raise AssertionError("texture was computed")
 
-    parts = assimilation_loss(torch.randn(3, 2), torch.tensor([0, 1, 1]), 1.0, fail)
+    parts = assimilation_loss(torch.tensor(2.0), 1.0, fail)
     assert torch.equal(parts.total, parts.cross_entropy)
     assert parts.texture == 0
     assert parts.where is None

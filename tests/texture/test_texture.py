@@ -7,7 +7,13 @@ from skimage.feature import graycomatrix, graycoprops
 from torch.autograd import gradcheck
 
 from robaudit.texture.cooccurrence import angular_second_moment, cooccurrence
-from robaudit.texture.features import regularised_correlation
+from robaudit.texture.features import (
+    contrast,
+    dissimilarity,
+    homogeneity,
+    regularised_correlation,
+)
+from robaudit.texture.fused import loss_features_of
 from robaudit.texture.orientations import COMPUTED, ORIENTATIONS, offset
 from robaudit.texture.patches import cut, grid, pairs
 from robaudit.texture.sot import COLUMNS, FEATURES, loss_features, second_order_texture
@@ -115,6 +121,30 @@ def test_gradient_away_from_integer_levels():
     grey = ((low + 0.2 + 0.6 * torch.rand(low.shape)) / 7).double().requires_grad_()
     for matrix in (second_order_texture, loss_features):
         assert gradcheck(lambda grey, matrix=matrix: matrix(grey, levels=8, patch=6), grey)
+
+
+@pytest.mark.parametrize("degrees", COMPUTED)
+def test_the_fused_features_and_their_gradient_are_those_of_the_single_functions(degrees):
+    torch.manual_seed(0)
+    step = offset(degrees)
+    patches = (torch.rand(8, 8, 5, dtype=torch.float64) * 31).requires_grad_()
+    with torch.no_grad():
+        patches[:, :, 0] = 7.0
+    first, second = pairs(patches, step)
+    one_by_one = torch.stack(
+        [
+            angular_second_moment(patches, step, 32),
+            contrast(first, second),
+            homogeneity(first, second),
+            regularised_correlation(first, second, 32),
+            dissimilarity(first, second),
+        ]
+    )
+    fused = loss_features_of(patches, step, 32)
+    torch.testing.assert_close(fused, one_by_one, rtol=0, atol=1e-12)
+    weights = torch.rand_like(fused)
+    gradients = [torch.autograd.grad((weights * features).sum(), patches)[0] for features in (fused, one_by_one)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 16 / 31, 1.0])

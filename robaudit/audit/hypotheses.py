@@ -1,0 +1,108 @@
+"""What may have been meant instead: other normalisations, and other ways to show the same images to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from robaudit.load.classifier import LoadedModel
+from robaudit.load.images import Images
+from robaudit.load.view import RESIZES, View
+from robaudit.records import Normalization
+
+_NORMALIZATIONS: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {
+    "no normalisation": ((0.0,), (1.0,)),
+    "ImageNet normalisation": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "normalisation to [-1, 1]": ((0.5,), (0.5,)),
+    "pixels from 0 to 255": ((0.0,), (1 / 255,)),
+    "pixels from -1024 to 1024": ((0.5,), (1 / 2048,)),
+}
+"""Mean and standard deviation, for every channel alike or one each."""
+_LOOKED_AT = 16
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One way to prepare the images."""
+
+    name: str
+    flags: str
+    """What to pass for it."""
+    view: View
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def prepared(self, x: Tensor, stated: Normalization) -> Tensor:
+        """Pixels that a model with the stated normalisation sees as this hypothesis would have it.
+
+        Args:
+            x: (B, C, H, W) in [0, 1], one channel or as many as the model takes.
+            stated: what the model does with its input.
+
+        Returns:
+            (B, C, H, W), in general outside [0, 1].
+        """
+        if (self.mean, self.std) == (stated.mean, stated.std):
+            return x
+        x = x.expand(-1, len(self.mean), -1, -1)
+        mean, std, own_mean, own_std = (
+            torch.tensor(values, device=x.device).view(-1, 1, 1)
+            for values in (self.mean, self.std, stated.mean, stated.std)
+        )
+        return (x - mean) / std * own_std + own_mean
+
+
+def stated(loaded: LoadedModel, images: Images) -> Hypothesis:
+    """What the person, or the model's folder, says."""
+    norm = loaded.info.normalization
+    return Hypothesis("as stated", "", images.view, norm.mean, norm.std)
+
+
+def alternatives(loaded: LoadedModel, images: Images) -> list[Hypothesis]:
+    """Everything worth a try, each differing from what is stated in one thing."""
+    base = stated(loaded, images)
+    return [*_other_normalizations(loaded, base), *_other_views(images, base, loaded.size)]
+
+
+def _other_normalizations(loaded: LoadedModel, base: Hypothesis) -> Iterator[Hypothesis]:
+    if loaded.classifier.front is not None:
+        return  # a retrofit was trained with its normalisation: there is nothing to mistake
+    n_channels = len(base.mean)
+    double = tuple(m * (1 + s) for m, s in zip(base.mean, base.std, strict=True)), tuple(s * s for s in base.std)
+    for name, (mean, std) in {**_NORMALIZATIONS, "the normalisation twice": double}.items():
+        if len(mean) not in (1, n_channels):
+            continue
+        means, stds = (tuple(values) * (n_channels // len(values)) for values in (mean, std))
+        if (means, stds) != (base.mean, base.std):
+            flags = f"--mean {_listed(means)} --std {_listed(stds)}"
+            yield replace(base, name=name, flags=flags, mean=means, std=stds)
+
+
+def _other_views(images: Images, base: Hypothesis, size: tuple[int, int]) -> Iterator[Hypothesis]:
+    views = {"inverted grey levels": replace(base.view, invert=not base.view.invert)}
+    if images.channels == 3:
+        views["blue and red exchanged"] = replace(base.view, bgr=not base.view.bgr)
+    views |= {f"images brought to size by {how}": replace(base.view, resize=how) for how in RESIZES}
+    for name, view in views.items():
+        if _differs(images, view, size):
+            yield replace(base, name=name, flags=_flags(base.view, view), view=view)
+
+
+def _differs(images: Images, view: View, size: tuple[int, int]) -> bool:
+    """Whether a view changes any of the first images: square ones are cut and padded alike."""
+    viewed = images.viewed(view)
+    return any(not torch.equal(viewed.load(ref, size), images.load(ref, size)) for ref in images.refs[:_LOOKED_AT])
+
+
+def _flags(old: View, new: View) -> str:
+    """What to type, or to leave out, to get from one view to another."""
+    added = [flag for flag in new.flags if flag not in old.flags]
+    dropped = [f"no {flag}" for flag in old.flags if flag not in new.flags]
+    return " and ".join(added or dropped)
+
+
+def _listed(values: Sequence[float]) -> str:
+    return ",".join(f"{value:.6g}" for value in values)

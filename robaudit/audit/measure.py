@@ -1,0 +1,206 @@
+"""A scan under way: attack every image, doubt the result, write the record; resumable at any moment."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from robaudit import tally
+from robaudit.attack.batching import Sight
+from robaudit.attack.curve import Engine, Measured, Pursued
+from robaudit.attack.prepare import fingerprint
+from robaudit.audit.believe import Doubts, gradient_counts, spent
+from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
+from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal, refuse_other
+from robaudit.audit.record import filled, identity
+from robaudit.checks.evidence import Overlap
+from robaudit.errors import OutputError
+from robaudit.files import write_text
+from robaudit.load.classifier import LoadedModel
+from robaudit.load.images import ImageRef, Images
+from robaudit.progress import Progress
+from robaudit.records import (
+    AUDIT_FILE,
+    IMAGES_FILE,
+    PARTIAL_AUDIT_FILE,
+    AuditRecord,
+    Check,
+    GalleryItem,
+    ImageRow,
+    read_audit,
+    read_rows,
+)
+
+PARTIAL_EVERY_SECONDS = 60.0
+
+
+class Measurement:
+    """What is measured, where to, and the record so far."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        images: Images,
+        engine: Engine,
+        draft: AuditRecord,
+        out: Path,
+        progress: Progress,
+        sample_size: int,
+        overlap: Overlap | None,
+        check_preprocessing: Callable[[], Check],
+    ) -> None:
+        self.loaded, self.images, self.engine, self.draft = loaded, images, engine, draft
+        self.out, self.progress = out, progress
+        self.sample_size, self.overlap, self.check_preprocessing = sample_size, overlap, check_preprocessing
+        self.pictured = gallery_ids(images)
+
+    def finish(self, restart: bool) -> AuditRecord:
+        """Return the finished record: reused, continued or measured from the start."""
+        if restart:
+            _discard(self.out)
+        wanted = identity(self.draft)
+        finished = self.out / AUDIT_FILE
+        if finished.exists():
+            record = read_audit(finished)
+            refuse_other(finished, identity(record), wanted)
+            read_rows(finished, record)
+            self.progress.say(f"{finished} holds this scan already; --restart measures again")
+        else:
+            preprocessing = self.check_preprocessing()  # first: where it stops the scan, nothing is written
+            _make_folder(self.out)
+            place = self.draft.environment
+            record = self._measured(preprocessing, wanted | {"versions": place.versions, "n_threads": place.n_threads})
+        for leftover in (JOURNAL_FILE, PARTIAL_AUDIT_FILE):
+            (self.out / leftover).unlink(missing_ok=True)
+        return record
+
+    def _measured(self, preprocessing: Check, wanted: dict[str, Any]) -> AuditRecord:
+        with open_journal(self.out, wanted) as journal:
+            state = fingerprint(self.loaded.classifier)
+            if journal.entries:
+                self.progress.say(f"continuing: {len(journal.entries)} of {len(self.images)} images are done")
+            clean = self._clean_sights()
+            try:
+                self._attack(journal, clean)
+                judged = self._doubts(journal, clean, state).settled()
+                judged = replace(judged, checks=(preprocessing, *judged.checks))
+            except BaseException:
+                # Whatever stopped the scan, the curve so far is worth keeping; the journal has every finished image.
+                self._write_partial(journal)
+                fallen = _fallen(journal)
+                self.progress.say(f"stopped after {fallen.total()} of {len(self.images)} images: {self._note(fallen)}")
+                raise
+            finally:
+                self.progress.finish()
+            entries = [entry.including(judged.added) for entry in self._entries(journal)]
+            record = filled(self.draft, entries, self.engine.plan, judged, journal.probes.values())
+            rows = "".join(entry.row.model_dump_json() + "\n" for entry in entries)
+        write_text(self.out / IMAGES_FILE, rows)
+        write_text(self.out / AUDIT_FILE, record.model_dump_json(indent=2) + "\n")
+        return record
+
+    def _clean_sights(self) -> dict[str, Sight]:
+        """Ask for all clean predictions first: a wrong normalisation shows before hours are spent."""
+        self.progress.start("clean accuracy", len(self.images))
+        sights: dict[str, Sight] = {}
+        n_correct = 0
+        for ref, seen in self.engine.clean_sights(self.images, self.images.refs):
+            sights[ref.id] = seen
+            n_correct += seen.prediction == self.images.label_index(ref)
+            self.progress.advance()
+        self.progress.finish()
+        n = len(self.images)
+        self.progress.say(f"clean accuracy {n_correct} of {n} ({n_correct / n:.1%})")
+        return sights
+
+    def _attack(self, journal: Journal, clean: dict[str, Sight]) -> None:
+        """Examine what the journal does not hold yet, one entry per image."""
+        remaining = [ref for ref in self.images.refs if ref.id not in journal.entries]
+        refs = {ref.id: ref for ref in remaining}
+        self.progress.start("attacking", len(self.images))
+        self.progress.advance(len(journal.entries))
+        fallen = _fallen(journal)
+        started = saved = time.monotonic()
+        for measured in self.engine.measure(self.images, remaining, self.pictured, clean):
+            now = time.monotonic()
+            gallery = self._pictures(refs[measured.row.id], measured)
+            journal.append(_entry(measured, gallery, now - started))
+            started = now
+            fallen[tally.worst_eps(measured.row)] += 1
+            self.progress.advance(note=self._note(fallen))
+            if now - saved > PARTIAL_EVERY_SECONDS:
+                self._write_partial(journal)
+                saved = now
+        self.progress.finish()
+
+    def _doubts(self, journal: Journal, clean: dict[str, Sight], state: str) -> Doubts:
+        return Doubts(
+            self.loaded, self.images, self.engine, journal, clean, state, self.sample_size, self.overlap,
+            self._repictured, self.progress,
+        )  # fmt: skip
+
+    def _pictures(self, ref: ImageRef, measured: Measured) -> GalleryItem | None:
+        if ref.id not in self.pictured:
+            return None
+        return write_pictures(self.out, self.loaded, self.images, ref, measured, self.engine.plan.grid)
+
+    def _repictured(self, ref: ImageRef, row: ImageRow, pursued: Pursued, attack: str) -> GalleryItem | None:
+        if pursued.adversarial is None:
+            return None
+        amended = row.model_copy(update={"fooled_at": {**row.fooled_at, attack: pursued.found_255}})
+        kept = Measured(amended, pursued.work, self.engine.width, None, pursued.adversarial, attack)
+        return self._pictures(ref, kept)
+
+    def _entries(self, journal: Journal) -> list[Entry]:
+        """What is done so far, in the order of the data set."""
+        return [journal.entries[ref.id] for ref in self.images.refs if ref.id in journal.entries]
+
+    def _note(self, fallen: Counter[int]) -> str:
+        """The curve so far, from how many images fell at each eps."""
+        grid, n = self.engine.plan.grid, max(1, fallen.total())
+        shown = dict.fromkeys((grid[0], grid[len(grid) // 2], grid[-1]))
+        standing = {eps: sum(count for at, count in fallen.items() if at > eps) for eps in shown}
+        return "worst case " + ", ".join(f"{count / n:.0%} at {eps}/255" for eps, count in standing.items())
+
+    def _write_partial(self, journal: Journal) -> None:
+        if journal.entries:
+            record = filled(self.draft, self._entries(journal), self.engine.plan, None, ())
+            write_text(self.out / PARTIAL_AUDIT_FILE, record.model_dump_json(indent=2) + "\n")
+
+
+def _fallen(journal: Journal) -> Counter[int]:
+    """How many finished images fell at each eps."""
+    return Counter(tally.worst_eps(entry.row) for entry in journal.entries.values())
+
+
+def _entry(measured: Measured, gallery: GalleryItem | None, seconds: float) -> Entry:
+    return Entry(
+        row=measured.row,
+        spent=spent(measured.work, seconds),
+        gradients=gradient_counts(measured.work),
+        batch_size=measured.batch_size,
+        observed=measured.observed,
+        gallery=gallery,
+    )
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
+
+
+def _discard(out: Path) -> None:
+    """Remove what a scan wrote, and nothing else."""
+    try:
+        for name in (AUDIT_FILE, PARTIAL_AUDIT_FILE, IMAGES_FILE, JOURNAL_FILE):
+            (out / name).unlink(missing_ok=True)
+        shutil.rmtree(out / GALLERY_FOLDER, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be replaced ({error.strerror}); choose another --out") from None

@@ -1,0 +1,164 @@
+"""What the checks are judged on: everything a scan has seen, as plain data. No model is asked anything here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from robaudit import tally
+from robaudit.attack.losses import Loss
+from robaudit.attack.threats import AnyAttack, Attack, Corners, Source, Square
+from robaudit.load.outputs import Outputs
+from robaudit.records import Check, Count, ImageRow, Observed, Record, Spent
+
+
+class GradientCounts(Record):
+    """How many of the gradients that attacks followed were useless."""
+
+    n_gradients: Count = 0
+    n_zero: Count = 0
+    """Zero at every pixel."""
+    n_margin: Count = 0
+    """Of `n_gradients`, those of a margin, which cannot fade with confidence."""
+    n_zero_margin: Count = 0
+    n_non_finite: Count = 0
+
+    def plus(self, other: GradientCounts) -> GradientCounts:
+        """Both together."""
+        return GradientCounts(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
+
+
+class Probe(Record):
+    """What one image was asked for a check, beyond the attacks of the plan."""
+
+    check: str
+    """Id of the check."""
+    name: str
+    """Attack that was run, or what else was done."""
+    id: str
+    """Of the image."""
+    found_255: int | None = None
+    """Smallest eps at which the attack newly fooled the image; null: none."""
+    answer: bool | None = None
+    """The check's own finding for the image, where it is no eps; null: it does not apply to this image."""
+    spent: Spent = Spent()
+    gradients: GradientCounts = GradientCounts()
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Audited images that also are in the train or val part of the same data; pixels compared, not files."""
+
+    n_seen: int
+    n_images: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a scan has seen."""
+
+    rows: Sequence[ImageRow]
+    observed: Sequence[Observed]
+    """Of the images answered correctly without an attack."""
+    attacks: Sequence[AnyAttack]
+    grid: Sequence[int]
+    gradients: GradientCounts = GradientCounts()  # noqa: RUF009 (frozen)
+    outputs: Outputs = Outputs()  # noqa: RUF009 (frozen)
+    state_before: str = ""
+    state_after: str = ""
+    unrepeatable: float = 0.0
+    """Largest relative change of a logit between passes."""
+    has_front: bool = False
+    has_surrogate: bool = False
+    overlap: Overlap | None = None
+    """None: the data has no part to overlap with."""
+    sample_size: int = 0
+    """Images that were asked more than the plan does; 0: the user left the sampled checks out."""
+    probes: Mapping[str, Sequence[Probe]] = field(default_factory=dict)
+    """By check."""
+
+    @property
+    def n_images(self) -> int:
+        """Images of the audit."""
+        return len(self.rows)
+
+    @property
+    def standing(self) -> list[ImageRow]:
+        """Rows of the images answered correctly without an attack."""
+        return [row for row in self.rows if row.error is None and row.prediction == row.label]
+
+    def names(self, wanted: Callable[[AnyAttack], bool]) -> list[str]:
+        """Names of the attacks of a kind."""
+        return [attack.name for attack in self.attacks if wanted(attack)]
+
+    def gain(self, new: Iterable[str], old: Iterable[str]) -> int:
+        """Most images, at one eps, that attacks `new` fool and attacks `old` do not."""
+        pairs = [(_smallest(row, new), _smallest(row, old)) for row in self.standing]
+        return most_at_one_eps(pairs, self.grid)
+
+    def probed_gain(self, check: str) -> int:
+        """Most sampled images, at one eps, that a check's own attacks fool and the plan's do not."""
+        worst = {row.id: tally.worst_eps(row) for row in self.rows}
+        found: dict[str, int] = {}
+        for probe in self.probes.get(check, ()):
+            smallest = tally.NEVER if probe.found_255 is None else probe.found_255
+            found[probe.id] = min(smallest, found.get(probe.id, tally.NEVER))
+        return most_at_one_eps([(smallest, worst[id_]) for id_, smallest in found.items()], self.grid)
+
+    def n_probed(self, check: str) -> int:
+        """Images that a check asked."""
+        return len({probe.id for probe in self.probes.get(check, ())})
+
+
+Judge = Callable[[Evidence], Check]
+"""One check: what was seen -> what it says."""
+
+
+def most_at_one_eps(pairs: Iterable[tuple[int, int]], grid: Sequence[int]) -> int:
+    """Most pairs (new, old) of smallest fooling eps that part at one eps of the grid: new fools there, old does not."""
+    pairs = list(pairs)
+    return max((sum(new <= eps < old for new, old in pairs) for eps in grid), default=0)
+
+
+def follows_margin(attack: AnyAttack) -> bool:
+    """Whether an attack follows the model's own gradient of a margin."""
+    return isinstance(attack, Attack) and attack.source is Source.MODEL and attack.loss is not Loss.CROSS_ENTROPY
+
+
+def follows_entropy(attack: AnyAttack) -> bool:
+    """Whether an attack follows the model's own gradient of cross-entropy."""
+    return isinstance(attack, Attack) and attack.source is Source.MODEL and attack.loss is Loss.CROSS_ENTROPY
+
+
+def is_iterative(attack: AnyAttack) -> bool:
+    """Whether an attack takes more than one step."""
+    return isinstance(attack, Attack) and not attack.is_single_step
+
+
+def is_white_box(attack: AnyAttack) -> bool:
+    """Whether an attack follows gradients of the model itself, past T and C or through them."""
+    return isinstance(attack, Attack) and attack.source is not Source.SURROGATE
+
+
+def is_gradient_free(attack: AnyAttack) -> bool:
+    """Whether an attack searches by queries alone."""
+    return isinstance(attack, Square)
+
+
+def is_random(attack: AnyAttack) -> bool:
+    """Whether an attack draws corners of the ball."""
+    return isinstance(attack, Corners)
+
+
+def transfers(attack: AnyAttack) -> bool:
+    """Whether an attack makes its pictures on another model."""
+    return isinstance(attack, Attack) and attack.source is Source.SURROGATE
+
+
+def sees_past_front(attack: AnyAttack) -> bool:
+    """Whether an attack replaces T and C by the identity in the backward pass."""
+    return isinstance(attack, Attack) and attack.source is Source.BPDA
+
+
+def _smallest(row: ImageRow, attacks: Iterable[str]) -> int:
+    return min((tally.fooling_eps(row, attack) for attack in attacks), default=tally.NEVER)

@@ -1,0 +1,196 @@
+"""What a sample of images is asked beyond the attacks of the plan, so that the checks have something to judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robaudit.attack.batching import Batches, Dialogue, Logits, Task, Work, query
+from robaudit.attack.climb import Target, climb
+from robaudit.attack.names import doubled, parse_attack
+from robaudit.attack.seeding import derived_seed, uniform
+from robaudit.attack.step import within_ball
+from robaudit.attack.threats import AnyAttack, Attack, Source
+from robaudit.checks.bpda import BPDA
+from robaudit.checks.convergence import CONVERGENCE
+from robaudit.checks.evidence import (
+    follows_margin,
+    is_gradient_free,
+    is_random,
+    sees_past_front,
+    transfers,
+)
+from robaudit.checks.gradient_free import GRADIENT_FREE
+from robaudit.checks.margin_loss import MARGIN_LOSS
+from robaudit.checks.monotone import MONOTONE
+from robaudit.checks.planted import PLANTED
+from robaudit.checks.random_corners import RANDOM_CORNERS
+from robaudit.checks.repairs import strongest
+from robaudit.checks.transfer import TRANSFER
+from robaudit.checks.unbounded import BUDGETS_255, UNBOUNDED
+from robaudit.records import ImageRow
+
+SAMPLE_SIZE = 24
+"""Images each sampled check asks, unless told otherwise."""
+MAX_PLANTED = 8
+"""Images that get a planted adversary: each costs a head of its own."""
+N_INNER = 64
+"""Random points of the ball that a planted head must call harmless."""
+PLANTED_THRESHOLD = 0.9
+"""Where the planted head decides, between -1 (harmless points) and 1 (the planted one)."""
+
+WITHOUT_BOUND = tuple(parse_attack(name) for name in ("pgd-margin", "pgd", "pgd-margin-200x2"))
+"""The attacks of the unbounded and the planted test, until one succeeds; the last has steps enough for anything."""
+
+Ask = Callable[[ImageRow, Target, Work], Dialogue[bool | None]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Something to ask of a sampled image for one check: another attack, or a dialogue with an answer of its own."""
+
+    check: str
+    name: str
+    attack: AnyAttack | None = None
+    ask: Ask | None = None
+    max_images: int | None = None
+
+
+def questions(
+    attacks: Sequence[AnyAttack],
+    grid: Sequence[int],
+    *,
+    has_front: bool,
+    has_surrogate: bool,
+    predicted: frozenset[int],
+    features: Callable[[Tensor], Tensor] | None,
+) -> Iterator[Question]:
+    """What the checks want to know that these attacks do not tell.
+
+    Args:
+        attacks: of the audit so far.
+        grid: eps in 255ths.
+        has_front: whether the model has T and C.
+        has_surrogate: whether there is another model to transfer from.
+        predicted: classes that the model predicts for some image of the audit.
+        features: what the model hands to its last layer; None where that was not found.
+    """
+    wanted = (
+        (MARGIN_LOSS, "+apgd-margin", any(map(follows_margin, attacks))),
+        (GRADIENT_FREE, "+square", any(map(is_gradient_free, attacks))),
+        (RANDOM_CORNERS, "+corners", any(map(is_random, attacks))),
+        (BPDA, "+bpda", not has_front or any(map(sees_past_front, attacks))),
+        (TRANSFER, "+transfer", not has_surrogate or any(map(transfers, attacks))),
+    )
+    for check, name, is_answered in wanted:
+        if not is_answered:
+            attack = parse_attack(name)
+            yield Question(check, attack.name, attack)
+    for attack in map(doubled, strongest(attacks)):
+        yield Question(CONVERGENCE, attack.name, attack)
+    on_all = [attack for attack in strongest(attacks) if attack.scope == "all"]
+    if on_all:
+        yield Question(MONOTONE, on_all[0].name, ask=_ever_larger(on_all[0], grid))
+    yield Question(UNBOUNDED, "without bound", ask=_without_bound(predicted, has_front))
+    if features is not None:
+        eps_255 = min(grid, key=lambda eps: (abs(eps - 4), eps))
+        yield Question(PLANTED, f"planted at {eps_255}", ask=_planted(features, eps_255), max_images=MAX_PLANTED)
+
+
+def _ever_larger(attack: Attack, grid: Sequence[int]) -> Ask:
+    """Whether the attack fools at every eps above the smallest that it fooled at; None where there is none above."""
+
+    def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+        smallest = row.fooled_at.get(attack.name)
+        above = [] if smallest is None else [eps_255 for eps_255 in grid if eps_255 > smallest]
+        for eps_255 in above:
+            found = yield from climb(target, attack, eps_255)
+            if found is None:
+                return False
+        return True if above else None
+
+    return ask
+
+
+def _without_bound(predicted: frozenset[int], has_front: bool) -> Ask:
+    """Whether attacks with gradients fool wherever a trivial picture is known to; None where none is known."""
+    attacks = (*((parse_attack("bpda"),) if has_front else ()), *WITHOUT_BOUND)
+    another, grey = BUDGETS_255
+
+    def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+        (seen,) = yield from query([torch.full_like(target.origin, 0.5)])
+        budgets = [another] if predicted - {target.label} else []
+        budgets += [grey] if seen.prediction != target.label else []
+        for eps_255 in budgets:
+            if not (yield from _any_fools(target, attacks, eps_255)):
+                return False
+        return True if budgets else None
+
+    return ask
+
+
+def _any_fools(target: Target, attacks: Sequence[AnyAttack], eps_255: int) -> Dialogue[bool]:
+    for attack in attacks:
+        assert isinstance(attack, Attack)
+        if (yield from climb(target, attack, eps_255)) is not None:
+            return True
+    return False
+
+
+def _planted(features: Callable[[Tensor], Tensor], eps_255: int) -> Ask:
+    """Whether attacks find an adversarial planted by a new head on the features (Zimmermann et al. 2022)."""
+
+    def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+        head = _plant(features, target, eps_255 / 255, work)
+        if head is None:
+            return None
+        # A network of its own: it is answered here, one picture at a time, and not in the batches of the audited model.
+        victim = Target(target.origin, 0, target.sha256, target.seed)
+        batches = Batches(dict.fromkeys(Source, head), head, width=1)
+        (found,) = batches.run([Task(_any_fools(victim, WITHOUT_BOUND, eps_255), work)])
+        return found
+        yield  # a dialogue that asks nothing of the audited model
+
+    return ask
+
+
+def _plant(features: Callable[[Tensor], Tensor], target: Target, eps: float, work: Work) -> Logits | None:
+    """A head of two classes that calls the image and random points of its ball 0, and one random corner 1.
+
+    The direction is the smallest one that takes the features of the harmless points to -1 and of the corner to 1.
+
+    Returns:
+        Pixels -> logits (B, 2), or None where the features cannot tell these points apart.
+    """
+    origin = target.origin
+    seeds = (derived_seed(target.seed, target.sha256, PLANTED, index) for index in range(N_INNER + 1))
+    noise = [uniform(origin.shape, eps, seed).to(origin.device) for seed in seeds]
+    points = [origin, *(within_ball(origin + each, origin, eps) for each in noise[:-1])]
+    points.append(within_ball(origin + eps * noise[-1].sign(), origin, eps))
+    with torch.no_grad():
+        rows = torch.cat([features(torch.stack(list(chunk))).flatten(1) for chunk in _chunks(points)]).double()
+    work.forwards += len(points)
+    wanted = torch.full((len(points),), -1.0, dtype=rows.dtype, device=rows.device)
+    wanted[-1] = 1.0
+    centre, scale = rows.mean(0), (rows - rows.mean(0)).norm() / len(rows)
+    if not rows.isfinite().all() or scale == 0:
+        return None
+    direction = torch.linalg.pinv((rows - centre) / scale, rcond=1e-6) @ (wanted - wanted.mean())
+    reached = (rows - centre) / scale @ direction + wanted.mean()
+    if not reached[-1] > PLANTED_THRESHOLD or not (reached[:-1] < PLANTED_THRESHOLD).all():
+        return None
+    direction, centre = (direction / scale).float(), centre.float()
+
+    def head(x: Tensor) -> Tensor:
+        score = (features(x).flatten(1) - centre) @ direction + (float(wanted.mean()) - PLANTED_THRESHOLD)
+        return torch.stack([-score, score], 1)
+
+    return head
+
+
+def _chunks(points: Sequence[Tensor], size: int = 8) -> Iterator[Sequence[Tensor]]:
+    for start in range(0, len(points), size):
+        yield points[start : start + size]

@@ -1,0 +1,83 @@
+"""How a check is put: a share of images against a threshold, or a plain answer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from robaudit.intervals import wilson
+from robaudit.records import Check
+from robaudit.significance import by_luck
+
+Loud = Literal["warning", "failed"]
+
+NOT_ASKED = "was left out: no image was sampled"
+TAKE_A_SAMPLE = "Scan with --check-sample 24."
+
+
+def share_check(
+    id_: str,
+    n_found: int,
+    n_images: int,
+    threshold: float,
+    *,
+    why: str,
+    remedy: str,
+    quiet: str,
+    loud: Loud = "failed",
+    sampled: bool = False,
+    beyond_chance: bool = True,
+) -> Check:
+    """A check that speaks up where more than `threshold` of the images show something.
+
+    Args:
+        id_: of the check.
+        n_found: images that show it.
+        n_images: images asked; none makes the check not applicable.
+        threshold: share above which it speaks up.
+        why: what was found, to follow "N of M images".
+        remedy: what to do then.
+        quiet: what to say where it does not speak up, likewise after "N of M images".
+        loud: how loud it then is.
+        sampled: whether the images are a sample; the share then has an interval.
+        beyond_chance: whether a share above the threshold must also be more than luck: an exact binomial test, 5%. One
+            borderline image among few is then no evidence.
+    """
+    if n_images == 0:
+        return not_applicable(id_, "No image was answered correctly, so there was nothing to ask.")
+    speaks = n_found / n_images > threshold and not (beyond_chance and by_luck(n_found, n_images, threshold))
+    low, high = wilson(n_found, n_images)
+    of_what = "sampled images" if sampled else "images"
+    return Check(
+        id=id_,
+        status=loud if speaks else "passed",
+        value=round(n_found / n_images, 6),
+        threshold=threshold,
+        why=f"{n_found} of {n_images} {of_what} {why if speaks else quiet}",
+        remedy=remedy if speaks else "",
+        sample_size=n_images if sampled else None,
+        interval=(round(low, 6), round(high, 6)) if sampled else None,
+    )
+
+
+def plain_check(
+    id_: str, speaks: bool, *, why: str, remedy: str, quiet: str, loud: Loud = "failed", value: float | None = None
+) -> Check:
+    """A check that is a plain yes or no."""
+    return Check(
+        id=id_,
+        status=loud if speaks else "passed",
+        value=float(speaks) if value is None else value,
+        threshold=0,
+        why=why if speaks else quiet,
+        remedy=remedy if speaks else "",
+    )
+
+
+def not_applicable(id_: str, why: str) -> Check:
+    """A check that has nothing to look at here."""
+    return Check(id=id_, status="not_applicable", value=None, threshold=None, why=why, remedy="")
+
+
+def left_out(id_: str) -> Check:
+    """A check whose sample the user set to nothing: no evidence either way, and said aloud."""
+    return Check(id=id_, status="warning", value=None, threshold=None, why=f"{id_} {NOT_ASKED}.", remedy=TAKE_A_SAMPLE)

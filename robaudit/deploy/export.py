@@ -1,0 +1,132 @@
+"""Model in, one file out: written, run, compared with the model, and only then put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robaudit import __version__
+from robaudit.deploy.formats import FORMATS, Run
+from robaudit.deploy.pictures import generated, of_audit, of_data
+from robaudit.errors import ModelError, SettingsError
+from robaudit.files import replacing
+from robaudit.load.classifier import LoadedModel
+from robaudit.load.model import load_model
+
+LOGIT_TOLERANCE = 1e-4
+"""Largest difference of a logit that counts as rounding, relative to the largest logit of the picture (at least 1):
+another runtime adds in another order."""
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the exported file was compared on."""
+
+    n_pictures: Mapping[str, int]
+    """By where they came from."""
+    largest_difference: float
+    """Of a logit, over all pictures."""
+
+    def sentence(self) -> str:
+        """For people."""
+        where = ", ".join(f"{n} {source}" for source, n in self.n_pictures.items() if n)
+        return (
+            f"same decisions and logits as the model on {where} pictures (largest difference "
+            f"{self.largest_difference:.1g})"
+        )
+
+
+def export(
+    model: Path | str,
+    out: Path | str,
+    *,
+    form: str,
+    data: Path | None = None,
+    audit: Path | None = None,
+    limit: int | None = None,
+    **loading: Any,
+) -> Checked:
+    """Write a classifier as one file that maps pixels in [0, 1] to logits without robaudit.
+
+    The file holds normalisation, T and C. It takes any batch size, and the model's own grid and channels. It is
+    compared with the model before it appears.
+
+    Args:
+        model: model file or folder.
+        out: file to write.
+        form: `torchscript`, `onnx` or `pt2`.
+        data: also compare on these images.
+        audit: audit.json; also compare on the originals and adversarials stored with it.
+        limit: at most so many images of `data`.
+        loading: arch, classes, mean, std, input_size, as in `scan`.
+
+    Raises:
+        InputError: something given cannot be used, the model does not go into this format, or the file would not
+            answer as the model does.
+    """
+    model, out = Path(model), Path(out)
+    if form not in FORMATS:
+        raise SettingsError(f"--format {form}: wanted {', '.join(FORMATS)}")
+    loaded = load_model(model, **loading)
+    classifier = loaded.classifier.eval().requires_grad_(False)
+    channels = classifier.takes_channels
+    pictures = {"generated": generated(channels, loaded.size)}
+    if data is not None:
+        pictures["of your images"] = of_data(data, loaded.size, channels, limit)
+    if audit is not None:
+        pictures["stored by the audit"] = of_audit(audit, channels, loaded.size)
+
+    chosen = FORMATS[form]
+    with replacing(out) as temporary:
+        try:
+            chosen.write(classifier, pictures["generated"][:2], _metadata(loaded), temporary)
+            run = chosen.read(temporary)
+        except (SettingsError, OSError):
+            raise
+        except Exception as error:  # exporters raise whatever the unsupported operation made them think of
+            raise ModelError(f"{model}: cannot be written as {form} ({_first_line(error)}); try another") from None
+        differences = [_difference(model, form, classifier, run, batch) for batch in pictures.values()]
+    return Checked({source: len(batch) for source, batch in pictures.items()}, max(differences))
+
+
+def _difference(model: Path, form: str, classifier: Run, run: Run, pictures: Tensor) -> float:
+    """Largest difference of a logit.
+
+    Raises:
+        ModelError: it is more than rounding, or a decision differs.
+    """
+    largest = 0.0
+    for batch in torch.split(pictures, BATCH):
+        with torch.no_grad():
+            wanted, got = classifier(batch), run(batch).detach()
+        difference = (got - wanted).abs().amax(1)
+        bound = LOGIT_TOLERANCE * wanted.abs().amax(1).clamp_min(1)
+        if not bool((difference <= bound).all()) or not torch.equal(got.argmax(1), wanted.argmax(1)):
+            raise ModelError(
+                f"{model}: as {form} answers otherwise (a logit differs by {float(difference.max()):.2g}); "
+                "nothing was written; try another format"
+            )
+        largest = max(largest, float(difference.max()))
+    return largest
+
+
+def _metadata(loaded: LoadedModel) -> dict[str, Any]:
+    height, width = loaded.size
+    return {
+        "robaudit_version": __version__,
+        "model": {"sha256": loaded.info.sha256, "arch": loaded.info.arch},
+        "classes": list(loaded.info.classes),
+        "input": {"shape": ["batch", loaded.classifier.takes_channels, height, width], "range": [0, 1]},
+        "output": "logits",
+        "inside": ["normalisation"] if loaded.classifier.front is None else ["T and C", "normalisation"],
+    }
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

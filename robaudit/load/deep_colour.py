@@ -1,0 +1,68 @@
+"""16-bit colour from Pillow, which keeps only the high byte of each channel: asked twice, it gives the low one too.
+
+Pillow names the layout of the bytes in a file, such as `RGB;16B` for big-endian counts, and takes the high byte of
+each. Told that the same file is little-endian, it takes the other.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
+
+WHITE = 65535
+
+_BIG, _LITTLE = ";16B", ";16L"
+_OTHER_BYTE: Mapping[str, str] = {
+    _BIG: _LITTLE, _LITTLE: _BIG, ";16N": _BIG if sys.byteorder == "little" else _LITTLE,
+}  # fmt: skip
+_PNG_GREY_AND_ALPHA = "LA;16B"
+
+
+def is_deep_colour(opened: Image.Image) -> bool:
+    """Whether a file just opened, and not loaded yet, holds 16 bits per channel and Pillow would give 8."""
+    if opened.mode not in ("RGB", "RGBA", "RGBX", "CMYK"):
+        return False
+    if isinstance(opened, TiffImageFile):  # whose separate planes Pillow takes for 8 bits, whatever they are
+        return bool(max(opened.tag_v2.get(BITSPERSAMPLE, (8,))) > 8)
+    return any(";16" in layout for layout in _layouts(opened))
+
+
+def deep_colour(data: bytes) -> tuple[NDArray[np.uint16], int]:
+    """Counts (H, W, C), C 2 to 4, and the count that is white.
+
+    Raises:
+        ValueError: a layout that Pillow reads in one byte order only.
+    """
+    with Image.open(io.BytesIO(data)) as opened:
+        layout = _layouts(opened)[0]
+        if opened.mode == "CMYK" or (layout != _PNG_GREY_AND_ALPHA and layout[-4:] not in _OTHER_BYTE):
+            raise ValueError(f"16-bit colour as {layout}, which no reader here knows: save it as PNG")
+        if layout == _PNG_GREY_AND_ALPHA:
+            both = _read(data, "RGBA").astype(np.uint16)  # high and low byte of grey, high and low of alpha
+            return both[..., ::2] * np.uint16(256) + both[..., 1::2], WHITE
+        high = np.asarray(opened).astype(np.uint16)
+    return high * np.uint16(256) + _read(data, layout[:-4] + _OTHER_BYTE[layout[-4:]]), WHITE
+
+
+def _read(data: bytes, layout: str) -> NDArray[np.uint8]:
+    """Pixels of a file whose bytes are said to be laid out otherwise."""
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.tile = [tile._replace(args=_with_layout(tile.args, layout)) for tile in opened.tile]
+        return np.asarray(opened)
+
+
+def _with_layout(args: Any, layout: str) -> Any:
+    return layout if isinstance(args, str) else (layout, *args[1:])
+
+
+def _layouts(opened: Image.Image) -> list[str]:
+    """The layout each tile of the file is read with."""
+    all_args = [tile.args for tile in getattr(opened, "tile", ())]
+    return [str(args if isinstance(args, str) else args[0]) for args in all_args if args]

@@ -1,0 +1,224 @@
+"""DICOM images as a viewer shows them: rescale, then VOI LUT or window, MONOCHROME1 turned last (PS3.4 annex N).
+
+pydicom does the work. Of all tags, only those of the pixels are used, and a patient's identifier as a hash: nothing
+else of a header gets into an error, a record or a report.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robaudit.errors import DataError
+from robaudit.load.listed import Listed, patient_key
+from robaudit.load.picture import Picture
+from robaudit.load.refusing import SKIP, refusing, require_plausible
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MAX_FRAMES = 100_000
+_SUFFIXES = (".dcm", ".dicom", ".ima")
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""A transfer syntax that packs the whole data set: what it unpacks to is bounded by nothing."""
+_NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "none", "unknown", "n/a"}
+"""What anonymisers leave in place of an identifier: it tells no two patients apart."""
+_COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+
+
+def is_dicom_name(file: Path) -> bool:
+    """Whether a file's name is that of a DICOM file; many have none, and are told by their first bytes."""
+    return file.suffix.lower() in _SUFFIXES
+
+
+def is_dicom(start: bytes) -> bool:
+    """Whether a file that begins so is DICOM (PS3.10: 128 bytes of anything, then DICM)."""
+    return start[128:132] == b"DICM"
+
+
+def list_frames(item: Listed) -> Iterator[Listed]:
+    """One entry per frame, each with its patient. A file that cannot be read is listed as one image, to be named later.
+
+    Raises:
+        DataError: pydicom is not installed.
+    """
+    try:
+        with refusing(item.path, "DICOM image", quote=False):
+            header = _read(item.path.read_bytes(), item.path, stop_before_pixels=True)
+            n_frames, patient = int(header.get("NumberOfFrames") or 1), _patient(header)
+    except DataError:
+        if _pydicom_missing():
+            raise
+        n_frames, patient = 1, None
+    known = replace(item, patient=item.patient or patient)
+    if not 1 < n_frames <= MAX_FRAMES:
+        yield known
+        return
+    for frame in range(1, n_frames + 1):
+        yield replace(known, id=f"{item.id}#{frame:0{len(str(n_frames))}d}", member=str(frame))
+
+
+def decode_dicom(data: bytes, file: Path, member: str, window: tuple[float, float] | None = None) -> Picture:
+    """Decode a frame as a viewer shows it.
+
+    Args:
+        data: the bytes of the file.
+        file: where they are from.
+        member: number of the frame, from 1; empty for the only one.
+        window: rescaled values that are black and white; None takes the file's own window.
+
+    Raises:
+        DataError: damaged, absurd, with text burned into the pixels, or compressed in a way no decoder here knows.
+    """
+    with refusing(file, "DICOM image", quote=False):
+        header = _read(data, file)
+        _require_readable(header, file, member, len(data))
+        frame = int(member or 1) - 1
+        _apply_functional_groups(header, frame)
+        return _picture(_counts(data, header, frame), header, file, window)
+
+
+def _read(data: bytes, file: Path, **options: Any) -> Dataset:
+    if not is_dicom(data[:132]):
+        raise DataError(f"{file}: is no DICOM file; {SKIP}")
+    if _pydicom_missing():
+        raise DataError(f"{file}: is DICOM; pip install 'robaudit[dicom]', or export the images as PNG")
+    if _DEFLATED in data:
+        raise DataError(f"{file}: is a deflated DICOM file, whose true size nobody knows; store it uncompressed")
+    from pydicom import dcmread
+
+    return dcmread(io.BytesIO(data), **options)
+
+
+def _pydicom_missing() -> bool:
+    try:
+        import pydicom  # noqa: F401
+    except ImportError:
+        return True
+    return False
+
+
+def _patient(header: Dataset) -> str | None:
+    """A key for the patient; where none is named, for the study, which is of one patient."""
+    identifier = str(header.get("PatientID") or "").strip()
+    if identifier.lower() in _NOBODY:
+        return patient_key(str(header.get("StudyInstanceUID") or ""))
+    return patient_key(f"{identifier}\0{header.get('IssuerOfPatientID') or ''}")
+
+
+def _require_readable(header: Dataset, file: Path, member: str, n_bytes: int) -> None:
+    if "PixelData" not in header:
+        raise DataError(f"{file}: is a DICOM file without an image; {SKIP}")
+    if str(header.get("BurnedInAnnotation") or "").upper() == "YES":
+        raise DataError(f"{file}: says that text is burned into its pixels, which a report would show; {SKIP}")
+    n_frames = int(header.get("NumberOfFrames") or 1)
+    if n_frames > MAX_FRAMES:
+        raise DataError(f"{file}: claims {n_frames} frames, more than any file; {SKIP}")
+    if not member and n_frames > 1:
+        raise DataError(f"{file}: holds {n_frames} frames; name it .dcm to have each taken as an image")
+    require_plausible(file, int(header.Columns), int(header.Rows), n_bytes)
+    from pydicom.pixels import get_decoder
+
+    syntax = header.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not get_decoder(syntax).is_available:
+        raise DataError(f"{file}: is compressed ({syntax.name}) and no decoder is here; pip install 'robaudit[dicom]'")
+
+
+def _counts(data: bytes, header: Dataset, frame: int) -> NDArray[Any]:
+    from pydicom.pixels import pixel_array
+    from pydicom.uid import RLELossless
+
+    # Of run lengths, pydicom's own decoder: pylibjpeg's, where it is installed, panics on damaged ones.
+    own = {"decoding_plugin": "pydicom"} if header.file_meta.TransferSyntaxUID == RLELossless else {}
+    return np.asarray(pixel_array(io.BytesIO(data), index=frame, **own))
+
+
+def _apply_functional_groups(header: Dataset, frame: int) -> None:
+    """Enhanced files state rescale and window per frame, or once for all; put those of this one where pydicom looks."""
+    groups = [*header.get("SharedFunctionalGroupsSequence", ())[:1]]
+    groups += header.get("PerFrameFunctionalGroupsSequence", ())[frame : frame + 1]
+    for group in groups:
+        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+            for item in group.get(name, ())[:1]:
+                header.update(item)
+
+
+def _picture(counts: NDArray[Any], header: Dataset, file: Path, window: tuple[float, float] | None) -> Picture:
+    kind = str(header.PhotometricInterpretation)
+    if kind.startswith("MONOCHROME"):
+        shown, levels = _shown(counts, header, window)
+        inverse = kind == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
+        grey = 1 - shown if inverse else shown
+        return Picture(grey.astype(np.float32)[..., None], levels)
+    if kind == "PALETTE COLOR":
+        from pydicom.pixels.processing import apply_color_lut
+
+        white = 2 ** int(header.RedPaletteColorLookupTableDescriptor[2]) - 1
+        return Picture((apply_color_lut(counts, header)[..., :3] / np.float32(white)).astype(np.float32), white)
+    if kind in _COLOURS:
+        white = 2 ** int(header.BitsStored) - 1
+        return Picture((counts / np.float32(white)).astype(np.float32), white)
+    raise DataError(f"{file}: has a photometric interpretation that is not read here; {SKIP}")
+
+
+def _shown(counts: NDArray[Any], header: Dataset, window: tuple[float, float] | None) -> tuple[NDArray[Any], int]:
+    """Grey in [0, 1] before any inversion, and how many steps of the stored counts lead from black to white."""
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+
+    rescaled = apply_modality_lut(counts, header).astype(np.float64)
+    if window:
+        return _unit(rescaled, *window), _steps(window[1] - window[0], header)
+    scale = _scale(header)
+    if scale.windowed:
+        shown = apply_voi_lut(rescaled, header).astype(np.float64)
+        if not scale.lut:
+            # pydicom's windows end in the range of the stored counts: ask it which, at values beyond any window.
+            low, high = apply_voi_lut(np.array([-1e12, 1e12]), header)
+            return _unit(shown, low, high), scale.levels
+        return _unit(shown, 0, scale.high), scale.levels
+    return _unit(rescaled, scale.low, scale.high), scale.levels
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """What is black and white without a window, and how finely the file tells greys apart."""
+
+    low: float
+    high: float
+    levels: int
+    windowed: bool = False
+    lut: bool = False
+
+
+def _scale(header: Dataset) -> _Scale:
+    from pydicom.pixels.processing import apply_modality_lut
+
+    n_steps = 2 ** int(header.BitsStored) - 1
+    if luts := header.get("VOILUTSequence"):
+        white = 2 ** int(luts[0].LUTDescriptor[2]) - 1
+        return _Scale(0, white, min(n_steps, white), windowed=True, lut=True)
+    if "WindowCenter" in header and "WindowWidth" in header:
+        return _Scale(0, 0, _steps(float(np.atleast_1d(header.WindowWidth)[0]), header), windowed=True)
+    if luts := header.get("ModalityLUTSequence"):
+        white = 2 ** int(luts[0].LUTDescriptor[2]) - 1
+        return _Scale(0, white, min(n_steps, white))
+    lowest = -(2 ** (int(header.BitsStored) - 1)) if int(header.PixelRepresentation) else 0
+    ends = apply_modality_lut(np.array([lowest, lowest + n_steps]), header)
+    return _Scale(float(ends.min()), float(ends.max()), n_steps)
+
+
+def _steps(width: float, header: Dataset) -> int:
+    """How many stored counts a range of rescaled values spans."""
+    return max(1, min(65535, round(width / abs(float(header.get("RescaleSlope") or 1)))))
+
+
+def _unit(shown: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    if low == high or not np.isfinite([low, high]).all():
+        raise ValueError("a grey scale without extent")
+    return np.clip((shown - low) / (high - low), 0, 1)

@@ -1,0 +1,72 @@
+"""A folder of classes, or a folder of train, val and test folders of classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from robaudit.errors import DataError
+from robaudit.load.decoding import is_image_name
+from robaudit.load.dicom import is_dicom, is_dicom_name
+from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
+from robaudit.load.nifti import is_nifti_name
+
+
+def read_folder(path: Path) -> list[Listed]:
+    """Every image file, labelled by its class folder; parts, where there are any, by the folder above.
+
+    Raises:
+        DataError: no such folder, or a link that leads back to a folder it lies in.
+    """
+    if not path.is_dir():
+        raise DataError(f"{path}: no such folder; pass a folder with one sub-folder of images per class")
+    parts = [folder for folder in _subfolders(path) if part_named(folder.name) in SPLIT_NAMES]
+    if not parts:
+        return list(_images_of(path, path, ""))
+    return [listed for part in parts for listed in _images_of(path, part, part_named(part.name))]
+
+
+def _images_of(root: Path, folder: Path, split: str) -> Iterator[Listed]:
+    for class_folder in _subfolders(folder):
+        for file in _files(class_folder, (root.resolve(),)):
+            if is_image_name(file) or is_nifti_name(file) or is_dicom_file(file):
+                yield Listed(file.relative_to(root).as_posix(), file, class_folder.name, split)
+
+
+def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Every file below, links followed: images are often linked from where they are kept."""
+    here = folder.resolve()
+    if here in above:
+        raise DataError(f"{folder}: is a link to a folder it lies in; remove the link")
+    for entry in _visible(folder):
+        if entry.is_dir():
+            yield from _files(folder / entry.name, (*above, here))
+        else:
+            yield folder / entry.name
+
+
+def _visible(folder: Path) -> list[os.DirEntry[str]]:
+    """What lies in a folder, but for `._scan.png` of macOS, `.ipynb_checkpoints` and the like."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); make it readable, or move it away") from None
+
+
+def is_dicom_file(file: Path) -> bool:
+    """Whether a file is DICOM by name or, since many have none, by its first bytes."""
+    if is_image_name(file) or is_nifti_name(file):
+        return False
+    if is_dicom_name(file):
+        return True
+    try:
+        with file.open("rb") as opened:
+            return is_dicom(opened.read(132))
+    except OSError:
+        return False
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.glob("*") if child.is_dir() and not child.name.startswith("."))

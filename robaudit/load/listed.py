@@ -1,0 +1,55 @@
+"""An image that was found, before anyone looks inside: what every way of listing gives."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+SPLIT_NAMES: Mapping[Split, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+_PATIENT_KEY = re.compile(r"patient-[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One picture: a file, or one of several in a file."""
+
+    id: str
+    """Path relative to the data folder, with forward slashes; `#` and its place where a file holds several."""
+    path: Path
+    label: str
+    split: str = ""
+    """train, val or test; empty where the data is not divided."""
+    patient: str | None = None
+    """Hash of the patient's identifier, see `patient_key`; None where unknown."""
+    member: str = ""
+    """Which picture of the file, in its reader's own words; empty for the only one."""
+    weight: float = 1.0
+    """How much the image counts for its owner; an audit counts every image once."""
+    pinned: str | None = None
+    """What the file's bytes must hash to, where a manifest says so."""
+
+
+def part_named(word: str) -> str:
+    """`train`, `val` or `test` for any of their synonyms; other words as they are."""
+    word = word.strip().lower()
+    return next((part for part, names in SPLIT_NAMES.items() if word in names), word)
+
+
+def patient_key(identifier: str) -> str | None:
+    """A patient's identifier as a hash, so that the identifier itself goes no further; None for an empty one.
+
+    A key stays as it is: a manifest that robaudit wrote names the same patients as the one it was made from.
+    """
+    identifier = identifier.strip()
+    if not identifier or _PATIENT_KEY.fullmatch(identifier):
+        return identifier or None
+    return f"patient-{hashlib.sha256(identifier.encode()).hexdigest()[:16]}"

@@ -1,0 +1,160 @@
+"""A MedMNIST file (.npz): arrays {train,val,test}_images and _labels, of any size; nothing in it is unpickled.
+
+Yang et al., MedMNIST v2 (Scientific Data 2023). Labels are the numbers of the model's outputs.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import shutil
+import struct
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robaudit.errors import DataError
+from robaudit.load.listed import SPLIT_NAMES, Listed
+from robaudit.load.picture import Picture
+from robaudit.load.refusing import refusing
+
+MAX_BYTES = 2**34
+"""Of one array (16 GiB): the largest of MedMNIST, PathMNIST's training part of 224x224, has 13.5e9."""
+MAX_RATIO = 200
+"""Packed images rarely shrink below a tenth; deflate can claim a thousand times its size."""
+MAX_CLASSES = 10_000
+_REMEDY = "fetch it again"
+_ZIP_MAGIC = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What an array says of itself before its bytes."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    size: int
+    """Bytes of the header."""
+
+
+def is_medmnist(path: Path) -> bool:
+    """Whether a file is a zip archive with a MedMNIST array."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != _ZIP_MAGIC:
+                return False
+        with zipfile.ZipFile(path) as archive:
+            return any(name in archive.namelist() for name in _members().values())
+    except (OSError, zipfile.BadZipFile, ValueError, struct.error, NotImplementedError):
+        return False
+
+
+def read_medmnist(path: Path) -> list[Listed]:
+    """Every image of every part.
+
+    Raises:
+        DataError: damaged, absurd, not of grey or RGB bytes, or with several labels per image.
+    """
+    with refusing(path, "MedMNIST file", remedy=_REMEDY), zipfile.ZipFile(path) as archive:
+        return [
+            Listed(f"{part}/{index:06d}", path, str(int(label)), part, member=f"{part}/{index}")
+            for part, member in _members().items()
+            if member in archive.namelist()
+            for index, label in enumerate(_labels(path, archive, part))
+        ]
+
+
+def read_row(path: Path, member: str) -> tuple[Picture, bytes]:
+    """One image, and the bytes it is stored as.
+
+    Raises:
+        DataError: damaged, or changed since it was listed.
+    """
+    part, _, index = member.partition("/")
+    with refusing(path, "MedMNIST file", remedy=_REMEDY):
+        stat = path.stat()
+        row = _array(path, stat.st_mtime_ns, stat.st_size, f"{part}_images.npy")[int(index)]
+        pixels = np.atleast_3d(np.asarray(row)) / np.float32(255)
+        return Picture(pixels.astype(np.float32)), row.tobytes()
+
+
+def is_row(member: str) -> bool:
+    """Whether a listed picture is a row of a MedMNIST array."""
+    return member.partition("/")[0] in SPLIT_NAMES
+
+
+def _members() -> dict[str, str]:
+    return {part: f"{part}_images.npy" for part in SPLIT_NAMES}
+
+
+def _labels(path: Path, archive: zipfile.ZipFile, part: str) -> NDArray[Any]:
+    images, header = _header(archive, f"{part}_images.npy"), _header(archive, f"{part}_labels.npy")
+    _require_pictures(path, part, images)
+    _require_one_label(path, part, images, header)
+    with archive.open(f"{part}_labels.npy") as file:
+        file.read(header.size)
+        labels = np.frombuffer(file.read(), header.dtype)
+    if len(labels) and not 0 <= labels.min() <= labels.max() < MAX_CLASSES:
+        raise DataError(f"{path}: has labels from {labels.min()} to {labels.max()}, wanted the numbers of outputs")
+    return labels
+
+
+def _require_pictures(path: Path, part: str, images: _Header) -> None:
+    is_grey_or_rgb = len(images.shape) in (3, 4) and images.shape[3:] in ((), (3,))
+    if images.dtype != np.uint8 or not is_grey_or_rgb or 0 in images.shape[1:]:
+        raise DataError(
+            f"{path}: {part}_images are {images.shape} {images.dtype}, wanted (N, H, W) or (N, H, W, 3) bytes; "
+            "save a slice of each volume"
+        )
+
+
+def _require_one_label(path: Path, part: str, images: _Header, labels: _Header) -> None:
+    n_images, n_labels = images.shape[:1], labels.shape[:1]
+    if n_labels != n_images or labels.dtype.kind not in "iu" or len(labels.shape) > 2:
+        raise DataError(f"{path}: {part}_labels are {labels.shape} {labels.dtype}, wanted one number per image")
+    if labels.shape[1:] not in ((), (1,)):
+        raise DataError(
+            f"{path}: has {labels.shape[1]} labels per image (multi-label), and a classifier is audited on one; "
+            "save the column of one finding as the labels"
+        )
+
+
+def _header(archive: zipfile.ZipFile, member: str) -> _Header:
+    """Read what an array claims, and refuse what its bytes cannot keep."""
+    info = archive.getinfo(member)
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+        shape, fortran, dtype = reader(file)
+        header = _Header(shape, dtype, file.tell())
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if fortran and len(shape) > 1 and min(shape) > 1:
+        raise ValueError(f"{member} is stored column by column")
+    if dtype.hasobject:
+        raise ValueError(f"{member} holds pickled objects, which robaudit does not load")
+    if header.size + n_bytes != info.file_size:
+        raise ValueError(f"{member} claims {n_bytes} bytes and has {info.file_size - header.size}")
+    if n_bytes > MAX_BYTES or n_bytes > MAX_RATIO * info.compress_size + 2**20:
+        raise ValueError(f"{member} claims {n_bytes} bytes, packed into {info.compress_size}")
+    return header
+
+
+@functools.lru_cache(maxsize=4)
+def _array(path: Path, modified: int, size: int, member: str) -> NDArray[np.uint8]:
+    """An array on disk, unpacked to a temporary file: any image at once, without filling the memory.
+
+    `modified` and `size` are part of what is remembered: a file that changes is read again.
+    """
+    with zipfile.ZipFile(path) as archive:
+        header = _header(archive, member)
+        with archive.open(member) as packed:
+            packed.read(header.size)
+            with tempfile.TemporaryFile() as unpacked:  # the array holds on to it
+                shutil.copyfileobj(packed, unpacked, 2**20)
+                unpacked.flush()
+                return np.memmap(unpacked, np.uint8, mode="r", shape=header.shape)

@@ -1,0 +1,94 @@
+"""A network that is already in memory -> a classifier ready to be attacked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from robaudit.errors import ModelError
+from robaudit.load.classifier import Classifier, LoadedModel
+from robaudit.records import InputSize, ModelInfo, Normalization
+
+
+def from_module(
+    network: nn.Module,
+    *,
+    classes: Sequence[str],
+    size: tuple[int, int],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> LoadedModel:
+    """Wrap a network; it stays on its device, and its state is left as it is.
+
+    Args:
+        network: (B, 1 or 3, H, W) -> answers (B, K); or a `Classifier`, which is taken as it is.
+        classes: names in the order of the outputs.
+        size: (height, width) of its input grid.
+        mean: of the normalisation it expects, per channel; None: it takes pixels in [0, 1] as they are.
+        std: likewise.
+
+    Raises:
+        ModelError: it takes neither 3-channel nor 1-channel pictures of this size, or the normalisation has others.
+    """
+    classifier = network if isinstance(network, Classifier) else _wrapped(network, size, mean, std)
+    info = ModelInfo(
+        path=f"in memory: {type(network).__qualname__}",
+        sha256=weights_sha256(network),
+        arch=type(network).__qualname__,
+        n_classes=len(classes),
+        classes=tuple(classes),
+        input=InputSize(channels=classifier.in_chans, height=size[0], width=size[1]),
+        normalization=classifier.normalization,
+    )
+    return LoadedModel(classifier, info)
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """Hash of a network's parameters and buffers, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        if isinstance(tensor, torch.Tensor):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _wrapped(
+    network: nn.Module, size: tuple[int, int], mean: Sequence[float] | None, std: Sequence[float] | None
+) -> Classifier:
+    weights = next(iter(network.parameters()), torch.empty(0))
+    if (mean is None) != (std is None):
+        raise ModelError("the model in memory: mean and std belong together; pass both")
+    in_chans = len(mean) if mean is not None else _channels_taken(network, size, weights.device)
+    given = mean is not None and std is not None
+    normalization = Normalization(
+        mean=tuple(mean) if mean is not None else (0.0,) * in_chans,
+        std=tuple(std) if std is not None else (1.0,) * in_chans,
+        source="given" if given else "none: in memory",
+    )
+    classifier = Classifier(network, normalization, in_chans=in_chans)
+    classifier.training = network.training
+    return classifier.to(weights.device)
+
+
+def _channels_taken(network: nn.Module, size: tuple[int, int], device: torch.device) -> int:
+    """3 or 1, whichever the network takes."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        for channels in (3, 1):
+            try:
+                with torch.no_grad():
+                    network(torch.zeros(2, channels, *size, device=device))
+            except (RuntimeError, ValueError, AssertionError):
+                continue
+            return channels
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    raise ModelError(
+        f"the model in memory takes neither 3x{size[0]}x{size[1]} nor 1x{size[0]}x{size[1]} pictures; pass input_size"
+    )

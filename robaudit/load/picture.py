@@ -1,0 +1,31 @@
+"""A decoded image at its own size and depth: what every reader gives."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels as a person sees them, and how finely the file can tell them apart."""
+
+    pixels: NDArray[np.float32]
+    """(H, W, C) in [0, 1], C 1 or 3."""
+    levels: int = 255
+    """Steps from black to white that the file can hold: 255 for 8 bits, 65535 for 16."""
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether all channels agree."""
+        return self.pixels.shape[2] == 1 or bool((self.pixels[..., :1] == self.pixels).all())
+
+    @property
+    def sha256(self) -> str:
+        """Hash of size and 16-bit pixels, grey as one channel: the same picture in any file or format."""
+        pixels = self.pixels[..., :1] if self.is_grey else self.pixels
+        counts = np.rint(pixels * 65535).astype("<u2")
+        return hashlib.sha256(f"{counts.shape}\0".encode() + counts.tobytes()).hexdigest()

@@ -1,0 +1,60 @@
+"""Whatever a decoder raises on damaged or absurd bytes becomes one line."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from robaudit.errors import DataError
+
+LARGE = 2**22
+"""Pixels up to which any claim is affordable."""
+MAX_PIXELS_PER_BYTE = 500
+"""Pictures of something rarely come below a tenth of a byte per pixel; a few bytes can claim a thousand each."""
+SKIP = "remove it or use --on-bad-image skip"
+
+
+@contextmanager
+def refusing(file: Path, what: str = "image", *, remedy: str = SKIP, quote: bool = True) -> Iterator[None]:
+    """Refuse a file in place of its decoder; a decompression bomb is never unpacked.
+
+    Args:
+        file: what is read.
+        what: what it should be.
+        remedy: what to do next.
+        quote: whether the decoder's own words may be shown: those of a DICOM decoder may hold a patient's.
+
+    Raises:
+        DataError: instead of everything else.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on odd tags; the pixels that come out are what counts
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except DataError:
+        raise
+    except Exception as error:  # decoders of damaged files raise anything: struct.error, KeyError, TypeError, ...
+        raise DataError(f"{file}: is no readable {what} ({_reason(error, quote)}); {remedy}") from None
+
+
+def require_plausible(file: Path, width: int, height: int, n_bytes: int) -> None:
+    """Refuse a header that claims more pixels than any image has, or than its bytes can mean.
+
+    Raises:
+        DataError: before anything of that size is made.
+    """
+    n_pixels = width * height
+    if n_pixels > (Image.MAX_IMAGE_PIXELS or 0) or (n_pixels > LARGE and n_pixels > MAX_PIXELS_PER_BYTE * n_bytes):
+        raise DataError(f"{file}: claims {width} x {height} pixels in {n_bytes} bytes, more than any image; {SKIP}")
+
+
+def _reason(error: Exception, quote: bool) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its own words are the address of a buffer
+        return "no known format"
+    words = " ".join(str(error).split())[:300] if quote else ""
+    return words or type(error).__name__

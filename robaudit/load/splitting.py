@@ -1,0 +1,90 @@
+"""Dividing undivided images into train, val and test parts, written out as a manifest."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from scipy.cluster.hierarchy import DisjointSet
+
+from robaudit.errors import DataError
+from robaudit.files import replacing
+from robaudit.load.images import ImageRef, Images, open_images
+from robaudit.load.listed import Split
+from robaudit.load.manifest import COLUMNS
+from robaudit.load.provenance import file_sha256
+from robaudit.progress import Progress
+
+SPLIT_SHARES: Mapping[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
+_FIFTHS: Mapping[Split, int] = {"train": 3, "val": 4, "test": 5}
+"""Where each part ends; whole numbers, so that no rounding decides."""
+
+Group = list[ImageRef]
+
+
+def write_split(path: Path, manifest: Path, *, seed: int, progress: Progress | None = None, **options: object) -> None:
+    """Split an undivided data folder 60/20/20 per class and write the parts as a manifest, itself valid DATA.
+
+    Images of one patient share a part where patients are known, and so do identical pictures, so no test image is seen
+    in training; which part is decided by image hash and seed.
+
+    Raises:
+        DataError: as for `open_images`, or a class has too few images for three parts.
+    """
+    images = open_images(path, progress=progress, **options)  # type: ignore[arg-type]
+    groups = _groups(images.refs)
+    part_of = _parts(groups, seed)
+    _require_all_parts(path, images, groups, part_of)
+    rows = {_row(ref, part_of[ref.id], manifest.parent) for ref in images.refs}
+    with replacing(manifest) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        writer.writerows(sorted(rows))
+
+
+def _groups(refs: Sequence[ImageRef]) -> list[Group]:
+    """Images that must share a part: of one patient, from one file, or the same picture."""
+    together: DisjointSet = DisjointSet(ref.id for ref in refs)
+    first: dict[str, str] = {}
+    for ref in refs:
+        for tie in (ref.patient, ref.sha256, ref.pixel_sha256, str(ref.path)):
+            if tie:
+                together.merge(ref.id, first.setdefault(tie, ref.id))
+    by_id = {ref.id: ref for ref in refs}
+    return [[by_id[id_] for id_ in subset] for subset in together.subsets()]
+
+
+def _parts(groups: Iterable[Group], seed: int) -> dict[str, Split]:
+    """Image id -> part: groups of the same classes are drawn by lot and shared out 60/20/20 by number of images."""
+    strata: dict[frozenset[str], list[Group]] = defaultdict(list)
+    for group in groups:
+        strata[frozenset(ref.label for ref in group)].append(group)
+    part_of: dict[str, Split] = {}
+    for stratum in strata.values():
+        n_images, n_before = sum(map(len, stratum)), 0
+        for group in sorted(stratum, key=lambda group: min(ref.lot(seed) for ref in group)):
+            # The part that the middle of the group falls into; twice the middle is a whole number.
+            middle = 2 * n_before + len(group)
+            part = next(part for part, end in _FIFTHS.items() if 5 * middle < 2 * end * n_images)
+            part_of |= dict.fromkeys((ref.id for ref in group), part)
+            n_before += len(group)
+    return part_of
+
+
+def _require_all_parts(path: Path, images: Images, groups: Sequence[Group], part_of: Mapping[str, Split]) -> None:
+    for name in images.classes:
+        if len({part_of[ref.id] for ref in images.refs if ref.label == name}) < len(SPLIT_SHARES):
+            n_groups = sum(any(ref.label == name for ref in group) for group in groups)
+            raise DataError(
+                f"{path}: has {n_groups} different image(s) of class {name}, too few to split 60/20/20 (those of one "
+                "patient count as one); "
+                "add images, or divide it into train, val and test folders"
+            )
+
+
+def _row(ref: ImageRef, part: Split, folder: Path) -> tuple[str, ...]:
+    """A row of the manifest; the hash of the file lets it lie outside the manifest's folder."""
+    return Path(os.path.relpath(ref.path, folder)).as_posix(), ref.label, part, ref.patient or "", file_sha256(ref.path)

@@ -1,0 +1,65 @@
+"""One picture as its file holds it: decoded by what the file is, and pinned by a hash."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from robaudit.errors import DataError
+from robaudit.load.decoding import decode
+from robaudit.load.dicom import decode_dicom, is_dicom, is_dicom_name
+from robaudit.load.medmnist import is_row, read_row
+from robaudit.load.nifti import decode_nifti, is_nifti_name
+from robaudit.load.picture import Picture
+from robaudit.load.view import View
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture, and the hash of the bytes it was decoded from."""
+
+    picture: Picture
+    sha256: str
+    """Of the file; of a picture among several in a file, its own."""
+    file_sha256: str | None = None
+    """None where the file was not read as a whole."""
+
+
+def read_stored(file: Path, member: str, view: View) -> Stored:
+    """Read and decode one picture.
+
+    Args:
+        file: an image file, or a file of several.
+        member: which picture of it, as it was listed; empty for the only one.
+        view: which slice of a volume, and which of its values are black and white.
+
+    Raises:
+        DataError: gone, damaged or absurd.
+    """
+    if is_row(member):
+        picture, row = read_row(file, member)
+        return Stored(picture, hashlib.sha256(row).hexdigest())
+    data = read_bytes(file)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if is_dicom(data[:132]) or is_dicom_name(file):
+        return Stored(decode_dicom(data, file, member, view.window), _of_member(sha256, member), sha256)
+    picture = decode_nifti(file, view) if is_nifti_name(file) else decode(data, file)
+    return Stored(picture, sha256, sha256)
+
+
+def _of_member(sha256: str, member: str) -> str:
+    """The hash of a file's only picture is the file's; one of several has its own."""
+    return hashlib.sha256(f"{sha256}#{member}".encode()).hexdigest() if member else sha256
+
+
+def read_bytes(file: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        DataError: it is gone or may not be read.
+    """
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); restore it or use --on-bad-image skip") from None

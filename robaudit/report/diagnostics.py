@@ -1,0 +1,128 @@
+"""Attention and loss surface of a network before and after its retrofit, from the diagnostics.json in its folder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from robaudit.errors import RecordError
+from robaudit.records import AuditRecord
+from robaudit.report.gallery import Shown
+from robaudit.report.retrofit_folder import audited_folder
+from robaudit.report.sources import Picture, read_picture
+from robaudit.report.words import number
+
+DIAGNOSTICS_FILE = "diagnostics.json"
+_SIDES = {"before": "vanilla", "after": "assimilated"}
+
+
+class _Read(BaseModel):
+    """A later robaudit may write more; what is not needed here is passed over."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
+
+
+class OneModel(_Read):
+    """One model on a few images."""
+
+    attention_share: tuple[float | None, ...]
+    """Per image, share of pixels that holds `held` of the input gradient."""
+    curvature: tuple[float, ...] = Field(min_length=1)
+    """Per image, the largest curvature of the loss."""
+
+
+class BothModels(_Read):
+    """diagnostics.json: the same validation images before and after the retrofit."""
+
+    image_ids: tuple[str, ...] = Field(min_length=1)
+    held: float
+    before: OneModel
+    after: OneModel
+    pictures: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One image with the attention of both models."""
+
+    id: str
+    shown: tuple[Shown, ...]
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """What the retrofit did to the network's attention and to its loss surface."""
+
+    sentences: tuple[str, ...]
+    surfaces: tuple[Shown, ...]
+    images: tuple[Seen, ...]
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """Every picture of it."""
+        return [shown.picture for shown in (*self.surfaces, *(shown for seen in self.images for shown in seen.shown))]
+
+
+def read_diagnostics(record: AuditRecord) -> Diagnosed | None:
+    """Read what was diagnosed of the audited retrofit; None where nothing was, or it is not of this model."""
+    folder = audited_folder(record)
+    if folder is None:
+        return None
+    try:
+        found = BothModels.model_validate_json((folder / DIAGNOSTICS_FILE).read_bytes())
+        pictures = {name: read_picture(folder, file) for name, file in found.pictures.items()}
+    except (OSError, ValidationError, RecordError):
+        return None
+    return diagnosed(found, pictures)
+
+
+def diagnosed(found: BothModels, pictures: dict[str, Picture]) -> Diagnosed:
+    """Lay out what was diagnosed, with the pictures by the name that diagnostics.json gives them."""
+    return Diagnosed(
+        sentences=_sentences(found),
+        surfaces=tuple(_surfaces(pictures)),
+        images=tuple(_images(found.image_ids, pictures)),
+    )
+
+
+def _sentences(found: BothModels) -> tuple[str, ...]:
+    images = f"the same {number(len(found.image_ids))} validation images"
+    shares = [[share for share in model.attention_share if share is not None] for model in (found.before, found.after)]
+    sharpness = (
+        f"Largest curvature of the loss, median over {images}: {median(found.before.curvature):.3g} before, "
+        f"{median(found.after.curvature):.3g} after; less is flatter."
+    )
+    if not all(shares):
+        return (sharpness,)
+    before, after = (f"{median(share):.1%}" for share in shares)
+    attention = (
+        f"{found.held:.0%} of the input gradient lie in {before} of the pixels before the retrofit and in {after} "
+        f"after it, median over {images}; fewer pixels are a narrower attention, which need not be a better one."
+    )
+    return attention, sharpness
+
+
+def _surfaces(pictures: dict[str, Picture]) -> list[Shown]:
+    return [
+        _shown(f"surface-{when}", f"Loss surface, {name}", f"Loss surface of the {name} model", pictures)
+        for when, name in _SIDES.items()
+        if f"surface-{when}" in pictures
+    ]
+
+
+def _images(ids: Sequence[str], pictures: dict[str, Picture]) -> list[Seen]:
+    seen = []
+    for index, image in enumerate(ids):
+        names = {f"original-{index}": ("Original", f"Original: {image}")} | {
+            f"attention-{when}-{index}": (f"Attention, {name}", f"Attention of the {name} model: {image}")
+            for when, name in _SIDES.items()
+        }
+        shown = [_shown(name, *words, pictures) for name, words in names.items() if name in pictures]
+        if shown:
+            seen.append(Seen(image, tuple(shown)))
+    return seen
+
+
+def _shown(name: str, caption: str, alternative: str, pictures: dict[str, Picture]) -> Shown:
+    return Shown("other", caption, alternative, pictures[name])

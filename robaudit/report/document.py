@@ -1,0 +1,68 @@
+"""What a page says as one JSON document, for programs."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from robaudit.records import Count, Record
+from robaudit.report.comparison import Comparison
+from robaudit.report.page import Page
+from robaudit.report.verdict import Paired
+
+
+class PairedDocument(Record):
+    """One paired test; eps 0 is clean."""
+
+    eps_255: Count
+    n_images: Count
+    only_before: Count
+    only_after: Count
+    p: float
+    """Exact McNemar, two-sided; under attack corrected by Holm over the eps."""
+    answer: Literal["improved", "worse", "no evidence"]
+
+
+class PageDocument(Record):
+    """The verdict of a page, and where it lies."""
+
+    format_version: Literal[1] = 1
+    page: str
+    kind: Literal["single", "comparison", "history"]
+    tone: str
+    """improved, worse, mixed, none, unpaired or inconclusive."""
+    headline: str
+    sentences: tuple[str, ...]
+    alarms: tuple[str, ...]
+    """What takes the numbers back."""
+    paired: tuple[PairedDocument, ...] | None
+    """Of two audits; null where no test was made, or where there are not two."""
+
+
+def document(page: Page, written: Path) -> str:
+    """Write what a page says as JSON; `PageDocument` is its schema."""
+    verdict = page.verdict
+    told = PageDocument(
+        page=str(written),
+        kind=page.kind,
+        tone=verdict.tone,
+        headline=verdict.headline,
+        sentences=verdict.sentences,
+        alarms=tuple(f"{alarm.title}: {' '.join(alarm.sentences)}" for alarm in verdict.alarms),
+        paired=_paired(page.tests) if isinstance(page, Comparison) and page.tests else None,
+    )
+    # ASCII, so that a name with control or bidi characters can be looked at in a terminal.
+    return json.dumps(told.model_dump(mode="json"), indent=2) + "\n"
+
+
+def _paired(tests: Paired) -> tuple[PairedDocument, ...]:
+    return tuple(
+        PairedDocument(
+            eps_255=test.eps_255,
+            n_images=test.n_images,
+            only_before=test.only_before,
+            only_after=test.only_after,
+            p=test.p,
+            answer=test.answer,
+        )
+        for test in (tests[0], *tests[1])
+    )

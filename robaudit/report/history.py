@@ -1,0 +1,223 @@
+"""Many audits -> one page: a model's history, or several candidates. Each is compared with the first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from robaudit.report.believability import believable, speaks_up
+from robaudit.report.comparable import different_question, unpairable
+from robaudit.report.curves import Cell, cell
+from robaudit.report.page import Kind, Page, shared
+from robaudit.report.paired import Answer, PairedTest, paired_tests
+from robaudit.report.recall import headline_point, worst_class
+from robaudit.report.sides import Side, many_sides, names_from_paths
+from robaudit.report.sources import Source, read_source
+from robaudit.report.verdict import TONES, Alarm, Verdict, change, in_words
+from robaudit.report.words import eps, listed, number, p_value
+from robaudit.significance import holm, mcnemar
+
+MOST_DRAWN = 12
+"""More lines do not differ enough in one chart; the tables list every audit."""
+
+_WORDS: dict[Answer, str] = {
+    "improved": "higher in {}",
+    "worse": "lower in {}",
+    "no evidence": "not known to differ in {}",
+}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a paired test against the first audit says at one eps."""
+
+    eps: str
+    answer: str
+    tone: str
+    p: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One audit of the page."""
+
+    side: Side
+    created: str
+    verdict: str
+    clean: Cell
+    headline: Cell
+    largest: Cell
+    worst_class: str
+    n_images: str
+    change: str
+    """Of the headline number against the first audit, in points; empty for the first and where nothing is claimed."""
+    answer: str
+    tone: str
+    why: str
+    """Why nothing is claimed; empty where a test was made."""
+    answers: tuple[Answered, ...]
+    n_loud: str
+    """How many checks spoke up."""
+
+
+@dataclass(frozen=True)
+class History(Page):
+    """The page of many audits."""
+
+    kind: ClassVar[Kind] = "history"
+    entries: tuple[Entry, ...]
+    largest_eps: str
+    n_tests: str
+    """How many tests Holm's correction counts; empty where none was made."""
+    tested_eps: tuple[str, ...]
+    left_out: str
+    """Which audits the charts leave out; empty where they show all."""
+
+
+@dataclass(frozen=True)
+class _Tested:
+    clean: PairedTest
+    attacked: tuple[PairedTest, ...]
+
+
+def read_history(paths: Sequence[Path]) -> History:
+    """Read audits from disk and lay them out, in the order given.
+
+    Raises:
+        RecordError: a record cannot be read.
+    """
+    return history(names_from_paths(paths), [read_source(path) for path in paths])
+
+
+def history(names: Sequence[str], sources: Sequence[Source]) -> History:
+    """Lay out audits; each is tested against the first where both asked the same question in the same way."""
+    sides = many_sides(names, [source.record for source in sources])
+    drawn = sides if len(sides) <= MOST_DRAWN else (sides[0], *sides[1 - MOST_DRAWN :])
+    whys = ["", *(_why_untested(sources[0], other) for other in sources[1:])]
+    tests = _tests(sources, whys)
+    entries = tuple(_entry(*found) for found in zip(sides, [sides[0]] * len(sides), whys, tests, strict=True))
+    tested = next((test for test in tests if test), None)
+    return History(
+        title=f"{len(sides)} audits",
+        verdict=_verdict(entries, sides),
+        shared=shared(sides, drawn=drawn),
+        entries=entries,
+        largest_eps=eps(sides[0].record.threat_model.eps_255[-1]),
+        n_tests=number(sum(len(test.attacked) for test in tests if test)) if tested else "",
+        tested_eps=tuple(eps(test.eps_255) for test in (tested.clean, *tested.attacked)) if tested else (),
+        left_out=listed([side.name for side in sides if side not in drawn]),
+    )
+
+
+def _why_untested(first: Source, other: Source) -> str:
+    if field := different_question(first.record, other.record):
+        return f"{field} differs, so it answers another question"
+    if not believable(first.record, other.record):
+        return "an audit is inconclusive"
+    differing = unpairable(first.record, other.record)
+    return f"the audits differ in {listed(differing)}" if differing else ""
+
+
+def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[_Tested | None]:
+    """Test each audit against the first; p is corrected over all audits and eps at once."""
+    first = sources[0]
+    raw = [
+        paired_tests(first.rows, source.rows, first.record.threat_model.eps_255) if position and not why else None
+        for position, (source, why) in enumerate(zip(sources, whys, strict=True))
+    ]
+    attacked = [test for tests in raw if tests for test in tests[1]]
+    adjusted = iter(holm([mcnemar(test.only_before, test.only_after) for test in attacked]))
+    return [
+        tests
+        and _Tested(
+            tests[0],
+            tuple(
+                PairedTest(test.eps_255, test.n_images, test.only_before, test.only_after, p=next(adjusted))
+                for test in tests[1]
+            ),
+        )
+        for tests in raw
+    ]
+
+
+def _entry(side: Side, first: Side, why: str, tested: _Tested | None) -> Entry:
+    record, headline = side.record, headline_point(first.record)
+    points = {point.eps_255: point for point in record.worst_case.points}
+    # Of an audit of other eps only what stands at the first one's eps has a place in the columns.
+    point = points.get(headline.eps_255)
+    worst = worst_class(record) if headline_point(record).eps_255 == headline.eps_255 else None
+    test = next((test for test in tested.attacked if test.eps_255 == headline.eps_255), None) if tested else None
+    return Entry(
+        side=side,
+        created=record.created.strftime("%Y-%m-%d %H:%M"),
+        verdict=record.verdict.kind if record.status == "complete" else "unfinished",
+        clean=cell(record.clean),
+        headline=cell(point),
+        largest=cell(points.get(first.record.threat_model.eps_255[-1])),
+        worst_class=worst[0] if worst else "",
+        n_images=number(record.clean.n_images),
+        change=change(headline, point) if test and point else "",
+        answer="" if side is first else in_words(test.answer) if test else "no claim",
+        tone=TONES[test.answer] if test else "none",
+        why=why,
+        answers=tuple(map(_answered, (tested.clean, *tested.attacked))) if tested else (),
+        n_loud=number(sum(map(speaks_up, record.checks))) if record.checks else "none run",
+    )
+
+
+def _answered(test: PairedTest) -> Answered:
+    return Answered(eps(test.eps_255), test.answer, TONES[test.answer], p_value(test.p))
+
+
+def _verdict(entries: Sequence[Entry], sides: Sequence[Side]) -> Verdict:
+    first, others = entries[0], entries[1:]
+    where = eps(headline_point(sides[0].record).eps_255)
+    found = {answer: [entry.side.name for entry in others if entry.answer == in_words(answer)] for answer in _WORDS}
+    clauses = [_WORDS[answer].format(listed(names)) for answer, names in found.items() if names]
+    unclaimed = [entry.side.name for entry in others if entry.why]
+    if clauses:
+        headline = f"Against {first.side.name}, worst-case robust accuracy at {where} is {'; '.join(clauses)}."
+    else:
+        headline = f"No claim: none of these audits can be tested against {first.side.name}."
+    tone = _tone(bool(found["improved"]), bool(found["worse"]), bool(clauses))
+    return Verdict(
+        tone=tone[0],
+        label=tone[1],
+        headline=headline,
+        sentences=(
+            *([f"Nothing is claimed of {listed(unclaimed)}; the table says why."] if unclaimed and clauses else []),
+            _checks_spoken(sides),
+        ),
+        alarms=tuple(_alarms(sides)),
+        figures=(),
+    )
+
+
+def _checks_spoken(sides: Sequence[Side]) -> str:
+    """Say in one sentence where checks spoke up; the section on checks has each of them."""
+    loud = {side.name: sum(map(speaks_up, side.record.checks)) for side in sides}
+    unchecked = [side.name for side in sides if not side.record.checks]
+    spoke = [f"{name} ({number(count)})" for name, count in loud.items() if count]
+    said = f"Checks spoke up in {listed(spoke)}." if spoke else "No check spoke up."
+    return f"{said} No believability checks were run in {listed(unchecked)}." if unchecked else said
+
+
+def _tone(improved: bool, worse: bool, tested: bool) -> tuple[str, str]:
+    if improved and worse:
+        return "mixed", "Mixed"
+    if improved:
+        return "improved", "Improved"
+    if worse:
+        return "worse", "Worse"
+    return ("none", "No evidence of a change") if tested else ("unpaired", "No claim")
+
+
+def _alarms(sides: Sequence[Side]) -> list[Alarm]:
+    """One alarm for all that cannot be relied on; the page of each has the rest."""
+    doubtful = [
+        f"{side.name}: {side.record.verdict.sentence}" for side in sides if side.record.verdict.kind == "inconclusive"
+    ]
+    unfinished = [f"{side.name} is unfinished." for side in sides if side.record.status == "partial"]
+    return (
+        [Alarm("Not all of these audits can be relied on", (*doubtful, *unfinished))] if doubtful + unfinished else []
+    )

@@ -1,0 +1,30 @@
+"""The folder of an audited retrofit, if it still holds the model that was audited.
+
+The audit names the folder by path, and the path may hold another model by now: what stands there is shown only where
+the files still have the hash that was audited.
+"""
+
+import hashlib
+from pathlib import Path
+
+from robaudit.records import AuditRecord
+
+_HASHED = ("config.json", "model.safetensors")
+
+
+def audited_folder(record: AuditRecord) -> Path | None:
+    """Find the folder of the audited retrofit; None for a vanilla model, and where it is gone or has changed."""
+    folder = Path(record.model.path)
+    return folder if record.model.front is not None and _digest(folder) == record.model.sha256 else None
+
+
+def _digest(folder: Path) -> str:
+    """Hash of a model folder as an audit records it; empty where it cannot be read."""
+    digests = []
+    for name in _HASHED:
+        try:
+            with (folder / name).open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+        except OSError:
+            return ""
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,0 +1,52 @@
+"""The audits that a page shows side by side: one alone, before and after, or a row of many."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from robaudit.records import AUDIT_FILE, AuditRecord
+from robaudit.report.chart import AFTER, BEFORE, Look, look_among_many
+from robaudit.report.naming import Naming
+
+
+@dataclass(frozen=True)
+class Side:
+    """One audit, what it is called, and how its lines are drawn."""
+
+    name: str
+    look: Look
+    record: AuditRecord
+
+
+def two_sides(before: AuditRecord, after: AuditRecord, names: Naming) -> tuple[Side, ...]:
+    """Before is dashed, after is solid."""
+    return Side(names.before, BEFORE, before), Side(names.after, AFTER, after)
+
+
+def one_side(record: AuditRecord) -> tuple[Side, ...]:
+    """One audit is drawn solid."""
+    return (Side("this audit", AFTER, record),)
+
+
+def many_sides(names: Sequence[str], records: Sequence[AuditRecord]) -> tuple[Side, ...]:
+    """Each audit has its own colour, marker and dashes."""
+    named = zip(names, records, strict=True)
+    return tuple(Side(name, look_among_many(position), record) for position, (name, record) in enumerate(named))
+
+
+def names_from_paths(paths: Sequence[Path]) -> list[str]:
+    """Call each audit by the shortest end of its path that no other has: the folder's name, mostly."""
+    places = [_place(path.resolve()) for path in paths]
+    names = [place[-1] for place in places]
+    for depth in range(2, max(map(len, places)) + 1):
+        taken = Counter(names)
+        names = [
+            "/".join(place[-depth:]) if taken[name] > 1 else name for place, name in zip(places, names, strict=True)
+        ]
+    return names
+
+
+def _place(path: Path) -> tuple[str, ...]:
+    """Return the folders above an audit.json, or the file itself where it has a name of its own."""
+    return (path.parent if path.name == AUDIT_FILE else path.with_suffix("")).parts[1:] or ("audit",)

@@ -1,0 +1,158 @@
+"""What a batch costs: the images as training shows them, through T, C and the network, to the loss and its parts."""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from robaudit.errors import SettingsError
+from robaudit.load.classifier import Classifier
+from robaudit.retrofit.adversary import Attack, divergence, perturbed
+from robaudit.retrofit.augment import augmented
+from robaudit.retrofit.loss import (
+    LossParts,
+    TextureDistance,
+    assimilation_loss,
+    texture_distance,
+    weighted_cross_entropy,
+)
+from robaudit.retrofit.samples import Batch
+from robaudit.retrofit.settings import TrainConfig
+
+
+class NotFiniteError(Exception):
+    """The loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The loss of a retrofit, as a function of a batch."""
+
+    classifier: Classifier
+    config: TrainConfig
+    class_weights: Tensor | None = None
+    """(K,), or None for ones."""
+
+    def in_training(self, batch: Batch, attack: Attack, random: torch.Generator) -> LossParts:
+        """The loss of one training step, with its graph: augmented, then attacked, then judged.
+
+        The texture that the attacked image must show after T and C is that of the image before the attack.
+
+        Raises:
+            NotFiniteError: the loss is NaN or infinite.
+        """
+        config = self.config
+        if config.augmentations:
+            batch = self._augmented(batch, random)
+        if attack == "none":
+            return self._loss(batch, batch.pixels)
+        with evaluating(self.classifier):
+            seen = perturbed(self.logits, batch.pixels, batch.labels, config.adversary, attack, random)
+        if attack == "trades":
+            return self._trades(batch, seen)
+        return self._loss(batch, seen)
+
+    @torch.no_grad()
+    def in_validation(self, batch: Batch) -> tuple[LossParts, Tensor]:
+        """The loss on the images as they are, in float32, and the logits (B, K).
+
+        Raises:
+            NotFiniteError: the loss is NaN or infinite.
+        """
+        seen = self.classifier.features_in(batch.pixels)
+        logits = self._answer(seen)
+        cross_entropy = weighted_cross_entropy(logits, batch.labels, self.class_weights)
+        return _finite(
+            assimilation_loss(cross_entropy, self.config.alpha, lambda: self._distance(batch, batch.pixels, seen))
+        ), logits
+
+    def _loss(self, batch: Batch, pixels: Tensor) -> LossParts:
+        seen = self.classifier.features_in(pixels)
+        cross_entropy = weighted_cross_entropy(self._network(seen), batch.labels, self.class_weights)
+        return _finite(assimilation_loss(cross_entropy, self.config.alpha, lambda: self._distance(batch, pixels, seen)))
+
+    def _trades(self, batch: Batch, pixels: Tensor) -> LossParts:
+        both = self.classifier.features_in(torch.cat([batch.pixels, pixels]))
+        clean, attacked = self._network(both).chunk(2)
+        cross_entropy = weighted_cross_entropy(clean, batch.labels, self.class_weights)
+        diverged = self.config.adversary.trades_beta * divergence(clean.log_softmax(1), attacked)
+        return _finite(
+            assimilation_loss(
+                cross_entropy, self.config.alpha, lambda: self._distance(batch, pixels, both.chunk(2)[1]), diverged
+            )
+        )
+
+    def _distance(self, batch: Batch, pixels: Tensor, seen: Tensor) -> TextureDistance:
+        front, term = self.classifier.front, self.config.texture
+        assert front is not None
+        return texture_distance(term.features(term.picture(front, pixels, seen)), batch.texture, term.rows)
+
+    def _augmented(self, batch: Batch, random: torch.Generator) -> Batch:
+        """Another batch with its own texture, which augmentation changes."""
+        pixels = augmented(batch.pixels, self.config.augmentations, random)
+        with torch.no_grad():
+            texture = self.config.texture.features(pixels) if self.config.alpha < 1 else batch.texture
+        return replace(batch, pixels=pixels, texture=texture)
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, K), in the precision of training."""
+        return self._network(self.classifier.features_in(pixels))
+
+    def _network(self, seen: Tensor) -> Tensor:
+        device = self.classifier.mean.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            return self._answer(seen).float()
+
+    def _answer(self, seen: Tensor) -> Tensor:
+        logits: Tensor = self.classifier.backbone((seen - self.classifier.mean) / self.classifier.std)
+        return logits
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for a while; every module gets its own mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def class_weights(text: str, per_class: Mapping[str, int]) -> Tensor | None:
+    """Read the setting of that name.
+
+    Args:
+        text: `balanced` is n / (K n_class), so that the mean over images is one; numbers separated by commas; or empty.
+        per_class: training images of each class, in class order.
+
+    Returns:
+        (K,), or None for ones.
+
+    Raises:
+        SettingsError: not a number above zero for each class.
+    """
+    if not text:
+        return None
+    if text == "balanced":
+        counts = torch.tensor(list(per_class.values()), dtype=torch.float32)
+        return counts.sum() / (len(counts) * counts.clamp_min(1))
+    try:
+        weights = torch.tensor([float(part) for part in text.split(",")])
+    except ValueError:
+        weights = torch.empty(0)
+    if len(weights) != len(per_class) or not bool((weights.isfinite() & (weights > 0)).all()):
+        raise SettingsError(
+            f"class weights {text}: wanted balanced, or a number above 0 for each of {', '.join(per_class)}"
+        )
+    return weights
+
+
+def _finite(parts: LossParts) -> LossParts:
+    if not math.isfinite(parts.total.item()):
+        raise NotFiniteError
+    return parts

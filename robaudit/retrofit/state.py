@@ -1,0 +1,85 @@
+"""Where training stands after an epoch, on disk: a killed training goes on from there to the same result."""
+
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robaudit.errors import OutputError
+from robaudit.files import replacing
+from robaudit.load.classifier import Classifier
+from robaudit.retrofit.adversary import Attack
+from robaudit.retrofit.record import EpochMetrics
+
+
+@dataclass
+class Standing:
+    """All that the next epoch depends on, beside the settings and the images."""
+
+    classifier: Classifier
+    optimiser: torch.optim.Optimizer
+    random: torch.Generator
+    """Of order, augmentation and attacks; layers such as dropout draw from torch's own."""
+    attack: Attack
+    """What training faces now."""
+    epoch: int = 0
+    best: EpochMetrics | None = None
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def keep_weights(self, metrics: EpochMetrics) -> None:
+        """Take this epoch for the best so far."""
+        self.best = metrics
+        self.best_weights = copied(self.classifier)
+
+    def save(self, path: Path) -> None:
+        """Write everything, whole or not at all.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        state = {
+            "epoch": self.epoch,
+            "attack": self.attack,
+            "seconds": self.seconds,
+            "best": None if self.best is None else self.best.model_dump_json(),
+            "best_weights": self.best_weights,
+            "weights": self.classifier.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "random": self.random.get_state(),
+            "torch_random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        with replacing(path) as temporary:
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:  # how torch's archive writer says that the disk is full
+                raise OutputError(f"{path}: cannot be written ({error}); free space") from None
+
+    def restore(self, path: Path) -> None:
+        """Go to where `save` was called.
+
+        Raises:
+            OutputError: the file is damaged.
+        """
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            self.classifier.load_state_dict(state["weights"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.best = None if state["best"] is None else EpochMetrics.model_validate_json(state["best"])
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise OutputError(f"{path}: cannot be read; use --restart to train from the beginning") from None
+        self.epoch, self.attack, self.seconds = state["epoch"], state["attack"], state["seconds"]
+        self.best_weights = state["best_weights"]
+        self.random.set_state(state["random"])
+        torch.set_rng_state(state["torch_random"])
+        if state["cuda_random"] and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(state["cuda_random"])
+
+
+def copied(classifier: Classifier) -> dict[str, Tensor]:
+    """The weights as they are now."""
+    return {name: weight.detach().clone() for name, weight in classifier.state_dict().items()}

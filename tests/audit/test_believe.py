@@ -1,0 +1,223 @@
+"""The part of a scan after its attacks: probes, repairs and what an interruption there does."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "checks"))
+import zoo
+from small_scans import interrupt
+
+from robaudit.audit.scan import scan
+from robaudit.errors import ModelError, SettingsError
+from robaudit.progress import Silent
+from robaudit.records import AuditRecord, read_rows
+
+GRID = (1, 2, 4, 8)
+
+
+class Stages(Silent):
+    """Keeps the stages, and stops in one of them after some steps."""
+
+    def __init__(self, stage: str = "", after: int = 0) -> None:
+        self.stage, self.n_steps, self.stages, self.lines = "", 0, [], []
+        self._stop_in, self._after = stage, after
+
+    def start(self, stage: str, total: int) -> None:
+        self.stage, self.n_steps = stage, 0
+        self.stages.append(stage)
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self.n_steps += n
+        if self._stop_in and self.stage.startswith(self._stop_in) and self.n_steps > self._after:
+            interrupt()
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return zoo.write_pictures(tmp_path_factory.mktemp("gratings") / "data", 2)
+
+
+def masked_scan(data: Path, out: Path, **options: Any) -> AuditRecord:
+    """A quick scan of logits blown up by thirty: a margin attack is added to it."""
+    return scan(
+        zoo.FAKE["logits x30"](),
+        data,
+        out=out,
+        **{"preset": "quick", "eps": GRID, "check_sample": 4, **options},  # type: ignore[arg-type]
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[AuditRecord, Path]:
+    out = tmp_path_factory.mktemp("finished") / "out"
+    return masked_scan(data, out), out
+
+
+def measured(record: AuditRecord) -> dict[str, Any]:
+    found = record.model_dump(include={"clean", "attacks", "worst_case", "checks", "verdict", "data", "artifacts"})
+    spent = (record.cost.gradients, record.cost.forwards, record.cost.checks.gradients, record.cost.checks.forwards)
+    return found | {"spent": spent}
+
+
+@pytest.mark.parametrize(
+    ("stage", "after"), [("attacking", 3), ("checking", 2), ("checking", 20), ("adding apgd-margin", 0),
+                         ("adding apgd-margin", 7)],
+)  # fmt: skip
+def test_wherever_it_is_interrupted_the_result_is_that_of_an_uninterrupted_scan(
+    data: Path, finished: tuple[AuditRecord, Path], tmp_path: Path, stage: str, after: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        masked_scan(data, tmp_path / "out", progress=Stages(stage, after))
+    record = masked_scan(data, tmp_path / "out")
+    assert measured(record) == measured(finished[0])
+    assert (tmp_path / "out" / "images.jsonl").read_bytes() == (finished[1] / "images.jsonl").read_bytes()
+
+
+def test_a_repaired_scan_is_reused_by_the_same_command(data: Path, finished: tuple[AuditRecord, Path]) -> None:
+    """The attack that was added is no setting: asking for the same again finds the same."""
+    stages = Stages()
+    assert masked_scan(data, finished[1], progress=stages) == finished[0]
+    assert "attacking" not in stages.stages
+
+
+def test_an_added_attack_is_counted_with_the_others_and_the_probes_apart(finished: tuple[AuditRecord, Path]) -> None:
+    record, out = finished
+    (added,) = [attack for attack in record.attacks if attack.added_by]
+    rows = read_rows(out / "audit.json", record)
+    assert all(row.fooled_at.keys() == {"fgsm", "bim", added.name} for row in rows)
+    worst = {point.eps_255: point.n_correct for point in record.worst_case.points}
+    assert {point.eps_255: point.n_correct for point in added.points} == worst
+    for eps in GRID:
+        left = [row for row in rows if all(at is None or at > eps for at in row.fooled_at.values())]
+        assert worst[eps] == len(left)
+    assert record.cost.checks.gradients > 0
+    assert record.cost.gradients > 0
+
+
+def test_pictures_show_the_attack_that_was_added_where_it_did_most(finished: tuple[AuditRecord, Path]) -> None:
+    record, out = finished
+    rows = {row.id: row for row in read_rows(out / "audit.json", record)}
+    pictured = [item for item in record.artifacts if item.attack is not None]
+    assert any(item.attack == "apgd-margin" for item in pictured)
+    for item in pictured:
+        assert item.eps_255 == min(at for at in rows[item.id].fooled_at.values() if at is not None)
+        assert all((out / file).is_file() for file in item.files.values())
+
+
+def test_sampled_checks_state_their_sample_and_its_interval(finished: tuple[AuditRecord, Path]) -> None:
+    sampled = [check for check in finished[0].checks if check.sample_size is not None]
+    assert {"random-corners", "unbounded", "convergence"} <= {check.id for check in sampled}
+    for check in sampled:
+        assert check.sample_size <= 4
+        assert check.interval is not None
+        low, high = check.interval
+        assert low <= check.value <= high
+
+
+def test_the_sample_may_be_left_out_and_that_is_said(data: Path, tmp_path: Path) -> None:
+    record = scan(zoo.trained(), data, out=tmp_path, attacks=["bim"], eps=GRID, check_sample=0)
+    left_out = {check.id for check in record.checks if "was left out" in check.why}
+    assert {"convergence", "unbounded", "margin-loss", "gradient-free"} <= left_out
+    assert record.cost.checks.gradients == 0
+
+
+def test_images_that_were_learnt_from_are_counted_by_their_pixels(data: Path, tmp_path: Path) -> None:
+    """The same picture in another format is the same picture."""
+    from PIL import Image
+
+    parts = tmp_path / "parts"
+    for part in ("train", "test"):
+        for file in data.rglob("*.png"):
+            place = parts / part / file.parent.name
+            place.mkdir(parents=True, exist_ok=True)
+            picture = Image.open(file)
+            if part == "test":
+                picture.save(place / file.name)
+            elif file.stem.endswith("3"):
+                picture.save(place / f"{file.stem}.bmp")
+            else:
+                picture.point(lambda level: 255 - level).save(place / file.name)
+    record = scan(zoo.trained(), parts, out=tmp_path / "out", attacks=["fgsm"], eps=[8], check_sample=0)
+    check = next(check for check in record.checks if check.id == "not-learnt-from")
+    repeated = sum(file.stem.endswith("3") for file in data.rglob("*.png"))
+    assert check.status == "warning"
+    assert check.value == pytest.approx(repeated / record.data.n_images)
+
+
+# Other models, and a way past the front
+
+
+def test_pictures_of_a_surrogate_fool_the_model_whose_gradients_are_gone(data: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from robaudit.load import surrogate as surrogate_module
+
+    record = scan(
+        zoo.FAKE["detached"](), data, out=tmp_path / "alone", attacks=["pgd"], eps=GRID, check_sample=6
+    )  # fmt: skip
+    assert {check.id: check.status for check in record.checks}["transfer"] == "not_applicable"
+
+    save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors")
+    loaded = surrogate_module.load_model
+
+    def load(path: Path, **options: Any) -> Any:
+        from robaudit.load.module import from_module
+
+        return from_module(zoo.trained(), classes=["class00", "class01"], size=(zoo.SIDE, zoo.SIDE))
+
+    surrogate_module.load_model = load
+    try:
+        record = scan(
+            zoo.FAKE["detached"](), data, out=tmp_path / "out", attacks=["pgd"], eps=GRID, check_sample=6,
+            surrogate=tmp_path / "other.safetensors",
+        )  # fmt: skip
+    finally:
+        surrogate_module.load_model = loaded
+    transfer = next(check for check in record.checks if check.id == "transfer")
+    assert transfer.status == "failed"
+    assert transfer.value > 0.5
+    assert record.surrogate is not None
+
+
+def test_an_attack_that_a_model_gives_nothing_to_do_is_refused_by_name_and_left_out_of_presets(
+    data: Path, tmp_path: Path
+) -> None:
+    for name, expected in (("bpda", "has none"), ("transfer", "--surrogate"), ("pgd-targeted", "two classes")):
+        with pytest.raises(SettingsError, match=expected):
+            scan(zoo.trained(), data, out=tmp_path / "out", attacks=["fgsm", name], eps=[8])
+    record = scan(zoo.trained(), data, out=tmp_path / "out", preset="thorough", eps=[8], limit=4, check_sample=0)
+    names = [attack.name for attack in record.attacks]
+    assert names[:4] == ["fgsm", "bim", "mifgsm", "pgd"]
+    assert {"apgd-100", "apgd-margin-100x2", "square-1000", "corners"} <= set(names)
+    assert not {"bpda", "transfer", "apgd-targeted-100"} & set(names)
+
+
+def test_three_classes_have_targets(tmp_path: Path) -> None:
+    data = zoo.write_pictures(tmp_path / "data", 3)
+    record = scan(zoo.trained(3), data, out=tmp_path / "out", attacks=["pgd", "apgd-targeted"], eps=[2], check_sample=0)
+    pgd, targeted = (attack.points[0].n_correct for attack in record.attacks)
+    assert targeted <= pgd + 1
+
+
+# Networks in memory
+
+
+def test_a_network_in_memory_is_scanned_as_its_file_would_be(data: Path, tmp_path: Path) -> None:
+    record = scan(zoo.trained(), data, out=tmp_path / "out", attacks=["fgsm"], eps=[8], check_sample=0)
+    assert record.model.path == "in memory: Sequential"
+    assert record.model.input.channels == 1
+    assert record.model.normalization.source == "none: in memory"
+    again = scan(zoo.trained(), data, out=tmp_path / "out", attacks=["fgsm"], eps=[8], check_sample=0)
+    assert again == record
+
+
+def test_a_network_with_other_outputs_than_classes_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="answers with 3 numbers for 2 classes"):
+        scan(zoo.trained(3), data, out=tmp_path / "out", attacks=["fgsm"], eps=[8])

@@ -1,0 +1,137 @@
+"""The zoo under a whole audit: fake defences are called out or broken, honest models raise nothing."""
+
+from pathlib import Path
+
+import pytest
+import zoo
+
+from robaudit.audit.scan import scan
+from robaudit.records import AuditRecord
+
+GRID = (1, 2, 3, 4, 6, 8)
+
+BROKEN = ("logits x30", "logits x300", "softmax", "saturated softmax", "one sigmoid")
+"""Fake defences whose number is right all the same: the audit gets around them."""
+CALLED_OUT = {
+    "softmax by hand": "gradients-present",
+    "rounded logits": "gradients-present",
+    "sign of logits": "gradients-present",
+    "detached": "gradients-present",
+    "8 levels": "gradients-present",
+    "32 levels": "gradients-present",
+    "jpeg-like": "gradients-present",
+    "thermometer": "gradients-present",
+    "no finite gradient": "gradients-present",
+    "clamped logits": "gradients-present",
+    "hot front": "gradients-present",
+    "detector": "unbounded",
+    "noise": "repeatable",
+    "random resize": "repeatable",
+    "dropout left on": "repeatable",
+}
+"""Fake defence -> a check that must fail on it."""
+
+
+@pytest.fixture(scope="session")
+def audit_of(tmp_path_factory: pytest.TempPathFactory):
+    """Audit a member of the zoo, once."""
+    root = tmp_path_factory.mktemp("zoo")
+    done: dict[str, AuditRecord] = {}
+
+    def audit(name: str) -> AuditRecord:
+        if name not in done:
+            n_classes = int(name.split()[0]) if name.endswith("classes") else 2
+            data = root / f"{n_classes} classes"
+            if not data.exists():
+                zoo.write_pictures(data, n_classes)
+            make = {**zoo.HONEST, **zoo.FAKE, "constant": zoo.Constant}[name]
+            done[name] = scan(make(), data, out=root / name, eps=GRID, check_sample=8)
+        return done[name]
+
+    return audit
+
+
+def loud(record: AuditRecord) -> set[str]:
+    return {check.id for check in record.checks if check.status in ("warning", "failed")}
+
+
+def worst(record: AuditRecord) -> list[int]:
+    return [point.n_correct for point in record.worst_case.points]
+
+
+def test_every_member_is_expected_to_do_something():
+    assert set(BROKEN) | CALLED_OUT.keys() == zoo.FAKE.keys()
+
+
+@pytest.mark.parametrize("name", zoo.HONEST)
+def test_honest_models_raise_nothing(audit_of, name):
+    record = audit_of(name)
+    assert loud(record) == set()
+    assert record.verdict.kind == "measured"
+    assert all(attack.added_by is None for attack in record.attacks)
+    assert record.clean.n_correct >= 0.95 * record.clean.n_images
+    assert len(set(worst(record))) >= 3, "a curve that does not fall shows nothing"
+
+
+def test_adversarial_training_is_seen_as_robustness(audit_of):
+    """Whatever the checks doubt, they must leave real robustness standing."""
+    at_4 = GRID.index(4)
+    assert worst(audit_of("adversarially trained"))[at_4] >= worst(audit_of("vanilla"))[at_4] + 4
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_defence_that_is_got_around_gets_the_curve_of_the_model_behind_it(audit_of, name):
+    record, behind = audit_of(name), audit_of("vanilla")
+    assert record.verdict.kind == "measured"
+    assert record.clean.n_correct == behind.clean.n_correct
+    for masked, unmasked in zip(worst(record), worst(behind), strict=True):
+        assert masked <= unmasked + 1
+
+
+@pytest.mark.parametrize("name", CALLED_OUT)
+def test_a_defence_that_is_not_got_around_is_called_out(audit_of, name):
+    record = audit_of(name)
+    assert record.verdict.kind == "inconclusive"
+    assert CALLED_OUT[name] in record.verdict.reasons
+
+
+def test_without_the_margin_the_same_trick_looks_robust(audit_of, tmp_path):
+    """What the whole exercise is about: the four attacks alone are fooled by a factor of thirty."""
+    record, behind = audit_of("logits x30"), audit_of("vanilla")
+    four = [attack for attack in record.attacks if attack.scope == "all"]
+    last = len(GRID) - 1
+    assert min(attack.points[last].n_correct for attack in four) >= 0.9 * record.clean.n_images
+    assert worst(behind)[last] == 0
+    assert {"gradients-present", "margin-loss"} <= loud(record)
+
+
+def test_a_quick_audit_of_it_is_repaired_and_says_so(tmp_path: Path):
+    """With FGSM and BIM alone the number would be wrong: a check notices, and an attack is added and run on all."""
+    data = zoo.write_pictures(tmp_path / "data", 2)
+    record = scan(zoo.FAKE["logits x30"](), data, out=tmp_path / "out", preset="quick", eps=GRID, check_sample=8)
+    honest = scan(zoo.trained(), data, out=tmp_path / "honest", preset="default", eps=GRID, check_sample=8)
+    added = [attack for attack in record.attacks if attack.added_by]
+    assert [attack.name for attack in added] == ["apgd-margin"]
+    assert added[0].scope == "survivors"
+    for masked, unmasked in zip(worst(record), worst(honest), strict=True):
+        assert masked <= unmasked + 1
+    mended = {check.id: check for check in record.checks}["gradients-present"]
+    assert (mended.status, mended.repaired_by) == ("warning", "apgd-margin")
+    assert record.verdict.kind == "measured"
+    assert "apgd-margin was added because the check gradients-present asked for it" in record.verdict.sentence
+
+
+def test_a_constant_model_is_named_as_one_and_never_called_robust(audit_of):
+    record = audit_of("constant")
+    assert worst(record) == [zoo.N_PER_CLASS] * len(GRID)
+    assert record.verdict.kind == "inconclusive"
+    assert "predicts-classes" in record.verdict.reasons
+    assert "predicts one class (class01)" in record.verdict.sentence
+
+
+def test_no_code_recognises_a_member_by_its_type():
+    package = Path(zoo.__file__).parents[2] / "robaudit"
+    names = ("Around", "Detector", "HotFront", "thermometer", "jpeg_like")
+    for file in package.rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        assert not [name for name in names if name in text], file

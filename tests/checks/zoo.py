@@ -1,0 +1,235 @@
+"""A zoo: a small trained network, honest relatives of it, and fake defences around it. All seeded; all opaque modules.
+
+The task is to tell gratings by their direction, under noise: learnt in seconds, and fooled within a few grey levels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from robaudit.front.front import Front
+from robaudit.load.classifier import Classifier
+from robaudit.records import Normalization
+
+SIDE = 20
+N_PER_CLASS = 8
+AMPLITUDE = 0.045
+NOISE = 0.05
+
+
+def pictures(n_classes: int, n_per_class: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Grey gratings (N, 1, SIDE, SIDE), rounded to 8 bits, and their classes (N,)."""
+    dice = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n_classes).repeat_interleave(n_per_class)
+    ys, xs = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    angles = (labels * math.pi / n_classes).view(-1, 1, 1)
+    phases = 2 * math.pi * torch.rand((len(labels), 1, 1), generator=dice)
+    waves = torch.sin(2 * math.pi * 0.2 * (xs * angles.cos() + ys * angles.sin()) + phases)
+    brightness = 0.35 + 0.3 * torch.rand((len(labels), 1, 1), generator=dice)
+    noise = NOISE * torch.randn(waves.shape, generator=dice)
+    grey = (brightness + AMPLITUDE * waves + noise).clamp(0, 1)
+    return ((grey * 255).round() / 255)[:, None], labels
+
+
+def write_pictures(folder: Path, n_classes: int, seed: int = 1) -> Path:
+    """A folder of classes."""
+    x, y = pictures(n_classes, N_PER_CLASS if n_classes < 10 else 3, seed)
+    for index, (picture, label) in enumerate(zip(x, y.tolist(), strict=True)):
+        place = folder / f"class{label:02d}"
+        place.mkdir(parents=True, exist_ok=True)
+        levels = (picture[0] * 255).round().to(torch.uint8).numpy()
+        Image.fromarray(levels).save(place / f"{index:03d}.png")
+    return folder
+
+
+@cache
+def trained(n_classes: int = 2, adversarially: bool = False) -> nn.Module:
+    """A small network; adversarially trained against a few signed steps of 4/255 where asked."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = nn.Sequential(
+            nn.Conv2d(1, 16, 5, padding=2), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, 24, 3, padding=1), nn.BatchNorm2d(24), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.Linear(24, n_classes),
+        )  # fmt: skip
+        x, y = pictures(n_classes, 480 // n_classes, seed=0)
+        epochs = 12 if adversarially else 8
+        optimiser = torch.optim.AdamW(network.parameters(), lr=8e-3, weight_decay=1e-3)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 8e-3, total_steps=epochs * (len(x) // 32))
+        for _ in range(epochs):
+            for batch in torch.randperm(len(x))[: len(x) // 32 * 32].split(32):
+                seen = attacked(network, x[batch], y[batch]) if adversarially else x[batch]
+                loss = F.cross_entropy(network(seen), y[batch])
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+    return network.eval().requires_grad_(False)
+
+
+def attacked(network: nn.Module, x: Tensor, y: Tensor, eps: float = 4 / 255) -> Tensor:
+    """Three signed steps of the training attack, from a random start."""
+    moved = (x + eps * (2 * torch.rand_like(x) - 1)).clamp(0, 1)
+    for _ in range(3):
+        moved.requires_grad_()
+        (gradient,) = torch.autograd.grad(F.cross_entropy(network(moved), y), moved)
+        moved = (moved.detach() + eps / 2 * gradient.sign()).clamp(x - eps, x + eps).clamp(0, 1)
+    return moved.detach()
+
+
+class Around(nn.Module):
+    """Something done to the picture before a network, and to its answer after it."""
+
+    def __init__(
+        self,
+        inner: nn.Module,
+        before: Callable[[Tensor], Tensor] = lambda x: x,
+        after: Callable[[Tensor], Tensor] = lambda z: z,
+    ) -> None:
+        super().__init__()
+        self.inner, self.before, self.after = inner, before, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.inner(self.before(x)))
+
+
+def quantised(n_levels: int) -> Callable[[Tensor], Tensor]:
+    """Pictures in few grey levels; rounding has no slope."""
+    return lambda x: (x * (n_levels - 1)).round() / (n_levels - 1)
+
+
+def thermometer(x: Tensor) -> Tensor:
+    """The share of 16 thresholds that a pixel exceeds: a step function again, spelt otherwise."""
+    thresholds = torch.linspace(0, 1, 18)[1:-1].view(1, -1, 1, 1)
+    return (x > thresholds).to(x.dtype).mean(1, keepdim=True)
+
+
+def jpeg_like(x: Tensor) -> Tensor:
+    """A block-wise cosine transform, its coefficients rounded: what JPEG does to a grey picture, roughly."""
+    n = 4
+    k, i = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+    basis = torch.cos(math.pi * k * (2 * i + 1) / (2 * n)) * torch.where(k == 0, (1 / n) ** 0.5, (2 / n) ** 0.5)
+    blocks = x.unfold(2, n, n).unfold(3, n, n)
+    coefficients = basis @ blocks @ basis.T
+    rounded = (coefficients / 0.06).round() * 0.06
+    back = basis.T @ rounded @ basis
+    return back.permute(0, 1, 2, 4, 3, 5).reshape(x.shape)
+
+
+def noisy(x: Tensor) -> Tensor:
+    return x + 0.1 * torch.randn_like(x)
+
+
+def randomly_resized(x: Tensor) -> Tensor:
+    side = int(torch.randint(SIDE - 4, SIDE + 1, ()))
+    small = F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
+    return F.pad(small, (0, SIDE - side, 0, SIDE - side), value=0.5)
+
+
+def forgotten_dropout(z: Tensor) -> Tensor:
+    return F.dropout(z, 0.3, training=True)
+
+
+def without_finite_gradient(x: Tensor) -> Tensor:
+    """The same picture, by way of the root of zero."""
+    return x + (0 * x).sqrt()
+
+
+class Detector(nn.Module):
+    """Answers the first class for whatever looks rougher than its training pictures."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        x, _ = pictures(2, 200, seed=0)
+        self.limit = float(self.roughness(x).quantile(0.95))
+
+    @staticmethod
+    def roughness(x: Tensor) -> Tensor:
+        return (x[..., 1:] - x[..., :-1]).abs().mean((1, 2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        refused = (self.roughness(x) > self.limit)[:, None]
+        constant = torch.zeros(1, 2).index_fill(1, torch.tensor(0), 10.0)
+        return torch.where(refused, constant, self.inner(x))
+
+
+class HotFront(Front):
+    """T and C whose amounts are driven to their bounds by a huge temperature: right forwards, mute backwards."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        # A staircase through tanh: as good as the picture itself, with a slope of nothing almost everywhere.
+        n_steps = 40
+        nearest = (image * n_steps).round() / n_steps
+        return nearest + torch.tanh(1e4 * (image - nearest)) * 0.25 / n_steps
+
+
+def clamped(z: Tensor) -> Tensor:
+    """Logits blown up and cut off: the decision stays where it was, the slope is gone."""
+    return (100 * (z - z.mean(1, keepdim=True))).clamp(-1, 1)
+
+
+def one_sigmoid(z: Tensor) -> Tensor:
+    return (z[:, 1:] - z[:, :1]).sigmoid()
+
+
+def by_hand(z: Tensor) -> Tensor:
+    """A softmax that no hook can see."""
+    powers = (z - z.amax(1, keepdim=True)).exp()
+    return powers / powers.sum(1, keepdim=True)
+
+
+def behind(front: Front) -> Classifier:
+    """The network of two classes behind a front."""
+    return Classifier(trained(), Normalization(mean=(0.0,), std=(1.0,), source="none"), in_chans=1, front=front).eval()
+
+
+class Constant(nn.Module):
+    """Calls everybody healthy."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tensor([[1.0, 3.0]]).expand(len(x), 2) + 0 * x.mean((1, 2, 3))[:, None]
+
+
+HONEST: dict[str, Callable[[], nn.Module]] = {
+    "vanilla": trained,
+    "adversarially trained": lambda: trained(adversarially=True),
+    "retrofitted": lambda: behind(Front(1, 1)),
+    "3 classes": lambda: trained(3),
+    "4 classes": lambda: trained(4),
+    "10 classes": lambda: trained(10),
+}
+
+FAKE: dict[str, Callable[[], nn.Module]] = {
+    "logits x30": lambda: Around(trained(), after=lambda z: 30 * z),
+    "logits x300": lambda: Around(trained(), after=lambda z: 300 * z),
+    "softmax": lambda: Around(trained(), after=lambda z: z.softmax(1)),
+    "saturated softmax": lambda: Around(trained(), after=lambda z: (100 * z).softmax(1)),
+    "softmax by hand": lambda: Around(trained(), after=lambda z: by_hand(100 * z)),
+    "one sigmoid": lambda: Around(trained(), after=one_sigmoid),
+    "rounded logits": lambda: Around(trained(), after=lambda z: (20 * z).round()),
+    "sign of logits": lambda: Around(trained(), after=lambda z: (z - z.mean(1, keepdim=True)).sign()),
+    "detached": lambda: Around(trained(), before=lambda x: x.detach()),
+    "8 levels": lambda: Around(trained(), before=quantised(8)),
+    "32 levels": lambda: Around(trained(), before=quantised(32)),
+    "jpeg-like": lambda: Around(trained(), before=jpeg_like),
+    "noise": lambda: Around(trained(), before=noisy),
+    "random resize": lambda: Around(trained(), before=randomly_resized),
+    "thermometer": lambda: Around(trained(), before=thermometer),
+    "dropout left on": lambda: Around(trained(), after=forgotten_dropout),
+    "no finite gradient": lambda: Around(trained(), before=without_finite_gradient),
+    "detector": lambda: Detector(trained()),
+    "clamped logits": lambda: Around(trained(), after=clamped),
+    "hot front": lambda: behind(HotFront()),
+}

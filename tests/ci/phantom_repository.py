@@ -1,0 +1,77 @@
+"""A repository as examples/ci expects it: a model, images, a policy, and yesterday's audit."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from robaudit.audit.scan import scan
+from robaudit.job.phantoms import CLASSES, phantom
+from robaudit.job.small_classifier import train_small_classifier
+from robaudit.progress import Silent
+
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = REPOSITORY / "examples" / "ci"
+SIDE = 64
+N_TRAIN, N_TEST = 100, 20
+SCAN = ("--preset", "quick", "--limit", "200", "--eps", "1,2,4")
+"""How the examples scan; a test holds them to it."""
+
+
+def make_repository(folder: Path) -> Path:
+    """Train a small model on phantoms and audit it as the examples do, yesterday and, unchanged, today."""
+    dice = np.random.default_rng(0)
+    for part, n_images in (("train", N_TRAIN), ("test", N_TEST)):
+        for label in CLASSES:
+            (folder / "data" / part / label).mkdir(parents=True)
+            for index in range(n_images):
+                picture = Image.fromarray(phantom(label == CLASSES[1], dice, SIDE))
+                picture.save(folder / "data" / part / label / f"{index:02d}.png")
+    train_small_classifier(folder / "data", folder / "model", (SIDE, SIDE), 0, Silent())
+    shutil.copy(EXAMPLES / "robaudit.toml", folder / "robaudit.toml")
+    _scan(folder, folder / "out" / "audit")
+    shutil.copytree(folder / "out" / "audit", folder / "baseline")
+    return folder
+
+
+def make_worse(folder: Path) -> None:
+    """Let today's model be a worse one, its weights rounded to a coarse grid by a careless export, and audit it."""
+    weights = load_file(folder / "model" / "model.safetensors")
+    coarse = {name: (tensor * 12).round() / 12 if tensor.dim() == 4 else tensor for name, tensor in weights.items()}
+    save_file(coarse, folder / "model" / "model.safetensors")
+    shutil.rmtree(folder / "out")
+    _scan(folder, folder / "out" / "audit")
+
+
+def run(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script as a CI server does: a shell that stops at the first error, in the repository, robaudit in PATH."""
+    programs = folder / ".bin"
+    programs.mkdir(exist_ok=True)
+    program = programs / "robaudit"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m robaudit "$@"\n')
+    program.chmod(0o755)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+    here = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script],
+        cwd=folder,
+        env={**inherited, **here, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def _scan(folder: Path, out: Path) -> None:
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        scan("model", "data", out=out.relative_to(folder), preset="quick", limit=200, eps=(1, 2, 4), command="a test")
+    finally:
+        os.chdir(here)

@@ -1,0 +1,174 @@
+"""Exported files run without robaudit and answer as the model does; a file that would not is never written."""
+
+import json
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import timm
+import torch
+import typer
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from robaudit.audit.scan import scan
+from robaudit.cli import export as command
+from robaudit.deploy import export as exporting
+from robaudit.deploy.export import export
+from robaudit.deploy.formats import METADATA_NAME
+from robaudit.errors import ModelError, SettingsError
+from robaudit.front.front import Front
+from robaudit.load.classifier import Classifier
+from robaudit.load.model import load_model
+from robaudit.retrofit.checkpoint import write_model
+
+SIDE = 32
+
+
+@pytest.fixture(scope="module")
+def assimilated(tmp_path_factory):
+    """A folder with T and C far from their start, in front of an untrained network."""
+    folder = tmp_path_factory.mktemp("model")
+    plain = folder / "plain"
+    plain.mkdir()
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet", num_classes=2).state_dict(), plain / "model.safetensors")
+    cfg = {"input_size": [3, SIDE, SIDE], "mean": [0.5] * 3, "std": [0.25] * 3}
+    config = {"architecture": "test_resnet", "num_classes": 2, "label_names": ["sick", "well"], "pretrained_cfg": cfg}
+    (plain / "config.json").write_text(json.dumps(config))
+    vanilla = load_model(plain)
+    front = Front(1, 3)
+    front.start_at_random()
+    classifier = Classifier(vanilla.classifier.backbone, vanilla.info.normalization, in_chans=3, front=front)
+    write_model(folder, classifier, vanilla.info, image_channels=1)
+    return folder
+
+
+def pictures(n=5):
+    return torch.rand(n, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
+
+
+def expected(folder, x):
+    with torch.no_grad():
+        return load_model(folder).classifier(x)
+
+
+def test_torchscript_answers_as_the_model_and_says_what_it_is(assimilated, tmp_path):
+    file = tmp_path / "model.ts"
+    checked = export(assimilated, file, form="torchscript")
+    extra = {METADATA_NAME: ""}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer versions of torch say that TorchScript is deprecated
+        program = torch.jit.load(file, _extra_files=extra)
+        answer = program(pictures())
+    torch.testing.assert_close(answer, expected(assimilated, pictures()))
+    described = json.loads(extra[METADATA_NAME])
+    assert described["classes"] == ["sick", "well"]
+    assert described["input"] == {"shape": ["batch", 1, SIDE, SIDE], "range": [0, 1]}
+    assert checked.n_pictures == {"generated": 7}
+
+
+def test_pt2_runs_where_robaudit_is_not(assimilated, tmp_path):
+    file = tmp_path / "model.pt2"
+    export(assimilated, file, form="pt2")
+    torch.save(pictures(), tmp_path / "x.pt")
+    code = (
+        "import sys, torch\n"
+        "y = torch.export.load(sys.argv[1]).module()(torch.load(sys.argv[2]))\n"
+        "assert not any(name.startswith(('robaudit', 'timm')) for name in sys.modules)\n"
+        "torch.save(y.detach(), sys.argv[3])"
+    )
+    places = [str(tmp_path / name) for name in ("model.pt2", "x.pt", "y.pt")]
+    subprocess.run([sys.executable, "-c", code, *places], check=True, cwd=tmp_path)
+    torch.testing.assert_close(torch.load(tmp_path / "y.pt"), expected(assimilated, pictures()))
+
+
+def test_onnx_is_one_file_that_another_runtime_answers_from(assimilated, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    file = tmp_path / "model.onnx"
+    export(assimilated, file, form="onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    (answer,) = session.run(["logits"], {"image": pictures().numpy()})
+    np.testing.assert_allclose(answer, expected(assimilated, pictures()).numpy(), atol=1e-5)
+    assert METADATA_NAME in session.get_modelmeta().custom_metadata_map
+
+
+def test_it_is_compared_on_the_users_images_too(assimilated, tmp_path):
+    for label in ("sick", "well"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        pixels = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "data" / label / "0.png")
+    checked = export(assimilated, tmp_path / "m.pt2", form="pt2", data=tmp_path / "data")
+    assert checked.n_pictures["of your images"] == 2
+    assert "2 of your images" in checked.sentence()
+
+
+def test_a_file_that_answers_otherwise_is_not_written(assimilated, tmp_path, monkeypatch):
+    file = tmp_path / "model.pt2"
+    file.write_bytes(b"the one before")
+    honest = exporting.FORMATS["pt2"]
+    lying = exporting.FORMATS | {"pt2": type(honest)(honest.write, lambda path: lambda x: honest.read(path)(x) + 0.01)}
+    monkeypatch.setattr(exporting, "FORMATS", lying)
+    with pytest.raises(ModelError, match="answers otherwise"):
+        export(assimilated, file, form="pt2")
+    assert file.read_bytes() == b"the one before"
+    assert [path.name for path in tmp_path.iterdir()] == ["model.pt2"]
+
+
+def test_a_model_that_does_not_go_into_a_format_is_told_so(assimilated, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("unsupported operator aten::strange\nand a page of more")
+
+    honest = exporting.FORMATS["pt2"]
+    monkeypatch.setattr(exporting, "FORMATS", exporting.FORMATS | {"pt2": type(honest)(fail, honest.read)})
+    with pytest.raises(ModelError, match=r"cannot be written as pt2 \(unsupported operator aten::strange\)"):
+        export(assimilated, tmp_path / "model.pt2", form="pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_format_is_refused(assimilated, tmp_path):
+    with pytest.raises(SettingsError, match="wanted torchscript, onnx, pt2"):
+        export(assimilated, tmp_path / "m", form="tflite")
+
+
+def test_onnx_without_its_extra_says_what_to_install(assimilated, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(SettingsError, match=r"pip install 'robaudit\[onnx\]'"):
+        export(assimilated, tmp_path / "m.onnx", form="onnx")
+
+
+def test_the_command_prints_the_path_and_what_was_checked(assimilated, tmp_path):
+    app = typer.Typer()
+    app.command()(command.export)
+    file = tmp_path / "m.pt2"
+    result = CliRunner().invoke(app, [str(assimilated), "--format", "pt2", "--out", str(file)], catch_exceptions=False)
+    assert (result.exit_code, result.stdout) == (0, f"{file}\n")
+    assert "same decisions and logits as the model on 7 generated pictures" in result.stderr
+
+
+def test_the_command_can_say_the_same_as_json(assimilated, tmp_path):
+    app = typer.Typer()
+    app.command()(command.export)
+    arguments = [str(assimilated), "--format", "torchscript", "--out", str(tmp_path / "m.ts"), "--json"]
+    told = json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
+    assert told["file"] == str(tmp_path / "m.ts")
+    assert told["n_pictures"] == {"generated": 7}
+    assert 0 <= told["largest_difference"] < 1e-3
+
+
+def test_the_adversarials_stored_by_an_audit_are_compared(assimilated, tmp_path):
+    """As the gallery of a scan leaves them."""
+    for split in ("train", "val", "test"):
+        for label in ("sick", "well"):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            pixels = np.random.default_rng(len(split + label)).integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / split / label / "0.png")
+    audit = scan(assimilated, tmp_path / "data", out=tmp_path / "audit", attacks=["fgsm"], eps=[8])
+    n_stored = sum(role in item.files for item in audit.artifacts for role in ("original", "adversarial"))
+    checked = export(assimilated, tmp_path / "m.pt2", form="pt2", audit=tmp_path / "audit" / "audit.json")
+    assert checked.n_pictures["stored by the audit"] == n_stored >= 2

@@ -1,0 +1,312 @@
+"""DICOM: pydicom's own test files against its own decoders step by step, and files made here for each rule."""
+
+import io
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from robaudit.errors import DataError
+from robaudit.load.dicom import decode_dicom
+from robaudit.load.images import open_images
+from robaudit.load.picture import Picture
+from robaudit.load.splitting import write_split
+
+pydicom = pytest.importorskip("pydicom")
+
+from pydicom.data import get_testdata_file as pydicom_file  # noqa: E402
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset  # noqa: E402
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian  # noqa: E402
+
+COUNTS = np.random.default_rng(0).integers(0, 4096, (6, 8), dtype=np.uint16)
+
+
+def dicom(counts: np.ndarray = COUNTS, bits: int = 12, **tags: Any) -> bytes:
+    """A DICOM file of unsigned grey counts, (H, W) or (N, H, W)."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = tags.pop("syntax", ExplicitVRLittleEndian)
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID("1.2.840.10008.5.1.4.1.1.7"), UID("1.2.3.4")
+    header = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
+    header.Rows, header.Columns = counts.shape[-2:]
+    if counts.ndim == 3:
+        header.NumberOfFrames = len(counts)
+    header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
+    header.BitsAllocated, header.BitsStored, header.HighBit = 8 * counts.itemsize, bits, bits - 1
+    header.PixelRepresentation = 1 if counts.dtype.kind == "i" else 0
+    for name, value in tags.items():
+        setattr(header, name, value)
+    header.PixelData = counts.tobytes()
+    stream = io.BytesIO()
+    header.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def shipped(name: str) -> Path:
+    """A test file of pydicom's own package; nothing is fetched."""
+    return Path(str(pydicom_file(name, download=False)))
+
+
+def decoded(data: bytes, member: str = "") -> Picture:
+    return decode_dicom(data, Path("file.dcm"), member)
+
+
+def grey(data: bytes, member: str = "") -> np.ndarray:
+    return decoded(data, member).pixels[..., 0]
+
+
+# The order of things: rescale, window, inversion
+
+
+def test_without_a_window_the_stored_range_is_shown_whole() -> None:
+    found = decoded(dicom())
+    np.testing.assert_allclose(found.pixels[..., 0], COUNTS / 4095, atol=1e-6)
+    assert found.levels == 4095
+
+
+def test_signed_counts_begin_below_zero() -> None:
+    hounsfield = (COUNTS.astype(np.int16) - 2048).astype(np.int16)
+    np.testing.assert_allclose(grey(dicom(hounsfield)), COUNTS / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_window_is_of_rescaled_values(signed: bool) -> None:
+    """Worked by hand from PS3.3 C.11.2.1.2.1: a lung window, slope 2, intercept -1024."""
+    counts = (COUNTS.astype(np.int16) - 2048).astype(np.int16) if signed else COUNTS
+    tags = {"RescaleSlope": 2, "RescaleIntercept": -1024, "WindowCenter": -600, "WindowWidth": 1500}
+    found = decoded(dicom(counts, **tags))
+    hounsfield = counts.astype(float) * 2 - 1024
+    expected = np.clip((hounsfield - (-600 - 0.5)) / (1500 - 1) + 0.5, 0, 1)
+    np.testing.assert_allclose(found.pixels[..., 0], expected, atol=1e-6)
+    assert found.levels == 750, "a step of the file is two Hounsfield units"
+    assert 0 < np.mean((expected > 0) & (expected < 1)) < 1
+
+
+def test_the_first_of_several_windows_is_taken() -> None:
+    two = dicom(WindowCenter=[1000, 3000], WindowWidth=[400, 100])
+    np.testing.assert_array_equal(grey(two), grey(dicom(WindowCenter=1000, WindowWidth=400)))
+
+
+def test_monochrome1_is_turned_last() -> None:
+    """Turned before its window, it would be windowed where nothing is."""
+    tags = {"WindowCenter": 1000, "WindowWidth": 400}
+    turned = grey(dicom(**tags, PhotometricInterpretation="MONOCHROME1"))
+    np.testing.assert_allclose(turned, 1 - grey(dicom(**tags)), atol=1e-6)
+    both = dicom(**tags, PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE")
+    np.testing.assert_allclose(grey(both), turned, atol=1e-6)
+
+
+def test_a_table_of_values_of_interest() -> None:
+    lut = Dataset()
+    table = np.arange(1023, -1, -1, dtype=np.uint16).repeat(4)
+    lut.LUTDescriptor, lut.LUTData = [4096, 0, 10], table.tobytes()
+    found = decoded(dicom(VOILUTSequence=[lut]))
+    np.testing.assert_allclose(found.pixels[..., 0], (1023 - COUNTS // 4) / 1023, atol=1e-6)
+    assert found.levels == 1023
+
+
+def test_every_frame_has_its_own_rescale_and_window() -> None:
+    frames = np.stack([COUNTS, COUNTS])
+    groups = []
+    for intercept in (0, -1000):
+        rescale, window, group = Dataset(), Dataset(), Dataset()
+        rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = 1, intercept, "US"
+        window.WindowCenter, window.WindowWidth = 1000, 500
+        group.PixelValueTransformationSequence, group.FrameVOILUTSequence = [rescale], [window]
+        groups.append(group)
+    data = dicom(frames, PerFrameFunctionalGroupsSequence=groups)
+    for frame, intercept in enumerate((0, -1000), start=1):
+        alone = dicom(RescaleSlope=1, RescaleIntercept=intercept, WindowCenter=1000, WindowWidth=500)
+        np.testing.assert_allclose(grey(data, str(frame)), grey(alone), atol=1e-6)
+
+
+# Real files: pydicom ships them
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "examples_overlay.dcm"])
+def test_real_files_give_what_their_counts_say(name: str) -> None:
+    path = shipped(name)
+    header = pydicom.dcmread(path)
+    slope, intercept = float(header.get("RescaleSlope", 1)), float(header.get("RescaleIntercept", 0))
+    counts = header.pixel_array.astype(float) * slope + intercept
+    if "WindowWidth" in header:
+        centre, width = (float(np.atleast_1d(header[tag].value)[0]) for tag in ("WindowCenter", "WindowWidth"))
+        expected = np.clip((counts - (centre - 0.5)) / (width - 1) + 0.5, 0, 1)
+    else:
+        stored = header.pixel_array.astype(float)
+        low = -(2 ** (header.BitsStored - 1)) if header.PixelRepresentation else 0
+        expected = (stored - low) / (2**header.BitsStored - 1)
+    np.testing.assert_allclose(grey(path.read_bytes()), np.clip(expected, 0, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("compressed", "plain"),
+    [
+        ("MR_small_RLE.dcm", "MR_small.dcm"),
+        ("MR_small_jp2klossless.dcm", "MR_small.dcm"),
+        ("MR_small_jpeg_ls_lossless.dcm", "MR_small.dcm"),
+        ("MR_small_bigendian.dcm", "MR_small.dcm"),
+        ("MR_small_implicit.dcm", "MR_small.dcm"),
+        ("SC_rgb_rle.dcm", "SC_rgb_jpeg_gdcm.dcm"),
+    ],
+)
+def test_what_is_lossless_loses_nothing(compressed: str, plain: str) -> None:
+    found, expected = (decoded(shipped(name).read_bytes()) for name in (compressed, plain))
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+
+
+@pytest.mark.parametrize(
+    "name", ["SC_rgb_jpeg_dcmtk.dcm", "examples_ybr_color.dcm", "examples_palette.dcm", "SC_rgb_rle_16bit.dcm"]
+)
+def test_colours_are_colours(name: str) -> None:
+    found = decoded(shipped(name).read_bytes(), "1" if "ybr_color" in name else "")
+    assert found.pixels.shape[2] == 3
+    assert not found.is_grey
+    assert 0 <= found.pixels.min() < found.pixels.max() <= 1
+
+
+def test_dicom_and_png_of_one_picture_are_the_same(tmp_path: Path) -> None:
+    counts = (COUNTS >> 4).astype(np.uint8)
+    for label, name, data in (("a", "x.dcm", dicom(counts, bits=8)), ("b", "y.dcm", dicom(counts.T.copy(), bits=8))):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / name).write_bytes(data)
+    Image.fromarray(counts).save(tmp_path / "a" / "x.png")
+    first, second, other = open_images(tmp_path).refs
+    assert (first.id, second.id) == ("a/x.dcm", "a/x.png")
+    assert first.pixel_sha256 == second.pixel_sha256 != other.pixel_sha256
+
+
+# As data
+
+
+def write(root: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return root
+
+
+def different(index: int, n_frames: int = 0, **tags: Any) -> bytes:
+    shape = (n_frames, 6, 8) if n_frames else (6, 8)
+    return dicom(np.random.default_rng(index).integers(0, 4096, shape, dtype=np.uint16), **tags)
+
+
+def test_every_frame_is_an_image_and_files_need_no_suffix(tmp_path: Path) -> None:
+    write(tmp_path, {"a/cine.dcm": different(1, n_frames=12), "b/IM-0001": different(2), "b/readme": b"no image"})
+    images = open_images(tmp_path)
+    assert [ref.id for ref in images.refs] == [*(f"a/cine.dcm#{frame:02d}" for frame in range(1, 13)), "b/IM-0001"]
+    assert len({ref.sha256 for ref in images.refs}) == 13
+    first = images.load(images.refs[0], (6, 8))
+    assert first.shape == (1, 6, 8)
+    assert not np.array_equal(first, images.load(images.refs[1], (6, 8)))
+
+
+def test_patients_are_known_by_hash_and_stay_in_one_part(tmp_path: Path) -> None:
+    files = {}
+    for patient in range(20):
+        for series in range(2):
+            name = f"{'ab'[patient % 2]}/{patient:02d}-{series}.dcm"
+            files[name] = different(2 * patient + series, PatientID=f"MRN-{patient}", PatientName="Doe^Jane")
+    data = write(tmp_path / "data", files)
+    write_split(data, tmp_path / "split.csv", seed=0)
+    text = (tmp_path / "split.csv").read_text(encoding="utf-8")
+    assert "MRN" not in text
+    assert "Doe" not in text
+    parts: dict[str, set[str]] = {}
+    for part in ("train", "val", "test"):
+        for ref in open_images(tmp_path / "split.csv", part).refs:
+            parts.setdefault(Path(ref.id).name[:2], set()).add(part)
+    assert {len(found) for found in parts.values()} == {1}
+
+
+def test_one_patient_in_two_parts_stops(tmp_path: Path) -> None:
+    parts = enumerate(("train", "test"))
+    files = {
+        f"{part}/{label}/{index}.dcm": different(index, PatientID=f"{part} {index}")
+        for index, part in parts
+        for label in "ab"
+    }
+    write(tmp_path, files)
+    assert len(open_images(tmp_path, "test")) == 2
+    write(tmp_path, {"test/a/again.dcm": different(9, PatientID="train 0")})
+    with pytest.raises(DataError, match=r"1 patient\(s\) are in test and in train or val"):
+        open_images(tmp_path, "test")
+
+
+@pytest.mark.parametrize("nobody", ["", "ANONYMOUS", "0", " anon "])
+def test_the_anonymisers_nobody_is_not_one_patient(tmp_path: Path, nobody: str) -> None:
+    files = {
+        f"{label}/{index}.dcm": different(index, PatientID=nobody, StudyInstanceUID=f"1.2.{index}")
+        for index, label in enumerate("abab")
+    }
+    assert len({ref.patient for ref in open_images(write(tmp_path, files)).refs}) == 4
+
+
+def test_no_tag_comes_out_of_a_refusal(tmp_path: Path) -> None:
+    """A decoder's words may quote the header."""
+    secret = dicom(PatientName="Doe^Jane", PatientID="MRN-1", WindowCenter=40, WindowWidth=400)
+    damaged = secret.replace(b"400 ", b"DOE ").replace(b"MONOCHROME2", b"DOE^JANE   ")
+    for data in (damaged, secret[:-20]):
+        with pytest.raises(DataError) as refusal:
+            decoded(data)
+        assert "doe" not in str(refusal.value).lower()
+        assert "mrn" not in str(refusal.value).lower()
+
+
+# What cannot be read
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "is no DICOM file"),
+        (bytes(128) + b"DICM", "is no readable DICOM image|without an image"),
+        (dicom(RescaleSlope=0, RescaleIntercept=5), r"is no readable DICOM image \(ValueError\)"),
+        (dicom(BurnedInAnnotation="YES"), "says that text is burned into its pixels"),
+        (dicom(Rows=60_000, Columns=60_000), "claims 60000 x 60000 pixels"),
+        (dicom(Rows=5_000, Columns=5_000), "claims 5000 x 5000 pixels in"),
+        (dicom(Rows=50, Columns=50), "is no readable DICOM image"),
+        (dicom(np.stack([COUNTS] * 3)), "holds 3 frames"),
+        (dicom(PhotometricInterpretation="HSV"), "is no readable DICOM image|that is not read here"),
+        (dicom(syntax=DeflatedExplicitVRLittleEndian), "is a deflated DICOM file"),
+    ],
+)
+def test_what_cannot_be_shown_is_said_in_one_line(data: bytes, expected: str) -> None:
+    with pytest.raises(DataError, match=expected) as refusal:
+        decoded(data)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_claim_of_a_billion_frames_is_not_listed(tmp_path: Path) -> None:
+    write(tmp_path, {"a/x.dcm": dicom(NumberOfFrames=10**9), "b/y.dcm": dicom()})
+    with pytest.raises(DataError, match="claims 1000000000 frames"):
+        open_images(tmp_path)
+
+
+def test_without_pydicom_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"a/x.dcm": dicom(), "b/y.dcm": dicom()})
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(DataError, match=r"is DICOM; pip install 'robaudit\[dicom\]'"):
+        open_images(tmp_path)
+
+
+def test_damage_of_any_kind_is_a_data_error_or_an_image() -> None:
+    dice = random.Random(0)
+    names = ("CT_small.dcm", "MR_small_RLE.dcm", "SC_rgb_rle.dcm", "examples_palette.dcm")
+    originals = [shipped(name).read_bytes() for name in names]
+    outcomes = Counter()
+    for _ in range(150):
+        damaged = bytearray(dice.choice(originals))
+        for _ in range(dice.choice([1, 10, 100])):
+            damaged[dice.randrange(min(len(damaged), dice.choice([2000, 10**9])))] = dice.randrange(256)
+        try:
+            outcomes[decoded(bytes(damaged[: dice.choice([None, dice.randrange(len(damaged))])])).is_grey] += 1
+        except DataError:
+            outcomes["refused"] += 1
+    assert outcomes["refused"] > 20
+    assert outcomes[True] + outcomes[False] > 20

@@ -1,0 +1,95 @@
+"""Answers are recognised, and the logits had from them give the same decisions as the answers themselves."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from robaudit.load.outputs import OutputKind, Outputs, find_outputs, output_kind
+
+
+class Headed(nn.Module):
+    """A linear network with something done to its logits."""
+
+    def __init__(self, head, n_outputs=3, scale=1.0):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(16, n_outputs))
+        self.body[1].weight.data *= 4 * scale
+        self.body[1].bias.data -= self.body(PICTURES).median(0).values.detach()
+        self.head = head
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+PICTURES = torch.rand(64, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+def by_hand(z):
+    powers = z.exp()
+    return powers / powers.sum(1, keepdim=True)
+
+
+HEADS = {
+    "logits": (lambda z: z, 3, OutputKind.LOGITS, None),
+    "softmax": (lambda z: z.softmax(1), 3, OutputKind.PROBABILITIES, 0),
+    "functional softmax": (lambda z: F.softmax(z, dim=1), 3, OutputKind.PROBABILITIES, 0),
+    "softmax module": (nn.Softmax(1), 3, OutputKind.PROBABILITIES, 0),
+    "second softmax": (lambda z: (z + 0 * z.softmax(1)).softmax(1), 3, OutputKind.PROBABILITIES, 1),
+    "softmax by hand": (by_hand, 3, OutputKind.PROBABILITIES, None),
+    "log-softmax": (lambda z: z.log_softmax(1), 3, OutputKind.LOG_PROBABILITIES, None),
+    "one logit": (lambda z: z, 1, OutputKind.ONE_LOGIT, None),
+    "one sigmoid": (lambda z: z.sigmoid(), 1, OutputKind.ONE_PROBABILITY, 0),
+    "sigmoid module": (nn.Sigmoid(), 1, OutputKind.ONE_PROBABILITY, 0),
+    "sigmoid by hand": (lambda z: 1 / (1 + (-z).exp()), 1, OutputKind.ONE_PROBABILITY, None),
+}
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_what_a_network_answers_with_is_recognised(name):
+    head, n_outputs, kind, behind = HEADS[name]
+    assert find_outputs(Headed(head, n_outputs), PICTURES) == Outputs(kind, behind)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_logits_decide_as_the_answers_do(name):
+    head, n_outputs, _, _ = HEADS[name]
+    network = Headed(head, n_outputs)
+    with torch.no_grad():
+        logits = find_outputs(network, PICTURES).logits(network, PICTURES)
+        raw = network.body(PICTURES)
+    decided = (raw[:, 0] > 0).long() if n_outputs == 1 else raw.argmax(1)
+    assert logits.shape == (64, max(2, n_outputs))
+    assert torch.equal(logits.argmax(1), decided)
+    probabilities = torch.cat([1 - raw.sigmoid(), raw.sigmoid()], 1) if n_outputs == 1 else raw.softmax(1)
+    torch.testing.assert_close(logits.softmax(1), probabilities, atol=1e-5, rtol=0)
+
+
+def test_behind_a_saturated_softmax_there_is_a_gradient():
+    """Sure to the last bit: the probabilities' own gradient is zero, that of what comes before is not."""
+    network = Headed(lambda z: z.softmax(1), scale=30000.0)
+    x = PICTURES.clone().requires_grad_()
+    (mute,) = torch.autograd.grad(network(x).amax(1).sum(), x)
+    outputs = find_outputs(network, PICTURES)
+    (speaking,) = torch.autograd.grad(outputs.logits(network, x).amax(1).sum(), x)
+    assert outputs.behind == 0
+    assert (mute.flatten(1).abs().amax(1) == 0).float().mean() > 0.5
+    assert (speaking.flatten(1).abs().amax(1) > 0).all()
+
+
+@pytest.mark.parametrize("answer", [-40.0, 0.3, 40.0])
+def test_one_logit_becomes_two_of_the_same_probability_whose_gradient_fades_at_neither_end(answer):
+    z = torch.tensor([[answer]], requires_grad=True)
+    logits = Outputs(OutputKind.ONE_LOGIT).logits(lambda x: x, z)
+    torch.testing.assert_close(logits.softmax(1)[:, 1], z.detach().sigmoid()[:, 0])
+    (gradient,) = torch.autograd.grad(logits[0, 1] - logits[0, 0], z)
+    assert float(gradient) == 1
+
+
+def test_rows_without_finite_numbers_do_not_hide_what_the_others_are():
+    rows = torch.rand(5, 3, generator=torch.Generator().manual_seed(0)).softmax(1)
+    rows[2] = float("nan")
+    assert output_kind(rows) is OutputKind.PROBABILITIES
+    assert output_kind(torch.full((3, 2), float("nan"))) is OutputKind.LOGITS

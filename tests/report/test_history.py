@@ -1,0 +1,146 @@
+"""The page of many audits."""
+
+from pathlib import Path
+from typing import Any
+
+from made_up_audits import make_data, make_model, make_record, make_rows, write_audit
+from test_page import Page, assert_static
+
+from robaudit.records import Check, ThreatModel, Verdict
+from robaudit.report.history import MOST_DRAWN, History, history
+from robaudit.report.html import read_page, write_report
+from robaudit.report.paired import holm, mcnemar
+from robaudit.report.sides import names_from_paths
+from robaudit.report.sources import Source
+
+
+def audit(resistance: float, seed: int = 1, **changes: Any) -> Source:
+    rows = make_rows(resistance=resistance, seed=seed, n_per_class=40)
+    return Source(make_record(rows, **changes), tuple(rows), {})
+
+
+def many(*sources: Source) -> History:
+    return history([f"v{position}" for position in range(len(sources))], sources)
+
+
+def test_each_is_compared_with_the_first():
+    page = many(audit(3), audit(30, 2), audit(0.6, 3), audit(3))
+    assert [entry.answer for entry in page.entries] == ["", "improved", "worse", "no evidence of a change"]
+    assert page.verdict.headline == (
+        "Against v0, worst-case robust accuracy at 4/255 is higher in v1; lower in v2; not known to differ in v3."
+    )
+    assert (page.verdict.tone, page.verdict.label) == ("mixed", "Mixed")
+
+
+def test_p_is_corrected_over_all_audits_and_eps_at_once():
+    """Two audits at eight eps are sixteen questions."""
+    first, *others = sources = [audit(3), audit(4.5, 2), audit(2.4, 3)]
+    raw = []
+    for other in others:
+        for eps in range(1, 9):
+            stands = [
+                [min(99 if e is None else e for e in row.fooled_at.values()) > eps for row in source.rows]
+                for source in (first, other)
+            ]
+            pairs = list(zip(*stands, strict=True))
+            raw.append(mcnemar(pairs.count((True, False)), pairs.count((False, True))))
+    expected = ["p < 0.001" if p < 0.001 else f"p = {p:.3f}" for p in holm(raw)]
+    page = many(*sources)
+    assert page.n_tests == "16"
+    assert [answered.p for entry in page.entries for answered in entry.answers if answered.eps != "clean"] == expected
+
+
+def test_what_is_not_comparable_is_listed_and_not_tested():
+    rows = make_rows(n_per_class=40)
+    other_data = audit(3, data=make_data(rows, sha256="f" * 64))
+    other_attack = audit(3, protocol="paper")
+    doubtful = audit(3, verdict=Verdict(kind="inconclusive", sentence="Masked."))
+    page = many(audit(3), other_data, other_attack, doubtful, audit(30, 2))
+    assert [entry.why for entry in page.entries] == [
+        "",
+        "data.sha256 differs, so it answers another question",
+        "the audits differ in protocol (nested against paper)",
+        "an audit is inconclusive",
+        "",
+    ]
+    assert [entry.answer for entry in page.entries] == ["", "no claim", "no claim", "no claim", "improved"]
+    assert page.verdict.headline == "Against v0, worst-case robust accuracy at 4/255 is higher in v4."
+    assert "Nothing is claimed of v1, v2 and v3; the table says why." in page.verdict.sentences
+    [alarm] = page.verdict.alarms
+    assert alarm.sentences == ("v3: Masked.",)
+
+
+def test_an_inconclusive_first_audit_leaves_nothing_to_claim():
+    page = many(audit(3, verdict=Verdict(kind="inconclusive", sentence="Masked.")), audit(30, 2), audit(30, 2))
+    assert page.verdict.tone == "unpaired"
+    assert page.verdict.headline == "No claim: none of these audits can be tested against v0."
+    assert page.n_tests == ""
+
+
+def test_audits_of_other_eps_share_a_table_with_gaps():
+    short = audit(3)
+    threat = ThreatModel(eps_255=(4,), image_channels="grey", sentence="At most 4/255.")
+    points = tuple(point for point in short.record.worst_case.points if point.eps_255 == 4)
+    attacks = tuple(curve.model_copy(update={"points": points}) for curve in short.record.attacks)
+    record = short.record.model_copy(
+        update={
+            "threat_model": threat,
+            "attacks": attacks,
+            "worst_case": short.record.worst_case.model_copy(update={"points": points}),
+        }
+    )
+    page = many(audit(3), Source(record, short.rows, {}), audit(3))
+    _, row, _ = page.shared.counts.groups[0].rows
+    assert [cell.percent for cell in row.cells].count("–") == 7
+
+
+def test_a_column_holds_one_eps_whatever_the_audits_tested():
+    """Of an audit at 8/255 alone nothing stands in the column of 4/255, and its worst class is said with its eps."""
+    record = audit(3).record
+    points = tuple(point for point in record.worst_case.points if point.eps_255 == 8)
+    at_eight = record.model_copy(
+        update={
+            "threat_model": ThreatModel(eps_255=(8,), image_channels="grey", sentence="At most 8/255."),
+            "attacks": tuple(curve.model_copy(update={"points": points}) for curve in record.attacks),
+            "worst_case": record.worst_case.model_copy(update={"points": points}),
+        }
+    )
+    page = many(audit(3), Source(at_eight, (), {}), audit(3))
+    assert page.entries[1].headline.percent == "–"
+    assert page.entries[1].largest.count == str(points[0].n_correct)
+    assert page.entries[1].worst_class == ""
+    assert " at 8/255, " in page.shared.worst_classes[1]
+    assert " at " not in page.shared.worst_classes[0]
+
+
+def test_checks_are_summed_up_in_a_sentence():
+    check = Check(id="c", status="failed", value=1, threshold=0, why="w", remedy="r")
+    quiet = check.model_copy(update={"status": "passed"})
+    page = many(audit(3, checks=(check, check, quiet)), audit(3, checks=(quiet,)), audit(3))
+    assert page.verdict.sentences[-1] == ("Checks spoke up in v0 (2). No believability checks were run in v2.")
+
+
+def test_of_too_many_audits_the_first_and_the_last_are_drawn():
+    page = many(*[audit(3)] * (MOST_DRAWN + 3))
+    assert len(page.shared.worst_case.chart.lines) == MOST_DRAWN
+    assert page.left_out == "v1, v2 and v3"
+    assert len(page.shared.counts.groups[0].rows) == MOST_DRAWN + 3
+
+
+def test_audits_are_called_by_what_tells_them_apart(tmp_path: Path):
+    paths = [tmp_path / name / "audit.json" for name in ("monday/before", "tuesday/before", "after")]
+    assert names_from_paths([*paths, tmp_path / "old.json"]) == ["monday/before", "tuesday/before", "after", "old"]
+
+
+def test_the_page_stands_under_the_strictest_policy(tmp_path: Path):
+    paths = []
+    for position, resistance in enumerate((2.5, 6, 1)):
+        rows = make_rows(resistance=resistance, seed=position)
+        record = make_record(rows, model=make_model(path=f"models/{position}.pt"))
+        paths.append(write_audit(tmp_path / f"v{position}", record, rows))
+    page = Page(write_report(read_page(paths), tmp_path / "out").read_text(encoding="utf-8"))
+    assert_static(page)
+    for name in ("v0", "v1", "v2", "models/0.pt", "models/2.pt"):
+        assert name in page.text
+    ids = [value for name, value in page.attributes() if name == "id"]
+    assert len(ids) == len(set(ids))

@@ -1,0 +1,84 @@
+"""Attention and loss surface, as they stand in the folder of the audited retrofit."""
+
+import json
+from pathlib import Path
+
+import pytest
+from made_up_audits import audit_of_folder as audited
+from made_up_audits import make_gallery, make_record, make_rows, png, write_audit
+from test_page import Page, assert_static
+
+from robaudit.report.diagnostics import Diagnosed, read_diagnostics
+from robaudit.report.html import compare
+
+IDS = ("cancer/0000.png", "<b>odd</b>.png")
+
+
+@pytest.fixture
+def diagnosed_folder(folder: Path) -> Path:
+    """An assimilated folder that was diagnosed on two images."""
+    names = ["surface-before", "surface-after"]
+    names += [f"{kind}-{index}" for kind in ("original", "attention-before", "attention-after") for index in (0, 1)]
+    (folder / "pictures").mkdir()
+    for shade, name in enumerate(names):
+        (folder / "pictures" / f"{name}.png").write_bytes(png(20 * shade))
+    content = {
+        "format_version": 1,
+        "image_ids": IDS,
+        "held": 0.5,
+        "steps_255": [-8, 0, 8],
+        "before": {"attention_share": [0.2, 0.1], "curvature": [4.0, 2.0], "surface": [[1.0]]},
+        "after": {"attention_share": [0.05, None], "curvature": [1.0, 2.0], "surface": [[0.5]]},
+        "pictures": {name: f"pictures/{name}.png" for name in names},
+    }
+    (folder / "diagnostics.json").write_text(json.dumps(content))
+    return folder
+
+
+def read(folder: Path) -> Diagnosed:
+    found = read_diagnostics(audited(folder))
+    assert found is not None
+    return found
+
+
+def test_medians_of_both_models_are_said(diagnosed_folder: Path):
+    """Of 0.2 and 0.1 the median is 0.15; an image without a gradient has no attention to count."""
+    attention, sharpness = read(diagnosed_folder).sentences
+    assert attention.startswith("50% of the input gradient lie in 15.0% of the pixels before the retrofit and in 5.0%")
+    assert "3 before, 1.5 after" in sharpness
+
+
+def test_every_image_is_shown_with_the_attention_of_both(diagnosed_folder: Path):
+    found = read(diagnosed_folder)
+    assert [seen.id for seen in found.images] == list(IDS)
+    captions = ["Original", "Attention, vanilla", "Attention, assimilated"]
+    assert [shown.caption for shown in found.images[1].shown] == captions
+    assert [shown.caption for shown in found.surfaces] == ["Loss surface, vanilla", "Loss surface, assimilated"]
+
+
+def test_the_page_shows_them_under_the_strictest_policy(diagnosed_folder: Path, before: Path, tmp_path: Path):
+    rows = make_rows(resistance=6, seed=2)
+    model = audited(diagnosed_folder).model
+    record = make_record(rows, model=model, artifacts=make_gallery(rows, tmp_path / "retrofit"))
+    after = write_audit(tmp_path / "retrofit", record, rows)
+    page = Page(compare(before, after, out=tmp_path / "out").read_text(encoding="utf-8"))
+    assert_static(page)
+    assert "Attention and loss surface" in page.text
+    assert "How the retrofit was trained" in page.text
+    assert "<b>odd</b>.png" in page.text
+    for attributes in (attributes for tag, attributes in page.elements if tag == "img"):
+        assert (tmp_path / "out" / str(attributes["src"])).is_file()
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "gone.png"])
+def test_a_picture_from_elsewhere_leaves_the_section_out(diagnosed_folder: Path, path: str):
+    (diagnosed_folder.parent / "secret.png").write_bytes(png(0))
+    file = diagnosed_folder / "diagnostics.json"
+    content = json.loads(file.read_text())
+    content["pictures"]["surface-before"] = path
+    file.write_text(json.dumps(content))
+    assert read_diagnostics(audited(diagnosed_folder)) is None
+
+
+def test_a_folder_that_was_not_diagnosed_has_no_section(folder: Path):
+    assert read_diagnostics(audited(folder)) is None

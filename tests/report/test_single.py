@@ -1,0 +1,73 @@
+"""The page of one audit alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up_audits import make_data, make_record, make_rows
+from test_page import Page, assert_static
+
+from robaudit.errors import SettingsError
+from robaudit.records import Verdict
+from robaudit.report.html import read_page, write_report
+from robaudit.report.single import SingleAudit, single_audit
+from robaudit.report.sources import Source
+
+ROWS = make_rows(n_per_class=50, seed=1)
+
+
+def alone(**changes: Any) -> SingleAudit:
+    return single_audit(Source(make_record(ROWS, **changes), tuple(ROWS), {}))
+
+
+def test_the_headline_is_the_worst_case_at_the_eps_that_headlines():
+    """Counted here from the rows, without the code that made the record."""
+    stands = sum(min(99 if eps is None else eps for eps in row.fooled_at.values()) > 4 for row in ROWS)
+    verdict = alone().verdict
+    assert verdict.headline == (
+        f"At most {stands} of 100 images ({stands}.0%) stay correct when every pixel may change by 4/255."
+    )
+    assert verdict.label == "Measured"
+
+
+def test_the_first_screen_ends_with_the_class_hit_hardest():
+    figures = alone(data=make_data(ROWS, positive="cancer")).verdict.figures
+    assert [figure.name for figure in figures[:3]] == ["Clean accuracy", "Worst case at 4/255", "Worst case at 8/255"]
+    stands = {
+        label: sum(
+            min(99 if e is None else e for e in row.fooled_at.values()) > 4 for row in ROWS if row.label == label
+        )
+        for label in ("cancer", "no-cancer")
+    }
+    worst = min(stands, key=stands.__getitem__)
+    kind = "sensitivity" if worst == "cancer" else "specificity"
+    assert figures[3].name == f"Worst class at 4/255: {worst} ({kind})"
+    assert figures[3].readings[0].counts == f"{stands[worst]} of 50"
+
+
+def test_an_inconclusive_audit_says_so_before_any_number():
+    masked = Verdict(kind="inconclusive", sentence="Gradients are masked.", reasons=("masking",))
+    verdict = alone(verdict=masked).verdict
+    assert verdict.tone == "inconclusive"
+    assert verdict.headline.startswith("Inconclusive")
+    [alarm] = verdict.alarms
+    assert alarm.title == "This audit is inconclusive"
+    assert "Gradients are masked." in alarm.sentences
+
+
+def test_an_unfinished_audit_says_so():
+    assert [alarm.title for alarm in alone(status="partial").verdict.alarms] == ["This audit is unfinished"]
+
+
+def test_the_page_compares_nothing(before: Path, tmp_path: Path):
+    page = Page(write_report(read_page([before]), tmp_path / "out").read_text(encoding="utf-8"))
+    assert_static(page)
+    assert "McNemar" not in page.text
+    assert "vanilla" not in page.text.split("How it was measured")[0].lower()
+    charts = [attributes for tag, attributes in page.elements if tag == "svg" and attributes.get("role") == "img"]
+    assert len(charts) == 5
+
+
+def test_pictures_without_glcm_need_a_comparison(before: Path):
+    with pytest.raises(SettingsError, match="comparison of two audits, and there are 1"):
+        read_page([before], without_glcm=before)

@@ -1,0 +1,112 @@
+"""A training that is killed goes on, to the very weights that it would have reached."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from robaudit.errors import OutputError
+from robaudit.retrofit.assimilate import assimilate
+
+SETTINGS = {
+    "epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "robust": "fgsm", "augment": "flip,shift", "seed": 5,
+}  # fmt: skip
+
+KILLED = """
+import os, signal, sys
+import torch
+from robaudit.progress import Silent
+from robaudit.retrofit.assimilate import assimilate
+
+torch.set_num_threads(1)
+
+class Killer(Silent):
+    def advance(self, n=1, note=""):
+        if note.startswith("epoch 3/"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+assimilate({model!r}, {data!r}, out={out!r}, progress=Killer(), **{settings!r})
+"""
+
+
+class Interrupting:
+    """Progress that ends training in the middle of an epoch, as Ctrl-C does."""
+
+    def __init__(self, epoch):
+        self._epoch = epoch
+
+    def start(self, stage, total):
+        pass
+
+    def advance(self, n=1, note=""):
+        if note.startswith(f"epoch {self._epoch}/"):
+            raise KeyboardInterrupt
+
+    def finish(self):
+        pass
+
+    def say(self, line):
+        pass
+
+
+def rows(folder):
+    """Metrics without the times."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+def test_killed_and_continued_is_the_same_as_never_killed(model, data, tmp_path):
+    whole = assimilate(model, data, out=tmp_path / "whole", **SETTINGS)
+    out = tmp_path / "killed"
+    script = KILLED.format(model=str(model), data=str(data), out=str(out), settings=SETTINGS)
+    died = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, env=dict(os.environ))
+    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+    assert not out.exists()
+    again = assimilate(model, data, out=out, **SETTINGS)
+    assert again.weights.sha256 == whole.weights.sha256
+    assert rows(out) == rows(tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["killed", "whole"]
+
+
+def interrupted(model, data, out, **changes):
+    with pytest.raises(KeyboardInterrupt):
+        assimilate(model, data, out=out, progress=Interrupting(2), **(SETTINGS | changes))
+
+
+def test_an_unfinished_training_of_other_settings_needs_restart(model, data, tmp_path):
+    out = tmp_path / "out"
+    interrupted(model, data, out)
+    with pytest.raises(OutputError, match="unfinished training with other settings; use --restart"):
+        assimilate(model, data, out=out, **(SETTINGS | {"seed": 6}))
+    record = assimilate(model, data, out=out, restart=True, **(SETTINGS | {"seed": 6, "epochs": 1}))
+    assert record.n_epochs == 1
+    assert len(rows(out)) == 2
+
+
+def test_a_damaged_state_is_told_with_the_way_out(model, data, tmp_path):
+    out = tmp_path / "out"
+    interrupted(model, data, out)
+    (tmp_path / ".out.unfinished" / "state.pt").write_bytes(b"half a file")
+    with pytest.raises(OutputError, match="cannot be read; use --restart"):
+        assimilate(model, data, out=out, **SETTINGS)
+
+
+def test_nothing_stays_of_a_training_interrupted_in_its_first_epoch(model, data, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        assimilate(model, data, out=tmp_path / "out", progress=Interrupting(1), **SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_trainings_do_not_share_a_folder(model, data, tmp_path):
+    class Second(Interrupting):
+        def advance(self, n=1, note=""):
+            if note.startswith("epoch 1/"):
+                with pytest.raises(OutputError, match="another training is writing there"):
+                    assimilate(model, data, out=tmp_path / "out", **SETTINGS)
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        assimilate(model, data, out=tmp_path / "out", progress=Second(1), **SETTINGS)

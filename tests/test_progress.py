@@ -1,0 +1,45 @@
+"""Progress: a bar for a person who watches, lines for a log."""
+
+import sys
+
+import pytest
+
+from robaudit.cli import progress
+from robaudit.cli.progress import terminal_progress
+
+
+@pytest.mark.parametrize(
+    ("isatty", "environment", "kind"),
+    [
+        (True, {"TERM": "xterm-256color"}, "_Bar"),
+        (True, {"TERM": "xterm-256color", "CI": "true"}, "_Lines"),
+        (True, {"TERM": "dumb"}, "_Lines"),
+        (False, {"TERM": "xterm-256color"}, "_Lines"),
+    ],
+)
+def test_a_bar_only_where_somebody_watches(
+    monkeypatch: pytest.MonkeyPatch, isatty: bool, environment: dict[str, str], kind: str
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: isatty, raising=False)
+    assert type(terminal_progress()).__name__ == kind
+
+
+def test_a_log_gets_whole_lines_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A hundred images at a second each: a line every quarter of a minute, none with a carriage return."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    lines = progress._Lines()
+    lines.start("attacking", 100)
+    for _ in range(100):
+        lines.advance()
+    lines.finish()
+    said = capsys.readouterr().err
+    assert "\r" not in said
+    assert "\x1b" not in said
+    assert 3 <= len(said.splitlines()) <= 20
+    assert all(line.startswith("attacking ") for line in said.splitlines())

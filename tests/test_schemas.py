@@ -1,0 +1,110 @@
+"""Schemas, and records of older and newer robaudits."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from typer.testing import CliRunner
+
+from robaudit import records
+from robaudit.cli.main import app
+from robaudit.errors import RecordError
+from robaudit.records import AuditRecord, read_audit
+
+REPOSITORY = Path(__file__).parents[1]
+NAMES = ("audit", "row", "policy", "gate", "page")
+
+
+def schema(*names: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["schema", *names])
+    assert result.exit_code == 0
+    printed: dict[str, Any] = json.loads(result.stdout)
+    return printed
+
+
+def errors(name: str, document: object) -> list[str]:
+    validator = jsonschema.Draft202012Validator(schema(name), format_checker=jsonschema.FormatChecker())
+    return [error.message for error in validator.iter_errors(document)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_schema_is_one(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema(name))
+    assert schema()[name] == schema(name)
+
+
+def test_a_record_keeps_its_schema(audit_of: Callable[..., AuditRecord]) -> None:
+    document = json.loads(audit_of().model_dump_json())
+    assert errors("audit", document) == []
+    document["clean"]["n_correct"] = -1
+    assert len(errors("audit", document)) == 1
+
+
+def test_the_example_policy_keeps_its_schema() -> None:
+    assert errors("policy", tomllib.loads((REPOSITORY / "examples" / "robaudit.toml").read_text("utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"measure": "clean"},
+        {"measure": "clean", "at_least": 0.5, "max_drop": 0.1},
+        {"measure": "clean", "at_least": "0.5"},
+        {"measure": "clean", "at_least": 60},
+        {"measure": "worst_case", "at_least": 0.5},
+        {"measure": "clan", "at_least": 0.5},
+        {"measure": "clean", "at_least": 0.5, "klass": "cancer"},
+    ],
+)
+def test_an_editor_can_point_out_what_the_gate_would_refuse(rule: dict[str, Any]) -> None:
+    assert errors("policy", {"rule": [rule]})
+
+
+@pytest.fixture
+def written(audit_of: Callable[..., AuditRecord], tmp_path: Path) -> Callable[..., Path]:
+    """Write an audit with fields changed."""
+
+    def write(**changes: object) -> Path:
+        path = tmp_path / "audit.json"
+        path.write_text(json.dumps({**json.loads(audit_of().model_dump_json()), **changes}), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_a_record_of_a_newer_schema_is_refused_with_the_way_out(written: Callable[..., Path]) -> None:
+    with pytest.raises(RecordError, match=r"has schema_version 2, this robaudit reads up to 1; upgrade robaudit"):
+        read_audit(written(schema_version=2))
+
+
+def test_a_field_of_a_newer_robaudit_is_refused_with_the_way_out(written: Callable[..., Path]) -> None:
+    with pytest.raises(RecordError, match=r"verified_by.*; upgrade robaudit, or scan again"):
+        read_audit(written(verified_by="somebody"))
+
+
+@pytest.mark.parametrize("version", [0, -3])
+def test_a_version_that_never_was_is_refused(written: Callable[..., Path], version: int) -> None:
+    with pytest.raises(RecordError, match=rf"has schema_version {version}, which no robaudit wrote"):
+        read_audit(written(schema_version=version))
+
+
+def test_a_record_of_an_older_schema_is_read(written: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if version 0 had called the seed `random_seed`."""
+
+    def upgrade(document: dict[str, Any]) -> dict[str, Any]:
+        return {
+            **{key: value for key, value in document.items() if key != "random_seed"},
+            "seed": document["random_seed"],
+        }
+
+    monkeypatch.setitem(records.UPGRADES, 0, upgrade)
+    path = written(schema_version=0, random_seed=7)
+    old = json.loads(path.read_text(encoding="utf-8"))
+    del old["seed"]
+    path.write_text(json.dumps(old), encoding="utf-8")
+    record = read_audit(path)
+    assert (record.seed, record.schema_version) == (7, 1)
