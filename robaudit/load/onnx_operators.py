@@ -415,7 +415,7 @@ def _gather(x: Tensor, indices: Tensor, axis: int = 0) -> Tensor:
     indices = indices.to(x.device).long()
     indices = torch.where(indices < 0, indices + x.shape[axis], indices)
     picked = x.index_select(axis, indices.reshape(-1))
-    return picked.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return torch.reshape(picked, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
 @operator("GatherElements")

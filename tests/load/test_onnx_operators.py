@@ -197,9 +197,12 @@ def test_a_shape_without_dimensions(tmp_path: Path) -> None:
         helper.make_node("ReduceSum", ["x"], ["s"], keepdims=1),
         helper.make_node("Reshape", ["s", "none"], ["r"]),
         helper.make_node("ConstantOfShape", ["none"], ["c"]),
-        helper.make_node("Add", ["r", "c"], ["y"]),
+        helper.make_node("Shape", ["x"], ["n"]),
+        helper.make_node("Gather", ["n", "first"], ["g"]),
+        helper.make_node("Cast", ["g"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Sum", ["r", "c", "f"], ["y"]),
     ]
-    compare(write(tmp_path / "m.onnx", nodes, {"none": np.zeros(0, np.int64)}))
+    compare(write(tmp_path / "m.onnx", nodes, {"none": np.zeros(0, np.int64), "first": np.array(1)}))
 
 
 def test_local_response_normalisation_by_its_formula(tmp_path: Path) -> None:
