@@ -92,6 +92,7 @@ def _hugging_face_class(contents: Contents) -> tuple[str, Any, Any]:
         raise ModelError(
             f"{contents.path}: is a Hugging Face folder; pip install 'robaudit[huggingface]' to read it"
         ) from None
+    transformers.logging.disable_progress_bar()  # robaudit has its own
     config = contents.metadata
     name = str((config["architectures"] or [""])[0])
     made = getattr(transformers, name, None) if "ForImageClassification" in name else None

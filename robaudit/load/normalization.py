@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 
 from robaudit.errors import ModelError
@@ -49,7 +50,7 @@ def normalization_of(
         name = "ImageNet" if in_chans == 3 else "none"
         mean, std = _preset(path, name.lower(), in_chans)
         source = f"assumed: {name}"
-    if not len(mean) == len(std) == in_chans or min(std) <= 0:
+    if not len(mean) == len(std) == in_chans or min(std) <= 0 or not all(map(isfinite, (*mean, *std))):
         raise ModelError(
             f"{path}: takes {in_chans} channel(s), got mean {list(mean)} and std {list(std)}; "
             "pass one number per channel, std above 0"
