@@ -3,7 +3,8 @@
 Of architectures whose weights have the same keys and shapes, those that compute the same are one, and go by the first
 name: the sizes of a plain transformer, DeiT and ViT, a network of torchvision that timm has too. Those that do not are
 all listed, for only a person can tell which of them a file is. An anti-aliased twin of a plain network (`blur`, `aa`)
-is left out, being the rarer by far. `tests/load/test_known_architectures.py` compares some of either sort by what they answer.
+is left out, being the rarer by far. tests/load/test_known_architectures.py compares some of either sort by what they
+answer.
 """
 
 import json
