@@ -64,7 +64,7 @@ PLAIN: dict[tuple[str, str], str] = {
     ("InputSize", "width"): "In pixels.",
     ("ModelInfo", "path"): "As it was given.",
     ("ModelInfo", "sha256"): "Of the file's bytes, or of the folder's configuration and weights.",
-    ("ModelInfo", "arch"): "timm's name of the backbone.",
+    ("ModelInfo", "arch"): "timm's name of the backbone, `torchvision:` and a name, a factory, or the kind of program.",
     ("ModelInfo", "n_classes"): "Outputs of the model.",
     ("ModelInfo", "classes"): "Names in the order of the outputs.",
     ("ModelInfo", "input"): "What the backbone takes.",

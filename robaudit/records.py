@@ -169,6 +169,23 @@ class FrontInfo(Record):
     """`T+C`, or `T` for a one-channel backbone."""
 
 
+class Loading(Record):
+    """How the network came out of its file."""
+
+    kind: str
+    """What the file or folder was recognised as."""
+    weights: str | None = None
+    """Where in the file the state dict lies, where not at its top."""
+    output: str | None = None
+    """Which part of a structured answer is the classifier's."""
+    label_index: int | None = None
+    """Which of several findings is audited."""
+    runs_code: bool = False
+    """Whether code from the file, or the user's own factory, has run."""
+    left_out: tuple[str, ...] = ()
+    """What the pickle would have imported beside the weights, and robaudit did not."""
+
+
 class ModelInfo(Record):
     """The audited model."""
 
@@ -182,6 +199,8 @@ class ModelInfo(Record):
     outputs: str = "logits"
     """What it answers with, and what of that is attacked."""
     front: FrontInfo | None = None
+    loading: Loading | None = None
+    """Null in records of earlier versions."""
 
 
 class DataInfo(Record):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -65,6 +65,7 @@ def scan(
     expect_clean_accuracy: float | None = None,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
+    **loading: Any,
 ) -> AuditRecord:
     """Measure a classifier's accuracy under attack and write the record to `out`.
 
@@ -106,6 +107,7 @@ def scan(
         expect_clean_accuracy: in [0, 1]; clean accuracy clearly below it stops the scan.
         command: what the person typed, for the record.
         progress: told of every image.
+        loading: further arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
 
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
@@ -121,7 +123,7 @@ def scan(
     else:
         loaded = load_model(
             Path(model), arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
-            input_size=input_size, device=device,
+            input_size=input_size, device=device, **loading,
         )  # fmt: skip
         refuse_learnt_patients(images, read_learnt(Path(model)), Path(model))
     images = images.ordered_as(loaded.info.classes)

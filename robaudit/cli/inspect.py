@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from robaudit.load.description import Description
 
 SHOWN_LAYERS = 3
+SHOWN_NAMES = 12
+Line = tuple[str, str]
 
 
 def inspect(
@@ -20,60 +23,131 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Say what a model file holds, without running anything from it."""
+    from dataclasses import replace
+
     from robaudit.load.contents import read_contents
     from robaudit.load.description import describe
+    from robaudit.load.hub import local_folder
 
-    description = describe(read_contents(model))
+    description = describe(replace(read_contents(local_folder(model)), path=model))
     if as_json:
         typer.echo(json.dumps(description.document(), indent=2))
         return
 
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False)
-    for label, value in _lines(description):
-        # A Text, not a string: whatever the file's strings hold, rich reads no markup in them.
-        console.print(Text.assemble((f"{label:<14}", "bold"), inert(value)), soft_wrap=True)
+    console = Console(highlight=False, width=None if _is_terminal() else 10_000)
+    for title, lines in _sections(description):
+        table = Table.grid(padding=(0, 2))
+        table.add_column(width=14)
+        table.add_column(overflow="fold")
+        for label, value in lines:
+            # A Text, not a string: whatever the file's strings hold, rich reads no markup in them.
+            table.add_row(Text(label, "dim"), Text(inert(value), "yellow" if label in _WARNING else ""))
+        if table.row_count:
+            console.print(Text(title, "bold"))
+            console.print(table)
 
 
-def _lines(description: "Description") -> Iterator[tuple[str, str]]:
-    contents, state = description.contents, description.state
-    yield "file", str(contents.path)
-    yield "kind", contents.kind
+_WARNING = ("would run", "left out", "not computed")
+
+
+def _is_terminal() -> bool:
+    import sys
+
+    return sys.stdout.isatty()
+
+
+def _sections(description: "Description") -> Iterator[tuple[str, list[Line]]]:
+    yield "File", list(_file(description))
+    yield "Network", list(chain(_network(description), _layers(description)))
+    yield "What it says of itself", list(_statements(description))
+    yield "Code", list(_code(description))
+    yield "Audit", list(_next(description))
+
+
+def _file(description: "Description") -> Iterator[Line]:
+    contents = description.contents
+    yield "path", str(contents.path)
+    yield "kind", contents.kind + (f", weights in {contents.weights_kind}" if contents.weights_kind else "")
     yield "sha256", contents.sha256
     yield "size", f"{contents.size_bytes:,} bytes"
-    if state is not None:
-        dtypes = ", ".join(sorted({tensor.dtype for tensor in state.tensors.values()}))
-        yield "parameters", f"{description.n_parameters:,} in {len(state.tensors)} tensors ({dtypes})"
-    if state is not None and (state.nesting or state.prefix):
+
+
+def _network(description: "Description") -> Iterator[Line]:
+    state = description.state
+    yield "architecture", _architecture(description)
+    if state is None:
+        return
+    dtypes = ", ".join(sorted({tensor.dtype for tensor in state.tensors.values()}))
+    yield "parameters", f"{description.n_parameters:,} in {len(state.tensors)} tensors ({dtypes})"
+    if state.nesting or state.prefix:
         yield "weights", f"under {'.'.join(state.nesting) or 'the top'}, prefix {state.prefix or 'none'}"
-    if state is not None and state.alternatives:
-        yield "also holds", ", ".join(".".join(path) or "tensors at the top" for path in state.alternatives)
-    yield "architecture", _architecture(description.architectures)
-    if description.classes:
-        yield "classes", ", ".join(description.classes)
-    for key, value in description.normalization.items():
-        yield key, str(value)
-    yield from _layers(description)
-    if contents.foreign_globals:
-        yield "imports", ", ".join(contents.foreign_globals)
-    if description.command is not None:
-        yield "scan", description.command
-    else:
-        yield "scan refuses", description.obstacle or ""
+    if state.alternatives:
+        places = [".".join(path) or "tensors at the top" for path in state.alternatives]
+        yield "also holds", f"{', '.join(places)}; --weights {places[0]} takes it instead"
 
 
-def _architecture(names: tuple[str, ...]) -> str:
+def _architecture(description: "Description") -> str:
+    names = description.architectures
+    if description.operators and not names:
+        return "the file carries its own program"
     if len(names) > 1:
         return f"one of {', '.join(names)}; --arch settles it"
-    return names[0] if names else "not recognised; --arch names it"
+    return names[0] if names else "not recognised; --arch or --factory names it"
 
 
-def _layers(description: "Description") -> Iterator[tuple[str, str]]:
+def _layers(description: "Description") -> Iterator[Line]:
     weights = [(name, tensor) for name, tensor in description.tensors.items() if len(tensor.shape) > 1]
     first, last = weights[:SHOWN_LAYERS], weights[SHOWN_LAYERS:][-SHOWN_LAYERS:]
     for label, layers in (("begins with", first), ("ends with", last)):
         for name, tensor in layers:
             yield label, f"{name} {' x '.join(map(str, tensor.shape))}"
             label = ""
+
+
+def _statements(description: "Description") -> Iterator[Line]:
+    own = description.stated
+    if own.labels:
+        yield "classes", _some(own.labels)
+    if own.many_findings:
+        yield "findings", "do not exclude each other; --label-index chooses one"
+    if own.mean is not None and own.std is not None:
+        yield "mean", _numbers(own.mean)
+        yield "std", _numbers(own.std)
+    if own.size is not None:
+        yield "input size", f"{own.size[0]} x {own.size[1]}"
+    for key in ("epoch", "pytorch-lightning_version", "best_acc", "arch"):
+        value = description.contents.metadata.get(key)
+        if isinstance(value, str | int | float):
+            yield key.removeprefix("pytorch-").replace("_", " "), str(value)
+
+
+def _code(description: "Description") -> Iterator[Line]:
+    contents = description.contents
+    if description.operators:
+        yield "computes with", _some(description.operators)
+    if contents.not_pure:
+        yield "not computed", _some(contents.not_pure)
+    if description.left_out:
+        yield "left out", f"{_some(description.left_out)}: the weights load without running it"
+    elif contents.foreign_globals:
+        yield "would run", _some(contents.foreign_globals)
+
+
+def _next(description: "Description") -> Iterator[Line]:
+    if description.command is not None:
+        yield "scan", description.command
+    else:
+        yield "scan refuses", description.obstacle or ""
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = len(names) - SHOWN_NAMES
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

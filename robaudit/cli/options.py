@@ -17,7 +17,9 @@ MAX_RANGE = 1000
 ModelArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="MODEL", help="State dict or checkpoint (.pt, .pth, .safetensors), timm folder, or assimilated folder."
+        metavar="MODEL",
+        help="Checkpoint, safetensors, TorchScript, torch.export or ONNX file; timm, Hugging Face, MONAI or "
+        "assimilated folder; or hf-hub:NAME.",
     ),
 ]
 DataArgument = Annotated[
@@ -32,7 +34,50 @@ Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the result; t
 
 Arch = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="timm architecture, where the file does not tell.", rich_help_panel=MODEL),
+    typer.Option(
+        metavar="NAME",
+        help="Architecture, where the file does not tell: a timm name, or torchvision:NAME.",
+        rich_help_panel=MODEL,
+    ),
+]
+Factory = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PACKAGE.MODULE:FUNCTION",
+        help="Your own code that returns the network; the file then gives its weights.",
+        rich_help_panel=MODEL,
+    ),
+]
+Trust = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SHA256",
+        help="Let the code in the model file of this hash run. Without it, none ever does.",
+        rich_help_panel=MODEL,
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="Which of several state dicts in the file, such as model_ema.", rich_help_panel=MODEL
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which of several outputs holds a number per class [dim](default: logits, or the only one)[/dim].",
+        rich_help_panel=MODEL,
+    ),
+]
+LabelIndex = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Of findings that do not exclude each other, the one to audit, counted from 0.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Classes = Annotated[
     str | None,
@@ -50,6 +95,14 @@ Mean = Annotated[
 Std = Annotated[
     str | None,
     typer.Option(metavar="S,..", help="Standard deviation of it, per channel.", rich_help_panel=MODEL),
+]
+NormalizationPreset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Instead of mean and std: imagenet · half, 0.5 and 0.5 · none · xray, which takes [-1024, 1024].",
+        rich_help_panel=MODEL,
+    ),
 ]
 InputSize = Annotated[
     str | None,
@@ -223,7 +276,12 @@ def merged(pairs: list[str] | None) -> dict[str, list[str]] | None:
 
 
 def model_options(
-    arch: str | None, classes: str | None, mean: str | None, std: str | None, input_size: str | None
+    arch: str | None,
+    classes: str | None,
+    mean: str | None,
+    std: str | None,
+    input_size: str | None,
+    **further: str | int | None,
 ) -> dict[str, Any]:
     """What a person says of the model, as `scan`, `assimilate` and `run` take it."""
     return {
@@ -232,6 +290,7 @@ def model_options(
         "mean": numbers("--mean", mean),
         "std": numbers("--std", std),
         "input_size": size(input_size),
+        **{name: value for name, value in further.items() if value is not None},
     }
 
 

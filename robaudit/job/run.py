@@ -30,7 +30,7 @@ from robaudit.retrofit.pace import duration, epoch_seconds
 from robaudit.retrofit.settings import SETTINGS, TrainConfig, train_config
 
 SPLIT_FILE = "split.csv"
-MODEL_OPTIONS = ("arch", "classes", "mean", "std", "input_size")
+MODEL_OPTIONS = ("arch", "classes", "mean", "std", "input_size", "weights", "output", "label_index", "normalization")
 """What a person may have to say about a vanilla model, and an assimilated folder says itself."""
 
 
@@ -105,7 +105,7 @@ def run(
         out: folder for every stage: before, assimilated, after, report.
         preset: `paper` measures and trains as the source states; others choose the attacks.
         without_glcm: also retrofit with cross-entropy alone, for the gallery.
-        loading: arch, classes, mean, std, input_size, device, as in `scan`.
+        loading: arch, classes, mean, std, input_size, device, and further arguments of `load_model`, as in `scan`.
         reading: limit, merge, view, on_bad_image, as in `scan`.
         scanning: further arguments of `scan`.
         training: further arguments of `assimilate`.
@@ -180,10 +180,11 @@ def _say_estimate(
     """Measure the pace on this machine, and say about how long the job will take."""
     reading = {key: measured[key] for key in ("merge", "view", "on_bad_image", "seed") if key in measured}
     images = open_images(data, "test", **reading, progress=progress)
-    loading = {key: measured[key] for key in (*MODEL_OPTIONS, "device") if key in measured}
+    loading = {key: measured[key] for key in (*MODEL_OPTIONS, "factory", "trust", "device") if key in measured}
     loaded = load_model(model, folder_classes=images.classes, **loading)
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels)
+    loaded = loaded.with_outputs_seen_on(images.to_try(loaded.size).to(loaded.classifier.mean.device))
     plan = plan_of(
         measured.get("attacks"), measured.get("eps", EPS_GRID), measured["preset"], measured.get("protocol"), 0
     )

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from robaudit.files import write_text
-from robaudit.load.contents import CONFIG_FILE
+from robaudit.load.folder import CONFIG_FILE
 from robaudit.load.images import Images, open_images
 from robaudit.progress import Progress
 

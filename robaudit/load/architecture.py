@@ -1,54 +1,49 @@
-"""Which timm architecture fits a set of weights: the one whose keys and shapes are exactly these."""
+"""Which architecture fits a set of weights: the one whose keys and shapes are exactly these.
+
+A timm architecture goes by its name, one of torchvision by `torchvision:` and its name there: the two libraries build
+many networks of the same name with different keys.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
+from math import isqrt
+from typing import Any
 
 import timm
 import torch
+from torch import nn
 
-Shapes = Mapping[str, tuple[int, ...]]
+from robaudit.load import weights
+from robaudit.load.architecture_index import POSITIONS, Shapes, look_up
 
-# A key that only this family has -> the members tried, common ones first. timm and torchvision share these key names.
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "layer1.0.conv1.weight": (
-        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "wide_resnet101_2",
-        "resnext50_32x4d", "resnext101_32x8d", "seresnet50", "resnet18d", "resnet34d", "resnet50d", "resnet101d",
-        "resnet10t", "resnet14t", "resnet26t", "resnet26d", "test_resnet", "ecaresnet50d",
-    ),
-    "features.denseblock1.denselayer1.norm1.weight": ("densenet121", "densenet161", "densenet169", "densenet201"),
-    "conv_stem.weight": (
-        "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4",
-        "tf_efficientnetv2_s", "mobilenetv2_100", "mobilenetv3_small_100", "mobilenetv3_large_100",
-    ),
-    "stages.0.blocks.0.conv_dw.weight": (
-        "convnext_atto", "convnext_nano", "convnext_tiny", "convnext_small", "convnext_base", "test_convnext",
-    ),
-    "blocks.0.attn.qkv.weight": (
-        "vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "vit_small_patch32_224",
-        "vit_base_patch32_224", "deit_tiny_distilled_patch16_224", "test_vit",
-    ),
-    "layers.0.blocks.0.attn.qkv.weight": (
-        "swin_tiny_patch4_window7_224", "swin_small_patch4_window7_224", "swin_base_patch4_window7_224",
-    ),
-    "features.0.weight": ("vgg11", "vgg13", "vgg16", "vgg19", "vgg11_bn", "vgg13_bn", "vgg16_bn", "vgg19_bn"),
-}  # fmt: skip
+TORCHVISION = "torchvision:"
+MAX_IMAGE_SIDE = 4096
 
 
 def candidates(shapes: Shapes) -> tuple[str, ...]:
     """Names of the architectures whose keys and shapes, head and first layer aside, are exactly these.
 
+    Those that compute the same from the same weights are named once.
+
     Args:
         shapes: key -> shape of every tensor of a state dict, prefixes already stripped.
     """
-    family = next((names for key, names in FAMILIES.items() if key in shapes), ())
-    return tuple(name for name in family if n_classes(name, shapes) is not None)
+    return tuple(name for name in look_up(shapes) if is_known(name) and n_classes(name, shapes) is not None)
+
+
+def is_known(arch: str) -> bool:
+    """Whether an installed library has an architecture of this name."""
+    if not arch.startswith(TORCHVISION):
+        return bool(timm.is_model(arch))
+    return find_spec("torchvision") is not None and arch.removeprefix(TORCHVISION) in _torchvision_names()
 
 
 def n_classes(arch: str, shapes: Shapes) -> int | None:
     """Number of outputs of these weights as `arch`; None where they do not fit it."""
-    head = shapes.get(f"{_reference(arch, 3)[1][0]}.weight")
+    head = shapes.get(f"{layers_of(arch)[0][0]}.weight")
     if head is None or misfit(arch, shapes):
         return None
     return head[0]
@@ -56,44 +51,141 @@ def n_classes(arch: str, shapes: Shapes) -> int | None:
 
 def in_chans(arch: str, shapes: Shapes) -> int:
     """Input channels of these weights as `arch`: the second dimension of its first convolution."""
-    first = shapes.get(f"{_first_layers(arch)[0]}.weight", (0, 3))
+    first = shapes.get(f"{layers_of(arch)[1][0]}.weight", (0, 3))
     return first[1] if len(first) > 1 else 3
 
 
 def misfit(arch: str, shapes: Shapes) -> str:
     """What keeps these weights from being `arch`, in words; empty where they fit."""
-    reference, heads = _reference(arch, in_chans(arch, shapes))
-    missing = [key for key in reference if key not in shapes]
-    unexpected = [key for key in shapes if key not in reference]
-    of_heads = {f"{head}.{part}" for head in heads for part in ("weight", "bias")}
-    different = [
-        f"{key} {list(shapes[key])} instead of {list(shape)}"
-        for key, shape in reference.items()
-        if key in shapes and key not in of_heads and tuple(shapes[key]) != shape
+    reference = _reference(arch, in_chans(arch, shapes), _side(arch, shapes), _has_auxiliary(shapes))
+    of_heads = {f"{head}.{part}" for head in layers_of(arch)[0] for part in ("weight", "bias")}
+    return weights.misfit(
+        shapes, {key: shapes.get(key, shape) if key in of_heads else shape for key, shape in reference.items()}
+    )
+
+
+def build(arch: str, shapes: Shapes) -> nn.Module:
+    """The network of these shapes, its weights not yet the file's."""
+    found = n_classes(arch, shapes)
+    assert found is not None
+    with torch.random.fork_rng():  # weights about to be replaced are drawn at random
+        return create(arch, found, in_chans(arch, shapes), _side(arch, shapes), _has_auxiliary(shapes))
+
+
+def required_size(arch: str, shapes: Shapes) -> tuple[int, int] | None:
+    """(height, width) of the one grid a network takes, as transformers do; None where any will do."""
+    side = _side(arch, shapes)
+    if side is not None:
+        return side, side
+    if arch.startswith(TORCHVISION):
+        return (224, 224) if arch.startswith((f"{TORCHVISION}vit", f"{TORCHVISION}maxvit")) else None
+    cfg = timm.get_pretrained_cfg(arch)
+    return (int(cfg.input_size[-2]), int(cfg.input_size[-1])) if cfg is not None and cfg.fixed_input_size else None
+
+
+def create(arch: str, outputs: int, channels: int = 3, side: int | None = None, auxiliary: bool = False) -> nn.Module:
+    """An architecture by its name, its weights drawn at random.
+
+    Args:
+        arch: timm name, or `torchvision:` and a name there.
+        outputs: of its head.
+        channels: of its input.
+        side: of the square images it takes, where that is fixed and not the architecture's own.
+        auxiliary: whether it has the auxiliary heads that Inception is trained with.
+    """
+    if arch.startswith(TORCHVISION):
+        return _torchvision(arch.removeprefix(TORCHVISION), outputs, channels, side, auxiliary)
+    network: nn.Module = timm.create_model(
+        arch, num_classes=outputs, in_chans=channels, **({} if side is None else {"img_size": side})
+    )
+    return network
+
+
+def _torchvision(name: str, outputs: int, channels: int, side: int | None, auxiliary: bool) -> nn.Module:
+    from torchvision import models
+
+    options: dict[str, Any] = {} if side is None else {"image_size": side}
+    if name in ("googlenet", "inception_v3"):
+        options |= {"aux_logits": auxiliary, "init_weights": False}
+    network: nn.Module = models.get_model(name, weights=None, num_classes=outputs, **options)
+    if channels != 3:
+        _replace_first(network, channels)
+    return network
+
+
+def _replace_first(network: nn.Module, channels: int) -> None:
+    """Torchvision has no argument for the channels of the input."""
+    name, first = next((name, module) for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+    parent, _, attribute = name.rpartition(".")
+    options: dict[str, Any] = {
+        option: getattr(first, option) for option in ("kernel_size", "stride", "padding", "dilation")
+    }
+    replacement = nn.Conv2d(channels, first.out_channels, bias=first.bias is not None, **options)
+    setattr(network.get_submodule(parent), attribute, replacement)
+
+
+@lru_cache
+def _torchvision_names() -> frozenset[str]:
+    from torchvision import models
+
+    return frozenset(models.list_models(module=models))
+
+
+@lru_cache(maxsize=512)
+def _reference(arch: str, channels: int, side: int | None, auxiliary: bool) -> Mapping[str, tuple[int, ...]]:
+    """Shapes of a two-class `arch`, without allocating any weight."""
+    with torch.random.fork_rng(), torch.device(_shapes_on(arch)):
+        model = create(arch, 2, channels, side, auxiliary)
+    return {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+
+
+@lru_cache(maxsize=512)
+def layers_of(arch: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the heads and of the first layers: what differs between uses of one architecture."""
+    with torch.random.fork_rng(), torch.device(_shapes_on(arch)):
+        if not arch.startswith(TORCHVISION):
+            cfg = timm.create_model(arch, num_classes=2).pretrained_cfg
+            return _names(cfg["classifier"]), _names(cfg["first_conv"])
+        auxiliary = arch.endswith(("googlenet", "inception_v3"))
+        two, three = (create(arch, n, auxiliary=auxiliary) for n in (2, 3))
+    heads = [
+        key.removesuffix(".weight")
+        for (key, one), other in zip(two.state_dict().items(), three.state_dict().values(), strict=True)
+        if one.shape != other.shape and key.endswith(".weight")
     ]
-    parts = [
-        f"{len(keys)} {word}, such as {keys[0]}"
-        for word, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", different))
-        if keys
-    ]
-    return "; ".join(parts)
+    first = next(name for name, module in two.named_modules() if isinstance(module, nn.Conv2d))
+    return tuple(reversed(heads)), (first,)  # the main head is the last
 
 
-@lru_cache(maxsize=256)
-def _reference(arch: str, channels: int) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
-    """Shapes of a two-class `arch` and the names of its heads, without allocating any weight."""
-    with torch.device("meta"):
-        model = timm.create_model(arch, num_classes=2, in_chans=channels)
-    shapes = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    return shapes, _layers(model.pretrained_cfg["classifier"])
+def _shapes_on(arch: str) -> str:
+    """Where to build what only its shapes are wanted of; torchvision's RegNets work their widths out in tensors."""
+    return "cpu" if arch.startswith(f"{TORCHVISION}regnet") else "meta"
 
 
-@lru_cache(maxsize=256)
-def _first_layers(arch: str) -> tuple[str, ...]:
-    with torch.device("meta"):
-        return _layers(timm.create_model(arch, num_classes=2).pretrained_cfg["first_conv"])
-
-
-def _layers(named: str | Sequence[str] | None) -> tuple[str, ...]:
+def _names(named: str | Sequence[str] | None) -> tuple[str, ...]:
     """Names of the one layer, several (a distilled head, two branches) or none that timm states."""
     return (named,) if isinstance(named, str) else tuple(named or ("",))
+
+
+def _has_auxiliary(shapes: Shapes) -> bool:
+    return any(key.startswith(("AuxLogits.", "aux1.")) for key in shapes)
+
+
+def _side(arch: str, shapes: Shapes) -> int | None:
+    """Side of the square image that a transformer's positions are for; None where it is the architecture's own."""
+    key = next((key for key in shapes if key.endswith(POSITIONS)), None)
+    patch = shapes.get(f"{layers_of(arch)[1][0]}.weight", ())
+    if key is None or len(shapes[key]) != 3 or len(patch) != 4 or patch[-1] < 2:
+        return None
+    own = _reference(arch, 3, None, _has_auxiliary(shapes)).get(key, ())
+    if len(own) != 3 or own == tuple(shapes[key]):
+        return None
+    n_own = (_own_side(arch) // patch[-1]) ** 2
+    # What is neither of the picture's patches is a token for the class, or a register.
+    side = isqrt(max(0, shapes[key][1] - (own[1] - n_own))) * patch[-1]
+    return side if 0 < side <= MAX_IMAGE_SIDE else None
+
+
+def _own_side(arch: str) -> int:
+    cfg = None if arch.startswith(TORCHVISION) else timm.get_pretrained_cfg(arch)
+    return 224 if cfg is None else int(cfg.input_size[-1])

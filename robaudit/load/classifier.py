@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load.outputs import Outputs, find_outputs
+from robaudit.load.recipe import Recipe
 from robaudit.records import ModelInfo, Normalization
 
 
@@ -82,6 +83,8 @@ class LoadedModel:
 
     classifier: Classifier
     info: ModelInfo
+    recipe: Recipe = field(default_factory=Recipe)
+    """What builds the network again, where the name of its architecture does not."""
 
     @property
     def size(self) -> tuple[int, int]:

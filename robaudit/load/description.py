@@ -6,20 +6,15 @@ from importlib.util import find_spec
 from typing import Any
 
 from robaudit.errors import ModelError
-from robaudit.load.contents import Contents, Kind, State, state_tensors
+from robaudit.load.kinds import Contents, Kind
+from robaudit.load.renamed import renamed
+from robaudit.load.state import State, state_tensors
+from robaudit.load.stated import Stated, stated
 from robaudit.load.torch_pickle import TensorInfo
 
-_RESAVE = "save its weights with torch.save(model.state_dict(), FILE) and pass FILE"
-
-_OBSTACLES = {
-    Kind.PICKLED_MODULE: f"loading it would run code it names; {_RESAVE}",
-    Kind.TORCHSCRIPT: f"it carries its own program; {_RESAVE}",
-    Kind.EXPORTED_PROGRAM: f"it carries its own program; {_RESAVE}",
-    Kind.ONNX: "an ONNX graph gives no gradients; pass the PyTorch weights it was exported from",
-    Kind.PICKLE: f"it is no torch file; {_RESAVE}",
-}
-
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+_PROGRAMS = (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM, Kind.ONNX)
+_PICKLES = (Kind.PICKLED_MODULE, Kind.PICKLE)
 
 
 @dataclass(frozen=True)
@@ -29,8 +24,12 @@ class Description:
     contents: Contents
     state: State | None
     """Where the weights lie; None where there are none."""
+    stated: Stated
+    """What the file says of itself."""
     architectures: tuple[str, ...]
     """The one the file names, or those whose keys and shapes fit; empty where unknown."""
+    operators: tuple[str, ...]
+    """What its program computes with."""
     obstacle: str | None
     """Why scan would refuse it, and what to do; None where it would load it."""
 
@@ -45,31 +44,27 @@ class Description:
         return sum(tensor.n_elements for name, tensor in self.tensors.items() if not name.endswith(_STATISTICS))
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        """The class names that the file states."""
-        for key in ("classes", "label_names", "class_names"):
-            names = self.contents.metadata.get(key)
-            if isinstance(names, list | tuple):
-                return tuple(str(name) for name in names)
-        return ()
+    def left_out(self) -> tuple[str, ...]:
+        """What a pickle would import beside the weights: they load without it."""
+        return () if self.contents.file_kind in _PICKLES else self.contents.foreign_globals
 
     @property
-    def normalization(self) -> dict[str, Any]:
-        """Mean and standard deviation that the file states."""
-        config = self.contents.metadata.get("pretrained_cfg", self.contents.metadata)
-        return {key: config[key] for key in ("mean", "std") if isinstance(config, dict) and key in config}
+    def needs_arch(self) -> bool:
+        """Whether only a person can say which architecture it is."""
+        has_own = self.contents.file_kind in _PROGRAMS or self.contents.kind is Kind.HUGGING_FACE_FOLDER
+        return len(self.architectures) != 1 and not has_own
 
     @property
     def command(self) -> str | None:
         """The command that would audit it."""
         if self.obstacle is not None:
             return None
-        folder = self.contents.path.is_dir()
-        arch = "" if folder or len(self.architectures) == 1 else " --arch ARCH"
+        arch = " --arch ARCH" if self.needs_arch else ""
         return f"robaudit scan {shlex.quote(str(self.contents.path))} DATA{arch} --out out/before"
 
     def document(self) -> dict[str, Any]:
         """Everything as plain data for JSON."""
+        own = self.stated
         return {
             "path": str(self.contents.path),
             "kind": self.contents.kind.value,
@@ -79,40 +74,81 @@ class Description:
             "n_parameters": self.n_parameters,
             "nesting": list(self.state.nesting) if self.state else [],
             "prefix": self.state.prefix if self.state else "",
+            "alternatives": [".".join(path) for path in self.state.alternatives] if self.state else [],
             "tensors": {name: {"shape": list(t.shape), "dtype": t.dtype} for name, t in self.tensors.items()},
-            "classes": list(self.classes),
-            "normalization": self.normalization,
+            "classes": list(own.labels),
+            "normalization": {"mean": own.mean, "std": own.std} if own.mean is not None else {},
+            "input_size": own.size,
             "metadata": dict(self.contents.metadata),
             "globals": sorted(self.contents.globals),
             "foreign_globals": list(self.contents.foreign_globals),
+            "operators": list(self.operators),
+            "not_pure": list(self.contents.not_pure),
             "obstacle": self.obstacle,
             "command": self.command,
         }
 
 
 def describe(contents: Contents) -> Description:
-    """Say what can be done with a model file."""
+    """Say what can be done with a model file.
+
+    Raises:
+        ModelError: a folder's configuration holds what no model has.
+    """
     try:
-        state, missing = state_tensors(contents), None
+        state, missing = renamed(state_tensors(contents)), None
     except ModelError as error:
         state, missing = None, str(error).removeprefix(f"{contents.path}: ")
-    foreign = contents.foreign_globals
-    needs_code = f"loading it would import {', '.join(foreign[:5])}; {_RESAVE}" if foreign else None
+    architectures = _architectures(contents, state)
+    operators, unreadable = _operators(contents)
     return Description(
         contents,
         state,
-        architectures=_architectures(contents, state),
-        obstacle=_OBSTACLES.get(contents.kind) or needs_code or missing,
+        stated(contents),
+        architectures,
+        operators,
+        _obstacle(contents, architectures, unreadable, missing),
     )
 
 
+def _obstacle(
+    contents: Contents, architectures: tuple[str, ...], unreadable: str | None, missing: str | None
+) -> str | None:
+    kind, trusted = contents.file_kind, contents.weights_sha256 or contents.sha256
+    trust = f"or, if you trust whoever made it with this computer, pass --trust {trusted}"
+    if kind in _PICKLES:
+        alone = f"pass --arch{f' {architectures[0]}' if architectures else ''} to use its weights alone, "
+        imports = ", ".join(contents.foreign_globals[:5])
+        return f"loading it would run code it names ({imports}); {alone if contents.groups else ''}{trust}"
+    if contents.not_pure:
+        return f"its program does more than compute ({', '.join(contents.not_pure[:5])}); {trust}"
+    return unreadable if kind in _PROGRAMS else missing
+
+
+def _operators(contents: Contents) -> tuple[tuple[str, ...], str | None]:
+    """Operators of a program, or why they cannot be told."""
+    if contents.file_kind is not Kind.ONNX or contents.weights is None:
+        return contents.operators, None
+    if find_spec("onnx") is None or find_spec("torch") is None:
+        return (), "it is an ONNX graph; pip install 'robaudit[onnx]' to read it"
+    from robaudit.load.onnx_graph import GraphError, missing_operators, onnx_operators
+
+    try:
+        operators = onnx_operators(contents.weights)
+    except GraphError as error:
+        return (), f"{error}; fetch or export it again"
+    missing = missing_operators(operators)
+    problem = f"robaudit computes no {', '.join(missing)}; pass the weights it was exported from" if missing else None
+    return operators, problem
+
+
 def _architectures(contents: Contents, state: State | None) -> tuple[str, ...]:
-    for key in ("backbone", "architecture", "arch"):  # an assimilated folder names its network first
-        named = contents.metadata.get(key)
-        if isinstance(named, str):
-            return (named,)
+    if contents.stated_arch is not None:
+        return (contents.stated_arch,)
+    if contents.kind is Kind.HUGGING_FACE_FOLDER:
+        return tuple(str(name) for name in contents.metadata["architectures"][:1])
     if state is None or find_spec("torch") is None or find_spec("timm") is None:
         return ()
     from robaudit.load.architecture import candidates
 
-    return candidates({name: tensor.shape for name, tensor in state.tensors.items()})
+    return candidates(state.shapes)

@@ -5,6 +5,7 @@ builds plain containers, and where the program asks to import or call, it notes 
 is looked up, so there is nothing that could run.
 """
 
+import io
 import pickletools
 import struct
 from dataclasses import dataclass, field
@@ -69,6 +70,15 @@ def read_pickle(stream: BinaryIO) -> InertPickle:
         return InertPickle(machine.stack.pop(), frozenset(machine.globals))
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, struct.error) as error:
         raise PickleError(" ".join(str(error).split())[:200] or type(error).__name__) from None
+
+
+def read_entry(content: bytes) -> InertPickle:
+    """Read the one pickle that some bytes are.
+
+    Raises:
+        PickleError: as `read_pickle`.
+    """
+    return read_pickle(io.BytesIO(content))
 
 
 class _Machine:

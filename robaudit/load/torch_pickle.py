@@ -1,7 +1,7 @@
 """What the wishes in a torch pickle mean: tensors, dictionaries, modules. Needs no torch."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 from robaudit.load.inert_pickle import Call, Global, Persistent, PickleError, Value
@@ -35,11 +35,22 @@ DATA_GLOBALS = frozenset(
 
 
 @dataclass(frozen=True)
+class View:
+    """Where in a file the numbers of a tensor lie, in elements."""
+
+    storage: str
+    offset: int
+    stride: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class TensorInfo:
     """Shape and type of a tensor; its numbers stay in the file."""
 
     shape: tuple[int, ...]
     dtype: str
+    view: View | None = field(default=None, compare=False, repr=False)
+    """Of a torch archive; None elsewhere."""
 
     @property
     def n_elements(self) -> int:
@@ -89,7 +100,7 @@ class TensorReader:
         # A stride of 0 repeats elements: then the extent is small and the tensor is not.
         if max(extent, prod(shape) * item) > self._storage_bytes(key):
             raise PickleError(f"storage {key}: a tensor of shape {shape} does not fit into it")
-        return TensorInfo(tuple(shape), dtype)
+        return TensorInfo(tuple(shape), dtype, View(key, offset, tuple(stride)))
 
 
 def _sizes(value: Value) -> bool:

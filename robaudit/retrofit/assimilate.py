@@ -19,7 +19,7 @@ from robaudit.load.images import Images, open_images
 from robaudit.load.learnt import write_learnt
 from robaudit.load.listed import Split
 from robaudit.load.listing import has_splits
-from robaudit.load.model import load_model
+from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment, file_sha256
 from robaudit.load.splitting import write_split
 from robaudit.load.view import View
@@ -97,7 +97,8 @@ def assimilate(
         restart: replace a folder of other settings.
         command: what the person typed, for the record.
         progress: told of every image and epoch.
-        settings: fields of `TrainConfig`, `TextureTerm` and `Adversary`; they take precedence over the preset.
+        settings: fields of `TrainConfig`, `TextureTerm` and `Adversary`, which take precedence over the preset; and
+            further arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
 
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
@@ -105,6 +106,7 @@ def assimilate(
     """
     model, data, out = Path(model), Path(data), Path(out)
     progress = progress or Silent()
+    loading = {name: settings.pop(name) for name in FURTHER_OPTIONS if name in settings}
     config = train_config(preset, **settings)
     refuse_foreign(out)
     with torch.random.fork_rng(), workplace(out) as folder:
@@ -120,6 +122,7 @@ def assimilate(
             std=std,
             input_size=input_size,
             device=device,
+            **loading,
         )
         _require_patches(vanilla.size, config)
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
@@ -153,7 +156,7 @@ def assimilate(
         )
         progress.say(_ending(trained, config))
 
-        weights = write_model(folder, classifier, vanilla.info, training.channels)
+        weights = write_model(folder, classifier, vanilla.info, training.channels, vanilla.recipe)
         write_learnt(folder, (training, validation))
         record = TrainingRecord(
             robaudit_version=__version__,
@@ -186,6 +189,11 @@ def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: Tra
         vanilla.require_channels(image_channels)
         if vanilla.classifier.front is not None:
             raise ModelError(f"{vanilla.info.path}: is already retrofitted; pass the model before the retrofit")
+        if vanilla.recipe.files or vanilla.recipe.config:
+            raise ModelError(
+                f"{vanilla.info.path}: is no network that a timm folder can name, which is what --front none writes; "
+                "keep T or C in front"
+            )
         return vanilla.classifier
     classifier = with_front(vanilla, image_channels, config.seed, config.front, config.tint)
     if config.random_front:

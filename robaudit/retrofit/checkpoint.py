@@ -2,6 +2,7 @@
 
 model.safetensors   every weight, keys `front.*` and `backbone.*`
 config.json         what is needed to build the network around them
+program/            of a model that is a program (ONNX, TorchScript, ...), the file it came as
 training.json       how it came about (`TrainingRecord`)
 metrics.jsonl       one line per epoch, from epoch 0, the model before the first step
 learnt-from.json    hashes of the patients and pictures it has seen (`robaudit.load.learnt`)
@@ -32,6 +33,7 @@ from robaudit.errors import OutputError
 from robaudit.files import write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
+from robaudit.load.recipe import Recipe
 from robaudit.records import FileRef, ModelInfo
 from robaudit.retrofit.record import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
 
@@ -114,7 +116,9 @@ def _lock(file: TextIO, out: Path) -> None:
         raise OutputError(f"{out}: another training is writing there; wait for it or choose another --out") from None
 
 
-def write_model(folder: Path, classifier: Classifier, vanilla: ModelInfo, image_channels: int) -> Path:
+def write_model(
+    folder: Path, classifier: Classifier, vanilla: ModelInfo, image_channels: int, recipe: Recipe | None = None
+) -> Path:
     """Write the weights and config.json; returns the path of the weights.
 
     Args:
@@ -122,6 +126,7 @@ def write_model(folder: Path, classifier: Classifier, vanilla: ModelInfo, image_
         classifier: with its front, or without one.
         vanilla: the model before the retrofit.
         image_channels: of the images it takes, 1 or 3.
+        recipe: what builds its network again, where the name of the architecture does not.
 
     Raises:
         OutputError: the disk is full.
@@ -141,6 +146,7 @@ def write_model(folder: Path, classifier: Classifier, vanilla: ModelInfo, image_
         config = _timm_config(classifier, vanilla)
     else:
         config = _config(classifier, classifier.front, vanilla, image_channels)
+    config |= (recipe or Recipe()).copy_to(folder)
     write_text(folder / CONFIG_FILE, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return folder / WEIGHTS_FILE
 

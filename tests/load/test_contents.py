@@ -22,9 +22,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from robaudit.errors import ModelError
-from robaudit.load.contents import Contents, Kind, read_contents, state_tensors
+from robaudit.load.contents import read_contents
 from robaudit.load.inert_pickle import read_pickle
+from robaudit.load.kinds import Contents, Kind
+from robaudit.load.state import state_tensors
 from robaudit.load.torch_pickle import DATA_GLOBALS, TensorInfo
+from robaudit.load.weights import read_weights
 
 
 def small() -> nn.Module:
@@ -100,8 +103,7 @@ def test_prefixes_are_stripped_and_told(tmp_path: Path, prefix: str, more: dict[
     state = state_tensors(read_contents(path))
     assert (state.nesting, state.prefix) == (("state_dict",), prefix)
     assert {name: tensor.shape for name, tensor in state.tensors.items()} == SHAPES
-    selected = state.select(torch.load(path, weights_only=True))
-    small().load_state_dict(selected, strict=True)
+    small().load_state_dict(read_weights(read_contents(path), state), strict=True)
 
 
 def test_a_prefix_that_only_some_names_have_belongs_to_the_model(tmp_path: Path) -> None:
@@ -518,7 +520,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         ("{", "not valid JSON"),
         ('{"a": NaN}', "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
-        ('{"model_type": "vit"}', "names no timm architecture"),
+        ('{"model_type": "vit"}', "names no timm or Hugging Face architecture"),
         ('{"architecture": "resnet18"}', "no weights"),
         (" " * (2**20 + 1), "more than"),
     ],

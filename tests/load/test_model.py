@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
-from robaudit.load.model import IMAGENET_MEAN, IMAGENET_STD, load_model
+from robaudit.load.model import load_model
+from robaudit.load.normalization import IMAGENET_MEAN, IMAGENET_STD
 from robaudit.retrofit.checkpoint import write_model
 
 ARCH = "test_resnet"
@@ -108,16 +109,13 @@ def test_every_kind_of_file_gives_the_logits_of_the_model_it_was_saved_from(
 
 def test_a_legacy_file_of_another_pickle_protocol_loads(tmp_path: Path) -> None:
     legacy(tmp_path / "model.pt", protocol=3)
-    with pytest.warns(UserWarning, match="pickle protocol 3"):
-        loaded = load_model(tmp_path / "model.pt", arch=ARCH)
+    loaded = load_model(tmp_path / "model.pt", arch=ARCH)
     assert torch.equal(answers(loaded), by_hand(NETWORK, PICTURES, IMAGENET_MEAN, IMAGENET_STD))
 
 
-@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-@pytest.mark.parametrize("is_zip", [True, False])
-def test_a_pickle_protocol_that_torch_does_not_load_safely_is_refused(tmp_path: Path, is_zip: bool) -> None:
+def test_a_legacy_file_of_a_pickle_protocol_that_torch_does_not_load_safely_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.pt"
-    torch.save(weights(), path, pickle_protocol=4, _use_new_zipfile_serialization=is_zip)
+    torch.save(weights(), path, pickle_protocol=4, _use_new_zipfile_serialization=False)
     with pytest.raises(ModelError, match="needs code to load"):
         load_model(path, arch=ARCH)
 
@@ -228,10 +226,16 @@ def test_classes_that_are_not_the_models_are_refused(tmp_path: Path, options: di
         load_model(tmp_path / "m.pt", arch=ARCH, **options)
 
 
-def test_a_single_output_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    torch.save(weights(made=network(1)), tmp_path / "m.pt")
-    with pytest.raises(ModelError, match="has one output, wanted one logit per class"):
-        load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("a", "b"))
+def test_a_single_output_tells_two_classes_apart(tmp_path: Path) -> None:
+    made = network(1)
+    with torch.no_grad():
+        made.fc.bias -= 5  # a number outside [0, 1] is no probability
+    torch.save(weights(made=made), tmp_path / "m.pt")
+    loaded = load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("a", "b")).with_outputs_seen_on(PICTURES)
+    z = by_hand(made, PICTURES, IMAGENET_MEAN, IMAGENET_STD)
+    torch.testing.assert_close(answers(loaded), torch.cat([-z / 2, z / 2], dim=1))
+    with pytest.raises(ModelError, match="has one output, which tells two classes apart, the data has 3 classes"):
+        load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("a", "b", "c"))
 
 
 # Normalisation, input, device
@@ -244,7 +248,7 @@ def test_a_single_output_is_refused_with_what_to_do(tmp_path: Path) -> None:
         ({"std": STD}, "--mean and --std belong together"),
         ({"mean": (0.5,), "std": (0.5,)}, r"takes 3 channel\(s\)"),
         ({"mean": MEAN, "std": (1, 0, 1)}, "std above 0"),
-        ({"mean": (float("nan"),) * 3, "std": STD}, "holds what robaudit cannot use"),
+        ({"mean": (float("nan"),) * 3, "std": STD}, "got mean .*pass one number per channel"),
         ({"device": "banana"}, "--device banana: is not usable here"),
     ],
 )
@@ -326,6 +330,10 @@ def write_bomb(path: Path) -> None:
     torch.save({"state_dict": weights(), "hook": Bomb(1, 1)}, path)
 
 
+def write_legacy_bomb(path: Path) -> None:
+    torch.save({"state_dict": weights(), "hook": Bomb(1, 1)}, path, _use_new_zipfile_serialization=False)
+
+
 def write_plain_pickle_bomb(path: Path) -> None:
     path.write_bytes(pickle.dumps(Bomb(1, 1)))
 
@@ -334,26 +342,34 @@ def write_plain_pickle_bomb(path: Path) -> None:
     ("write", "named"),
     [
         (write_pickled_module, r"is a pickled module.*torch\.nn\.modules"),
-        (write_bomb, r"needs code to load \(.*exec\)"),
+        (write_legacy_bomb, r"needs code to load \(.*exec\)"),
         (write_plain_pickle_bomb, r"is a pickle that torch\.save did not write.*exec"),
     ],
 )
 def test_code_in_a_file_is_named_and_does_not_run(tmp_path: Path, write: Callable[[Path], None], named: str) -> None:
     write(tmp_path / "m.pt")
     with pytest.raises(ModelError, match=named):
-        load_model(tmp_path / "m.pt", arch=ARCH)
+        load_model(tmp_path / "m.pt")
     assert CANARY not in os.environ
 
 
-def test_torchscript_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    """Its writer is deprecated, so the file is made by hand."""
+def test_code_beside_weights_is_left_out_and_told(tmp_path: Path) -> None:
+    write_bomb(tmp_path / "m.pt")
+    loaded = load_model(tmp_path / "m.pt", arch=ARCH)
+    assert torch.equal(answers(loaded), by_hand(NETWORK, PICTURES, IMAGENET_MEAN, IMAGENET_STD))
+    assert loaded.info.loading is not None
+    assert loaded.info.loading.left_out == ("builtins.exec",) or loaded.info.loading.left_out == ("__builtin__.exec",)
+    assert CANARY not in os.environ
+
+
+def test_torchscript_without_a_module_is_refused(tmp_path: Path) -> None:
     import zipfile
 
     torch.save({}, tmp_path / "m.pt")
     with zipfile.ZipFile(tmp_path / "m.pt", "a") as archive:
         root = archive.namelist()[0].split("/")[0]
         archive.writestr(f"{root}/code/__torch__.py", "")
-    with pytest.raises(ModelError, match=r"is a TorchScript program; save model\.state_dict\(\)"):
+    with pytest.raises(ModelError, match=r"its data holds no module; save model\.state_dict\(\)"):
         load_model(tmp_path / "m.pt")
 
 

@@ -1,0 +1,63 @@
+"""What the outputs of a model stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from robaudit.errors import ModelError
+from robaudit.load.stated import Stated
+
+
+def class_names(
+    path: Path,
+    n_outputs: int,
+    given: Sequence[str] | None,
+    own: Sequence[str],
+    of_the_data: Sequence[str] | None,
+    *,
+    is_finding: bool = False,
+) -> tuple[str, ...]:
+    """Names in the order of the logits: those given, else the model's own, else the data's, else numbers.
+
+    Args:
+        path: of the model, for the message.
+        n_outputs: of the network; one output tells two classes apart.
+        given: by the person.
+        own: what the file or folder says.
+        of_the_data: class folders, sorted.
+        is_finding: whether the one output is one of several findings; `own` then names all of them.
+
+    Raises:
+        ModelError: there are more or fewer than the outputs tell apart, or a name repeats.
+    """
+    n_classes = max(2, n_outputs)
+    usable = () if is_finding or (n_outputs == 1 and len(own) != n_classes) else own
+    names = tuple(map(str, given or usable or of_the_data or range(n_classes)))
+    if len(names) != n_classes:
+        whose = "--classes lists" if given else "its configuration lists" if names == tuple(own) else "the data has"
+        outputs = f"{n_outputs} outputs" if n_outputs > 1 else "one output, which tells two classes apart"
+        raise ModelError(
+            f"{path}: has {outputs}, {whose} {len(names)} classes ({', '.join(names)}); "
+            "pass the model's own classes with --classes, or join folders with --merge; if its outputs are findings "
+            "that do not exclude each other, audit one with --label-index"
+        )
+    if len(set(names)) < len(names):
+        raise ModelError(f"{path}: classes {', '.join(names)} repeat a name; pass different ones with --classes")
+    return names
+
+
+def require_finding(path: Path, n_outputs: int, label_index: int | None, own: Stated) -> None:
+    """Where the outputs are findings, several of which can be true of one image, make sure that one is chosen.
+
+    Raises:
+        ModelError: none is chosen, or one that is not there.
+    """
+    listed = ", ".join(f"{index} {name}" for index, name in enumerate(own.labels)) or f"0 to {n_outputs - 1}"
+    if label_index is not None and not 0 <= label_index < n_outputs:
+        raise ModelError(f"{path}: has {n_outputs} outputs, got --label-index {label_index}; wanted one of {listed}")
+    if label_index is None and own.many_findings and n_outputs > 1:
+        raise ModelError(
+            f"{path}: its outputs are findings that do not exclude each other, and an audit counts one right answer "
+            f"per image; audit one of them with --label-index ({listed})"
+        )

@@ -1,0 +1,190 @@
+"""A model folder: which kind it is, what its configuration says, and which of its files holds the weights.
+
+Every configuration comes out in timm's words: `architecture`, `label_names`, `mean`, `std`, `input_size`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from robaudit.errors import ModelError
+from robaudit.load.kinds import Kind, names
+
+CONFIG_FILE = "config.json"
+BUNDLE_FILE = "configs/metadata.json"
+PREPROCESSOR_FILE = "preprocessor_config.json"
+ASSIMILATED_FORMAT = "robaudit-assimilated"
+MAX_CONFIG_BYTES = 2**20
+
+Config = dict[str, Any]
+
+
+class Folder(NamedTuple):
+    """What a folder says of itself."""
+
+    kind: Kind
+    config_file: Path
+    config: Config
+    weights: Path
+
+
+def read_folder(path: Path) -> Folder:
+    """Say what a model folder is.
+
+    Raises:
+        ModelError: it has no configuration, none that robaudit knows, or no weights.
+    """
+    if (path / BUNDLE_FILE).is_file() and not (path / CONFIG_FILE).is_file():
+        config = _read_json(path / BUNDLE_FILE)
+        return Folder(Kind.MONAI_BUNDLE, path / BUNDLE_FILE, _bundle(path, config), _bundle_weights(path))
+    if not (path / CONFIG_FILE).is_file():
+        raise ModelError(f"{path}: is a folder without {CONFIG_FILE}; pass the model file in it")
+    config = _read_json(path / CONFIG_FILE)
+    kind, config = _recognised(path, config)
+    return Folder(kind, path / CONFIG_FILE, config, _weights_file(path))
+
+
+def _recognised(path: Path, config: Config) -> tuple[Kind, Config]:
+    if config.get("format") == ASSIMILATED_FORMAT:
+        return Kind.ASSIMILATED, config
+    if isinstance(config.get("architecture"), str):
+        return Kind.TIMM_FOLDER, config
+    if isinstance(config.get("architectures"), list) and isinstance(config.get("model_type"), str):
+        return Kind.HUGGING_FACE_FOLDER, _hugging_face(path, config)
+    raise ModelError(
+        f"{path}: its {CONFIG_FILE} names no timm or Hugging Face architecture and is not a folder that assimilate "
+        "wrote; pass the weights file and --arch"
+    )
+
+
+def _read_json(file: Path) -> Config:
+    if file.stat().st_size > MAX_CONFIG_BYTES:
+        raise ModelError(f"{file}: has more than {MAX_CONFIG_BYTES} bytes; pass the weights file and --arch")
+    try:
+        config = json.loads(file.read_bytes(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{file}: is not valid JSON ({error}); pass the weights file and --arch") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{file}: is not a JSON object; pass the weights file and --arch")
+    return config
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _weights_file(path: Path) -> Path:
+    """Return the weights of a folder, in the order in which timm looks for them."""
+    for name in ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth", "model.pt"):
+        if (path / name).is_file():
+            return path / name
+    for suffix in (".safetensors", ".pth", ".pt", ".bin"):
+        found = sorted(file for file in path.glob(f"*{suffix}") if file.is_file())
+        if len(found) > 1:
+            raise ModelError(f"{path}: holds several weights files ({names(found)}); pass one of them and --arch")
+        if found:
+            return found[0]
+    raise ModelError(f"{path}: holds {CONFIG_FILE} and no weights; put model.safetensors beside it")
+
+
+# Hugging Face
+
+
+def _hugging_face(path: Path, config: Config) -> Config:
+    """Classes from `id2label`, normalisation and size from the preprocessor's file beside it."""
+    found = dict(config)
+    labels = config.get("id2label")
+    if isinstance(labels, dict) and all(isinstance(key, str) and key.isdecimal() for key in labels):
+        found["label_names"] = [str(labels[key]) for key in sorted(labels, key=int)]
+    file = path / PREPROCESSOR_FILE
+    preprocessor = _read_json(file) if file.is_file() else {}
+    if preprocessor.get("do_normalize") is False:
+        found |= {"mean": [0.0] * _channels(config), "std": [1.0] * _channels(config)}
+    elif "image_mean" in preprocessor and "image_std" in preprocessor:
+        found |= {"mean": preprocessor["image_mean"], "std": preprocessor["image_std"]}
+    size = _hugging_face_size(preprocessor) or config.get("image_size")
+    if size:
+        found["input_size"] = [_channels(config), *(size if isinstance(size, list | tuple) else (size, size))]
+    return found
+
+
+def _channels(config: Mapping[str, Any]) -> int:
+    channels = config.get("num_channels", 3)
+    return channels if isinstance(channels, int) and 0 < channels < 1000 else 3
+
+
+def _hugging_face_size(preprocessor: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(height, width) of what reaches the network: the crop where there is one."""
+    size = preprocessor.get("crop_size") if preprocessor.get("do_center_crop") else preprocessor.get("size")
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, dict) and {"height", "width"} <= size.keys():
+        return size["height"], size["width"]
+    if isinstance(size, dict) and "shortest_edge" in size:
+        return size["shortest_edge"], size["shortest_edge"]
+    return None
+
+
+# MONAI
+
+
+def _bundle(path: Path, metadata: Config) -> Config:
+    """Channels, size and value range of the network's image input, and the names of its outputs."""
+    data = metadata.get("network_data_format")
+    image = _first(data, "inputs", "image")
+    answer = _first(data, "outputs", "pred")
+    found: Config = {"metadata": metadata, "network": _network_definition(path)}
+    channels = image.get("num_channels")
+    shape = image.get("spatial_shape")
+    if isinstance(shape, list) and len(shape) == 2 and all(isinstance(side, int) and side > 0 for side in shape):
+        found["input_size"] = [channels, *shape]
+    limits = _value_range(image)
+    if isinstance(channels, int) and 0 < channels < 1000 and limits is not None:
+        low, high = limits
+        found |= {"mean": [-low / (high - low)] * channels, "std": [1 / (high - low)] * channels}
+        found["normalization_source"] = f"value_range {low} to {high}"
+    labels = answer.get("channel_def")
+    if isinstance(labels, dict) and all(isinstance(key, str) and key.isdecimal() for key in labels):
+        found["label_names"] = [str(labels[key]) for key in sorted(labels, key=int)]
+    return found
+
+
+def _first(data: Any, group: str, preferred: str) -> Config:
+    entries = data.get(group) if isinstance(data, dict) else None
+    if not isinstance(entries, dict) or not entries:
+        return {}
+    entry = entries.get(preferred, next(iter(entries.values())))
+    return entry if isinstance(entry, dict) else {}
+
+
+def _value_range(image: Config) -> tuple[float, float] | None:
+    limits = image.get("value_range")
+    if not isinstance(limits, list) or len(limits) != 2 or not all(isinstance(n, int | float) for n in limits):
+        return None
+    return (limits[0], limits[1]) if limits[0] < limits[1] else None
+
+
+def _network_definition(path: Path) -> Config:
+    """The `network_def` of the bundle's configurations, where it is plain data."""
+    for name in ("inference", "train", "evaluate"):
+        file = path / "configs" / f"{name}.json"
+        if file.is_file():
+            config = _read_json(file)
+            definition = config.get("network_def", config.get("network"))
+            if isinstance(definition, dict):
+                return {key: config.get(str(value)[1:], value) if _refers(value) else value
+                        for key, value in definition.items()}  # fmt: skip
+    return {}
+
+
+def _refers(value: Any) -> bool:
+    """Whether a value stands for another entry, `@name`."""
+    return isinstance(value, str) and value.startswith("@")
+
+
+def _bundle_weights(path: Path) -> Path:
+    for name in ("model.safetensors", "model.pt", "model.ts"):
+        if (path / "models" / name).is_file():
+            return path / "models" / name
+    raise ModelError(f"{path}: is a MONAI bundle without models/model.pt or models/model.ts; fetch it again")

@@ -1,0 +1,271 @@
+"""What a model file holds -> the bare network, with its weights, on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from robaudit.errors import ModelError
+from robaudit.load import architecture
+from robaudit.load.archive import ArchiveError
+from robaudit.load.exported import read_exported
+from robaudit.load.exported_json import ExportError
+from robaudit.load.inert_pickle import PickleError
+from robaudit.load.kinds import Contents, Kind
+from robaudit.load.libraries import hugging_face_filled, hugging_face_network, monai_network
+from robaudit.load.onnx_graph import GraphError, read_onnx
+from robaudit.load.renamed import renamed
+from robaudit.load.scripted import read_scripted
+from robaudit.load.scripted_code import CodeError
+from robaudit.load.state import State, state_for, state_tensors
+from robaudit.load.trusted import call_factory, load_trusted, require_trust
+from robaudit.load.weights import misfit, put_into, read_weights
+
+PROGRAMS = (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM, Kind.ONNX)
+"""Files that carry what is to be computed beside the weights."""
+RUNS_CODE: Mapping[Kind, str] = {
+    Kind.PICKLED_MODULE: "a pickled module, which runs code from the file when loaded",
+    Kind.PICKLE: "a pickle that torch.save did not write, which runs code from the file when loaded",
+}
+NOT_LOADED = (CodeError, ExportError, GraphError, ArchiveError, PickleError)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a person says of the file beyond its path."""
+
+    arch: str | None = None
+    """Architecture: a timm name, or `torchvision:` and a name there."""
+    factory: str | None = None
+    """`package.module:function` of the person's own, which returns the network."""
+    trust: str | None = None
+    """Hash of the one file whose code may run."""
+    weights: str | None = None
+    """Which of several state dicts in the file."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with its weights, and what is known of its input."""
+
+    module: nn.Module
+    arch: str
+    in_chans: int
+    size: tuple[int, int] | None = None
+    """(height, width) it must have; None where any will do."""
+    is_program: bool = False
+    """Whether it computes what the file says, rather than what a library does."""
+    runs_code: bool = False
+    """Whether code from the file has run, as the person allowed."""
+    batch: int | None = None
+    """How many pictures it was traced for; None where that may vary."""
+    place: str | None = None
+    """Where in the file its state dict lay; None for the top."""
+    left_out: tuple[str, ...] = ()
+    """What the pickle would have imported beside the weights."""
+    files: tuple[Path, ...] = ()
+    """Of a program: what holds it."""
+    factory: str | None = None
+    """The user's own code that made it."""
+    library: tuple[Kind, Mapping[str, Any]] | None = None
+    """Of a library's network: the folder's kind and configuration."""
+
+
+def read_network(contents: Contents, asked: Asked) -> Network:
+    """Load the network of a file or folder.
+
+    Raises:
+        ModelError: damaged, needs code to load, fits no architecture or not the one given.
+    """
+    require_trust(contents.path, trusted_hash(contents), asked.trust)
+    if asked.factory is not None:
+        return _from_factory(contents, asked)
+    if asked.arch is None and contents.kind is Kind.HUGGING_FACE_FOLDER:
+        return _from_library(contents, asked)
+    has_program = contents.file_kind in PROGRAMS or contents.file_kind in RUNS_CODE
+    if has_program and (asked.arch is None or not contents.groups):
+        return _from_program(contents, asked.trust is not None)
+    return _from_weights(contents, asked)
+
+
+def trusted_hash(contents: Contents) -> str:
+    """What `--trust` must name: the hash of the file that holds the model, also where that lies in a folder."""
+    return contents.weights_sha256 or contents.sha256
+
+
+# Weights, and a network that is known by name
+
+
+def _from_weights(contents: Contents, asked: Asked) -> Network:
+    state = renamed(state_tensors(contents, asked.weights))
+    arch = asked.arch or _stated(contents, state)
+    if arch is None:
+        found = architecture.candidates(state.shapes)
+        if not found and contents.kind is Kind.MONAI_BUNDLE and contents.metadata.get("network"):
+            return _from_library(contents, asked)
+        arch = _one_of(contents.path, found, state)
+    if not architecture.is_known(arch):
+        raise ModelError(
+            f"{contents.path}: timm knows no architecture {arch!r}; see timm.list_models() and pass --arch, "
+            "or --factory for a network of your own"
+        )
+    if architecture.n_classes(arch, state.shapes) is None:
+        problem = architecture.misfit(arch, state.shapes)
+        raise ModelError(f"{contents.path}: does not fit {arch} ({problem}); pass another --arch")
+    network = Network(
+        architecture.build(arch, state.shapes), arch, architecture.in_chans(arch, state.shapes),
+        architecture.required_size(arch, state.shapes),
+    )  # fmt: skip
+    return _filled(network, contents, state)
+
+
+def _filled(network: Network, contents: Contents, state: State) -> Network:
+    put_into(contents.path, network.module, read_weights(contents, state), network.arch)
+    place = ".".join(state.nesting) or None
+    return replace(network, place=place, left_out=contents.foreign_globals)
+
+
+def _stated(contents: Contents, state: State) -> str | None:
+    """What a folder says is binding; what a checkpoint says settles what its keys leave open."""
+    arch = contents.stated_arch
+    if arch is None or contents.kind in (Kind.ASSIMILATED, Kind.TIMM_FOLDER):
+        return arch
+    return arch if architecture.is_known(arch) and architecture.n_classes(arch, state.shapes) is not None else None
+
+
+def _one_of(path: Path, found: tuple[str, ...], state: State) -> str:
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ModelError(f"{path}: fits {', '.join(found)}; say which with --arch")
+    first = ", ".join(list(state.tensors)[:3])
+    raise ModelError(
+        f"{path}: fits no architecture robaudit infers (keys such as {first}); pass --arch, a timm name, "
+        "or --factory package.module:function for a network of your own"
+    )
+
+
+def factory_network(factory: str) -> Network:
+    """The network that the user's own code makes, its weights not yet the file's.
+
+    Raises:
+        ModelError: it makes none.
+    """
+    module = call_factory(factory)
+    return Network(
+        module, factory, first_channels(module), is_program=True, runs_code=True, factory=factory
+    )  # fmt: skip
+
+
+def _from_factory(contents: Contents, asked: Asked) -> Network:
+    assert asked.factory is not None
+    network = factory_network(asked.factory)
+    return _filled(network, contents, state_for(contents, network.module.state_dict().keys(), asked.weights))
+
+
+def library_network(contents: Contents) -> Network:
+    """The network that a folder's configuration names, its weights not yet the folder's.
+
+    Raises:
+        ModelError: the library is not installed or has no such network, or its weights are not the folder's.
+    """
+    make = hugging_face_network if contents.kind is Kind.HUGGING_FACE_FOLDER else monai_network
+    with torch.random.fork_rng():
+        name, module = make(contents)
+    library = contents.kind, contents.metadata
+    return Network(module, name, first_channels(module), is_program=True, library=library)
+
+
+def _from_library(contents: Contents, asked: Asked) -> Network:
+    with torch.device("meta"):  # an absurd configuration is told from the weights before it takes any memory
+        empty = library_network(contents)
+    wanted = {key: tuple(tensor.shape) for key, tensor in empty.module.state_dict().items()}
+    state = state_for(contents, wanted.keys(), asked.weights)
+    if contents.kind is Kind.HUGGING_FACE_FOLDER:
+        return _from_hugging_face(contents, empty, state)
+    problem = misfit(state.shapes, wanted)
+    if problem:
+        raise ModelError(f"{contents.path}: does not fit {empty.arch} ({problem}); fetch or save it again")
+    return _filled(library_network(contents), contents, state)
+
+
+def _from_hugging_face(contents: Contents, empty: Network, state: State) -> Network:
+    n_wanted = sum(tensor.numel() for tensor in empty.module.state_dict().values())
+    n_held = sum(tensor.n_elements for tensor in state.tensors.values())
+    if n_wanted > 2 * n_held:
+        raise ModelError(
+            f"{contents.path}: does not fit {empty.arch} (its config.json wants {n_wanted:,} numbers, its weights have "
+            f"{n_held:,}); fetch or save it again"
+        )
+    module = hugging_face_filled(contents, read_weights(contents, state))
+    place = ".".join(state.nesting) or None
+    return replace(empty, module=module, place=place, left_out=contents.foreign_globals)
+
+
+# Files that say themselves what is to be computed
+
+
+def _from_program(contents: Contents, may_run_code: bool) -> Network:
+    path, kind, file = contents.path, contents.file_kind, contents.weights
+    assert file is not None
+    if may_run_code and (kind in RUNS_CODE or contents.not_pure):
+        module = load_trusted(file, kind, trusted_hash(contents))
+        return Network(module, kind.value, first_channels(module), is_program=True, runs_code=True, files=(file,))
+    if kind in RUNS_CODE:
+        raise ModelError(_needs_trust(contents, f"is {RUNS_CODE[kind]}: it would import {_imports(contents)}"))
+    try:
+        return _read_program(file, kind)
+    except NOT_LOADED as error:
+        if kind is Kind.ONNX:
+            raise ModelError(
+                f"{path}: cannot be read as ONNX ({error}); pass the weights it was exported from"
+            ) from None
+        raise ModelError(
+            _needs_trust(contents, f"is {kind.value} that robaudit does not compute itself: {error}")
+        ) from None
+
+
+def _read_program(file: Path, kind: Kind) -> Network:
+    if kind is Kind.ONNX:
+        graph, shape, beside = read_onnx(file)
+        return _traced(graph, kind, shape, (file, *beside))
+    if kind is Kind.EXPORTED_PROGRAM:
+        exported, shape = read_exported(file)
+        return _traced(exported, kind, shape, (file,))
+    scripted = read_scripted(file)
+    return Network(scripted, kind.value, first_channels(scripted), is_program=True, files=(file,))
+
+
+def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files: tuple[Path, ...]) -> Network:
+    if len(shape) != 4:
+        raise GraphError(f"its input has {len(shape)} dimensions, wanted batch, channels, height, width")
+    batch, channels, height, width = shape
+    size = (height, width) if height is not None and width is not None else None
+    channels = channels or first_channels(network)
+    return Network(network, kind.value, channels, size, is_program=True, batch=batch, files=files)
+
+
+def _needs_trust(contents: Contents, what: str) -> str:
+    ways = "save model.state_dict() with torch.save or safetensors and pass that"
+    if contents.groups:
+        found = architecture.candidates(renamed(state_tensors(contents)).shapes)
+        ways += f", pass --arch{f' {found[0]}' if len(found) == 1 else ''} to use its weights alone"
+    return (
+        f"{contents.path}: {what}; {ways}, or, if you trust whoever made it with this computer, "
+        f"--trust {trusted_hash(contents)}"
+    )
+
+
+def _imports(contents: Contents) -> str:
+    return ", ".join(contents.foreign_globals[:3]) or "nothing"
+
+
+def first_channels(network: nn.Module) -> int:
+    """Channels of the input, as the first convolution has them; 3 where there is none."""
+    first = next((weight for weight in network.parameters() if weight.dim() == 4), None)
+    return 3 if first is None else int(first.shape[1])

@@ -1,0 +1,236 @@
+"""An ONNX file -> a differentiable network: its graph walked node by node with the operators of `onnx_operators.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robaudit.errors import ModelError
+from robaudit.load.onnx_operators import OPERATORS, Operator
+
+DOMAINS = ("", "ai.onnx")
+MAX_NODES = 200_000
+_N_OUTPUTS = ("Split",)
+"""Operators that must know how many outputs the node names."""
+
+
+class GraphError(ValueError):
+    """The file is no ONNX graph, or one that robaudit does not compute."""
+
+
+class _Node(NamedTuple):
+    function: Operator
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+
+
+class OnnxNetwork(nn.Module):
+    """The graph as a network; its weights are parameters, by their order in the file."""
+
+    def __init__(self, graph: _Graph) -> None:
+        super().__init__()
+        self._graph = graph
+        for index, tensor in enumerate(graph.trained.values()):
+            self.register_parameter(f"weight_{index}", nn.Parameter(tensor))
+
+    def forward(self, x: Tensor) -> Any:
+        """(B, C, H, W) -> the one output, or all of them by name."""
+        graph = self._graph
+        values: dict[str, Any] = {"": None, graph.input: x, **graph.fixed}
+        values.update(zip(graph.trained, self._parameters.values(), strict=True))
+        for node in graph.nodes:
+            inputs = [_beside(values[name], x) for name in node.inputs]
+            answer = node.function(*inputs, **node.attributes)
+            values.update(zip(node.outputs, answer if isinstance(answer, tuple | list) else (answer,), strict=False))
+        outputs = {name: values[name] for name in graph.outputs}
+        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+
+class _Graph:
+    """What is computed, in order; never changed once made."""
+
+    def __init__(self, model: Any, numbers: _Numbers) -> None:
+        graph = model.graph
+        tensors = {tensor.name: numbers.tensor(tensor) for tensor in graph.initializer}
+        statistics = {name for node in graph.node if node.op_type == "BatchNormalization" for name in node.input[3:5]}
+        self.trained = {
+            name: tensor
+            for name, tensor in tensors.items()
+            if tensor.is_floating_point() and tensor.numel() > 1 and name not in statistics
+        }
+        self.fixed = {name: tensor for name, tensor in tensors.items() if name not in self.trained}
+        inputs = [value for value in graph.input if value.name not in tensors]
+        if len(inputs) != 1:
+            raise GraphError(f"it takes {len(inputs)} inputs, wanted one")
+        self.input = inputs[0].name
+        self.input_shape = _shape(inputs[0])
+        self.outputs = [value.name for value in graph.output]
+        self.nodes = [_node(node, numbers) for node in graph.node]
+
+    def __deepcopy__(self, memo: object) -> _Graph:
+        return self
+
+
+class _Numbers:
+    """The numbers of a graph: in the file, or in files beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = path.parent
+        self._size_bytes = path.stat().st_size
+        self.files: dict[Path, None] = {}
+        """Beside the file, that numbers were read from."""
+
+    def tensor(self, described: Any) -> Tensor:
+        """The numbers of an initialiser, which must be there in full."""
+        from onnx import TensorProto, numpy_helper
+
+        shape = tuple(described.dims)
+        if any(size < 0 for size in shape):
+            raise GraphError(f"{described.name}: a tensor with a malformed shape")
+        if described.data_location == TensorProto.EXTERNAL:
+            self._fetch(described)
+        n_bytes = prod(shape) * np.dtype(_numpy_type(described.data_type)).itemsize
+        if n_bytes > max(self._size_bytes, len(described.raw_data)):
+            raise GraphError(f"{described.name}: a tensor of shape {shape} does not fit into the file")
+        return torch.from_numpy(np.array(numpy_helper.to_array(described)))
+
+    def _fetch(self, described: Any) -> None:
+        """Read numbers that lie in another file of the same folder, and in no other place."""
+        entries = {entry.key: entry.value for entry in described.external_data}
+        name = entries.get("location", "")
+        file = self._folder / name
+        if not name or Path(name).name != name or name in (".", "..") or not file.is_file() or file.is_symlink():
+            raise GraphError(f"its numbers lie in {name!r}, which is no file beside it")
+        offset, size = int(entries.get("offset", 0)), file.stat().st_size
+        length = int(entries.get("length", size - offset))
+        if not 0 <= offset <= offset + length <= size:
+            raise GraphError(f"{name}: holds {size} bytes, the file wants {length} from {offset}")
+        self.files[file] = None
+        with file.open("rb") as opened:
+            opened.seek(offset)
+            described.raw_data = opened.read(length)
+        described.ClearField("external_data")
+        described.ClearField("data_location")
+
+
+def read_onnx(path: Path) -> tuple[OnnxNetwork, tuple[int | None, ...], tuple[Path, ...]]:
+    """The network of an ONNX file, the sizes of its input (None where they may vary), and files its numbers lie in.
+
+    Raises:
+        ModelError: the package `onnx` is not installed.
+        GraphError: it is no ONNX file, or uses what robaudit does not compute.
+    """
+    model = _parse(path)
+    if len(model.graph.node) > MAX_NODES:
+        raise GraphError(f"more than {MAX_NODES} nodes")
+    missing = missing_operators(sorted({_name(node) for node in model.graph.node}))
+    if missing:
+        raise GraphError(f"robaudit computes no {', '.join(missing[:8])}")
+    numbers = _Numbers(path)
+    try:
+        graph = _Graph(model, numbers)
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        if isinstance(error, GraphError):
+            raise
+        raise GraphError(f"{type(error).__name__} {str(error).splitlines()[0][:120]}") from None
+    return OnnxNetwork(graph), graph.input_shape, tuple(numbers.files)
+
+
+def onnx_operators(path: Path) -> tuple[str, ...]:
+    """Names of the operators of an ONNX file, without its numbers.
+
+    Raises:
+        ModelError: the package `onnx` is not installed.
+        GraphError: it is no ONNX file.
+    """
+    return tuple(sorted({_name(node) for node in _parse(path).graph.node}))
+
+
+def _parse(path: Path) -> Any:
+    try:
+        import onnx
+        import onnx.inliner
+        from google.protobuf.message import DecodeError
+    except ImportError:
+        raise ModelError(f"{path}: is an ONNX graph; pip install 'robaudit[onnx]' to read it") from None
+    try:
+        model = onnx.load(path, load_external_data=False)
+        return onnx.inliner.inline_local_functions(model) if model.functions else model
+    except (DecodeError, ValueError, RuntimeError, RecursionError, OSError, TypeError) as error:
+        raise GraphError(f"no ONNX file: {(str(error).splitlines() or [''])[0][:120]}") from None
+
+
+def _name(node: Any) -> str:
+    domain, name = _text(node.domain), _text(node.op_type)
+    return name if domain in DOMAINS else f"{domain}.{name}"
+
+
+def _text(value: str | bytes) -> str:
+    """Protobuf hands over bytes where a file's text is no UTF-8."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def missing_operators(names: Iterable[str]) -> list[str]:
+    """Those that robaudit does not compute."""
+    return [name for name in names if name not in OPERATORS and name != "Constant"]
+
+
+def _node(node: Any, numbers: _Numbers) -> _Node:
+    attributes = {attribute.name: _attribute(attribute, numbers) for attribute in node.attribute}
+    if node.op_type == "Constant":
+        value = _constant(attributes)
+        return _Node(lambda: value, (), tuple(node.output), {})
+    if node.op_type in _N_OUTPUTS:
+        attributes["n_outputs"] = len(node.output)
+    return _Node(OPERATORS[node.op_type], tuple(node.input), tuple(node.output), attributes)
+
+
+def _constant(attributes: Mapping[str, Any]) -> Tensor:
+    [(kind, value)] = attributes.items()
+    if kind == "value" and isinstance(value, Tensor):
+        return value
+    if kind in ("value_float", "value_floats"):
+        return torch.tensor(value, dtype=torch.float32)
+    if kind in ("value_int", "value_ints"):
+        return torch.tensor(value, dtype=torch.int64)
+    raise GraphError(f"a Constant with {kind}")
+
+
+def _attribute(attribute: Any, numbers: _Numbers) -> Any:
+    from onnx import AttributeProto
+
+    if attribute.type == AttributeProto.TENSOR:
+        return numbers.tensor(attribute.t)
+    simple = {
+        AttributeProto.FLOAT: "f", AttributeProto.INT: "i", AttributeProto.STRING: "s",
+        AttributeProto.FLOATS: "floats", AttributeProto.INTS: "ints", AttributeProto.STRINGS: "strings",
+    }  # fmt: skip
+    if attribute.type not in simple:
+        raise GraphError(f"the attribute {attribute.name}, a graph of its own")
+    value = getattr(attribute, simple[attribute.type])
+    return value if isinstance(value, int | float | bytes) else list(value)
+
+
+def _numpy_type(data_type: int) -> Any:
+    from onnx import helper
+
+    return helper.tensor_dtype_to_np_dtype(data_type)
+
+
+def _shape(value: Any) -> tuple[int | None, ...]:
+    sizes = value.type.tensor_type.shape.dim
+    return tuple(size.dim_value if size.HasField("dim_value") and size.dim_value > 0 else None for size in sizes)
+
+
+def _beside(value: Any, x: Tensor) -> Any:
+    """Floating-point numbers where the picture is; shapes and indices stay on the CPU, where they are read."""
+    if isinstance(value, Tensor) and value.is_floating_point() and value.device != x.device:
+        return value.to(x.device)
+    return value

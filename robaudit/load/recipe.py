@@ -1,0 +1,45 @@
+"""How to build a network again around weights that a retrofit has trained further."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from robaudit.load.network import Network
+
+PROGRAM_FOLDER = "program"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a folder that assimilate writes must hold beyond the weights."""
+
+    files: tuple[Path, ...] = ()
+    """The program, and the files its numbers lie in; empty where a library knows the network by name."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Entries of its config.json."""
+
+    def copy_to(self, folder: Path) -> dict[str, Any]:
+        """Copy the files into a folder, and return the entries of its config.json."""
+        if not self.files:
+            return dict(self.config)
+        (folder / PROGRAM_FOLDER).mkdir()
+        for file in self.files:
+            shutil.copyfile(file, folder / PROGRAM_FOLDER / file.name)
+        return {**self.config, "program": f"{PROGRAM_FOLDER}/{self.files[0].name}"}
+
+
+def recipe_of(network: Network, output: str | None, label_index: int | None) -> Recipe:
+    """The recipe of a network that was loaded."""
+    head = {"output": output, "label_index": label_index}
+    config: dict[str, Any] = {} if head == {"output": None, "label_index": None} else {"head": head}
+    if network.factory is not None:
+        config["factory"] = network.factory
+    if network.library is not None:
+        kind, described = network.library
+        config["library"] = {"kind": kind.value, "config": json.loads(json.dumps(described))}
+    return Recipe(network.files, config)

@@ -1,0 +1,94 @@
+"""What a model file or folder states of itself: classes, normalisation, input size. Nobody vouches for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from robaudit.errors import ModelError
+from robaudit.load.kinds import Contents, Kind
+
+_LABEL_KEYS = ("classes", "label_names", "class_names")
+_FOLDERS = (Kind.ASSIMILATED, Kind.TIMM_FOLDER, Kind.HUGGING_FACE_FOLDER, Kind.MONAI_BUNDLE)
+MAX_SIDE = 100_000
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a file or folder says of its network."""
+
+    labels: tuple[str, ...] = ()
+    """Names of the outputs; empty where it gives none."""
+    mean: tuple[float, ...] | None = None
+    """Per channel, in [0, 1] units."""
+    std: tuple[float, ...] | None = None
+    source: str = "config.json"
+    """Where the normalisation stands."""
+    size: tuple[int, int] | None = None
+    """(height, width) of the input grid."""
+    many_findings: bool = False
+    """Whether several outputs can be true of one image."""
+    output: str | None = None
+    """Which part of a structured answer is the classifier's; of a folder that assimilate wrote."""
+    label_index: int | None = None
+    """Which finding is audited, likewise."""
+
+
+def stated(contents: Contents) -> Stated:
+    """Read what a file or folder says of itself.
+
+    Raises:
+        ModelError: a folder's configuration holds something else than it should.
+    """
+    config = contents.metadata
+    try:
+        if contents.kind not in _FOLDERS:
+            return Stated(labels=_labels(config))
+        own = config.get("pretrained_cfg", config)
+        if not isinstance(own, Mapping):
+            raise ValueError("pretrained_cfg is no object")
+        head = config.get("head", {})
+        has_both = "mean" in own and "std" in own
+        return Stated(
+            labels=_labels(config),
+            mean=_numbers("mean", own["mean"]) if has_both else None,
+            std=_numbers("std", own["std"]) if has_both else None,
+            source=str(config.get("normalization_source", "config.json")),
+            size=_size(own.get("input_size")),
+            many_findings=config.get("problem_type") == "multi_label_classification",
+            output=head.get("output"),
+            label_index=head.get("label_index"),
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"{contents.path}: its config.json holds what robaudit cannot use ({error}); "
+            "correct it, or pass the weights file and --arch"
+        ) from None
+
+
+def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    for key in _LABEL_KEYS:
+        names = config.get(key)
+        if isinstance(names, list | tuple) and all(isinstance(name, str | int) for name in names):
+            return tuple(map(str, names))
+        if names is not None:
+            raise ValueError(f"{key} is no list of names")
+    return ()
+
+
+def _numbers(key: str, values: Any) -> tuple[float, ...]:
+    if not isinstance(values, Sequence) or not all(isinstance(v, int | float) and isfinite(v) for v in values):
+        raise ValueError(f"{key} is no list of numbers")
+    return tuple(map(float, values))
+
+
+def _size(size: Any) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    if not isinstance(size, Sequence) or len(size) not in (2, 3):
+        raise ValueError("input_size is no list of channels, height, width")
+    if not all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in size[-2:]):
+        raise ValueError("input_size holds something else than sizes")
+    return size[-2], size[-1]

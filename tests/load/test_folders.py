@@ -1,0 +1,146 @@
+"""Hugging Face folders, MONAI bundles and models of the hub: small ones, made here by the libraries themselves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from containers import write_timm_folder
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from robaudit.errors import ModelError
+from robaudit.load.contents import read_contents
+from robaudit.load.description import describe
+from robaudit.load.kinds import Kind
+from robaudit.load.model import load_model
+
+GREY = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def answers(path: Path, pictures: Tensor, **options: Any) -> Tensor:
+    return load_model(path, **options).classifier(pictures)
+
+
+# Hugging Face
+
+
+def vit(folder: Path, **config: Any) -> nn.Module:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    described = transformers.ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=32, patch_size=16,
+        num_channels=1, id2label={0: "well", 1: "ill", 2: "unsure"}, **config,
+    )  # fmt: skip
+    made = transformers.ViTForImageClassification(described).eval()
+    made.save_pretrained(folder)
+    preprocessor = {"image_mean": [0.25], "image_std": [0.5], "size": {"height": 32, "width": 32}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return made
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_hugging_face_folder_says_everything_itself(tmp_path: Path) -> None:
+    made = vit(tmp_path)
+    loaded = load_model(tmp_path, folder_classes=("ill", "unsure", "well"))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.classifier(GREY), made((GREY - 0.25) / 0.5).logits)
+    assert loaded.info.classes == ("well", "ill", "unsure")
+    assert (loaded.size, loaded.info.arch) == ((32, 32), "ViTForImageClassification")
+    assert describe(read_contents(tmp_path)).obstacle is None
+    with pytest.raises(ModelError, match="has 3 outputs, got --label-index 3; wanted one of 0 well, 1 ill, 2 unsure"):
+        load_model(tmp_path, label_index=3)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_findings_that_do_not_exclude_each_other_are_not_audited_together(tmp_path: Path) -> None:
+    vit(tmp_path, problem_type="multi_label_classification")
+    with pytest.raises(ModelError, match=r"do not exclude each other.*--label-index \(0 well, 1 ill, 2 unsure\)"):
+        load_model(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_absurd_configuration_takes_no_memory(tmp_path: Path) -> None:
+    vit(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"hidden_size": 2_000_000}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="does not fit ViTForImageClassification"):
+        load_model(tmp_path)
+
+
+# MONAI
+
+
+def bundle(folder: Path, network: nn.Module, definition: dict[str, Any] | None = None) -> Path:
+    (folder / "configs").mkdir(parents=True)
+    (folder / "models").mkdir()
+    data = {
+        "inputs": {"image": {"num_channels": 1, "spatial_shape": [32, 32], "value_range": [-1, 1]}},
+        "outputs": {"pred": {"channel_def": {"0": "well", "1": "ill"}}},
+    }
+    (folder / "configs" / "metadata.json").write_text(json.dumps({"network_data_format": data}))
+    if definition is not None:
+        (folder / "configs" / "inference.json").write_text(json.dumps({"network_def": definition}))
+    torch.save({"model": network.state_dict()}, folder / "models" / "model.pt")
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("known", [True, False])
+def test_a_monai_bundle(tmp_path: Path, known: bool) -> None:
+    """Its DenseNet121 is torchvision's by other names; any other network is built by MONAI itself."""
+    nets = pytest.importorskip("monai.networks.nets")
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"spatial_dims": 2, "in_channels": 1, "out_channels": 2}
+    if not known:
+        options |= {"init_features": 8, "growth_rate": 4, "block_config": [1, 2]}
+    made = (nets.DenseNet121 if known else nets.DenseNet)(**options).eval()
+    definition = None if known else {"_target_": "DenseNet", **options}
+    loaded = load_model(bundle(tmp_path / "b", made, definition))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.classifier(GREY), made(GREY * 2 - 1), rtol=1e-4, atol=1e-5)
+    assert (loaded.info.classes, loaded.size) == (("well", "ill"), (32, 32))
+    assert loaded.info.arch == ("densenet121" if known else "DenseNet")
+    assert loaded.info.normalization.source == "value_range -1 to 1"
+    assert read_contents(tmp_path / "b").kind == Kind.MONAI_BUNDLE
+
+
+# The hub
+
+
+def cached(cache: Path, network: nn.Module) -> None:
+    """What the hub's own client leaves behind after it has fetched a model."""
+    repository = cache / "models--clinic--chest"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    write_timm_folder(network, repository / "snapshots" / ("0" * 40), "test_resnet", label_names=["well", "ill"])
+
+
+def test_a_model_of_the_hub_and_a_hub_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    made = timm.create_model("test_resnet", num_classes=2).eval()
+    cached(tmp_path, made)
+    pictures = torch.rand(2, 3, 32, 32)
+    name = Path("hf-hub:clinic/chest")
+    with torch.no_grad():
+        found = answers(name, pictures, mean=[0, 0, 0], std=[1, 1, 1], input_size=(32, 32))
+        assert torch.equal(found, made(pictures))
+    assert load_model(name, input_size=(32, 32)).info.path == "hf-hub:clinic/chest"
+    with pytest.raises(ModelError, match=r"^hf-hub:clinic/other: cannot be fetched .*or pass a local folder"):
+        load_model(Path("hf-hub:clinic/other"))
+
+
+def test_a_timm_wrapper_of_hugging_face_is_a_timm_folder(tmp_path: Path) -> None:
+    made = timm.create_model("test_resnet", num_classes=2).eval()
+    write_timm_folder(made, tmp_path, "test_resnet", model_type="timm_wrapper")
+    save_file({f"timm_model.{name}": t for name, t in made.state_dict().items()}, tmp_path / "model.safetensors")
+    pictures = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        found = answers(tmp_path, pictures, mean=[0, 0, 0], std=[1, 1, 1], input_size=(32, 32))
+        assert torch.equal(found, made(pictures))

@@ -1,0 +1,243 @@
+"""Every ONNX operator against the reference implementation of the onnx package, which is NumPy."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from robaudit.errors import ModelError
+from robaudit.load.onnx_operators import OPERATORS
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+
+from robaudit.load.onnx_graph import GraphError, read_onnx  # noqa: E402
+
+DICE = np.random.default_rng(0)
+SHAPE = (2, 4, 6, 6)
+MASK = np.array([[True, False, True, True, False, True]])
+
+
+def f(*shape: int) -> np.ndarray:
+    return DICE.normal(size=shape).astype(np.float32)
+
+
+def i(*values: int) -> np.ndarray:
+    return np.array(values, dtype=np.int64)
+
+
+Case = tuple[str, Sequence[np.ndarray | None], dict[str, Any]]
+
+CASES: list[Case] = [
+    *((name, [], {}) for name in (
+        "Abs", "Neg", "Exp", "Erf", "Sign", "Floor", "Ceil", "Round", "Sin", "Cos", "Tanh", "Sigmoid", "Relu",
+        "Softsign",
+        "Softplus", "HardSwish", "Identity", "Selu", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Shape", "Size",
+        "Reciprocal", "IsNaN", "LeakyRelu", "Elu", "HardSigmoid", "Mish", "Gelu", "Dropout", "Transpose", "Squeeze",
+    )),
+    ("Add", [f(1, 4, 1, 1)], {}),
+    ("Sub", [f(6)], {}),
+    ("Mul", [f(6, 6)], {}),
+    ("Div", [f(6) + 3], {}),
+    ("Pow", [np.array(2.0, np.float32)], {}),
+    ("Max", [f(6), f(6, 6)], {}),
+    ("Min", [f(6), f(6, 6)], {}),
+    ("Sum", [f(6), f(6, 6)], {}),
+    ("Mean", [f(6), f(6, 6)], {}),
+    ("Mod", [f(6)], {"fmod": 1}),
+    ("Equal", [f(6)], {}),
+    ("Greater", [f(6)], {}),
+    ("Less", [f(6)], {}),
+    ("GreaterOrEqual", [f(6)], {}),
+    ("LessOrEqual", [f(6)], {}),
+    ("MatMul", [f(6, 3)], {}),
+    ("Clip", [np.float32(-0.5), np.float32(0.5)], {}),
+    ("Clip", [None, np.float32(0.5)], {}),
+    ("PRelu", [f(4, 1, 1)], {}),
+    ("Elu", [], {"alpha": 0.5}),
+    ("Gelu", [], {"approximate": "tanh"}),
+    ("Softmax", [], {"axis": 1}),
+    ("LogSoftmax", [], {"axis": -1}),
+    ("Einsum", [f(2, 4, 6, 3)], {"equation": "bchw,bchk->bcwk"}),
+    ("Conv", [f(8, 4, 3, 3), f(8)], {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+    ("Conv", [f(8, 2, 3, 3)], {"group": 2, "dilations": [2, 2], "pads": [0, 1, 2, 3]}),
+    ("Conv", [f(8, 4, 3, 3)], {"auto_pad": "SAME_UPPER", "strides": [2, 2]}),
+    ("Conv", [f(8, 4, 2, 2)], {"auto_pad": "SAME_LOWER"}),
+    ("ConvTranspose", [f(4, 3, 2, 2), f(3)], {"strides": [2, 2]}),
+    ("MaxPool", [], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ("MaxPool", [], {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [0, 0, 1, 1]}),
+    ("AveragePool", [], {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    ("AveragePool", [], {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
+    ("AveragePool", [], {"kernel_shape": [2, 2], "pads": [0, 0, 1, 1]}),
+    ("BatchNormalization", [f(4), f(4), f(4), np.abs(f(4)) + 0.5], {"epsilon": 1e-3}),
+    ("InstanceNormalization", [f(4), f(4)], {}),
+    ("LayerNormalization", [f(6, 6), f(6, 6)], {"axis": 2}),
+    ("GroupNormalization", [f(4), f(4)], {"num_groups": 2}),
+    ("Reshape", [i(2, 0, -1)], {}),
+    ("Transpose", [], {"perm": [0, 2, 3, 1]}),
+    ("Unsqueeze", [i(0, -1)], {}),
+    ("Concat", [f(2, 1, 6, 6)], {"axis": 1}),
+    ("Slice", [i(1, 0), i(3, -1), i(1, 3), i(1, 2)], {}),
+    ("Slice", [i(-1), i(-(2**40)), i(2), i(-1)], {}),
+    ("Gather", [i(0, -1)], {"axis": 1}),
+    ("Gather", [np.array(2)], {"axis": -1}),
+    ("GatherElements", [DICE.integers(-4, 4, (2, 4, 6, 6))], {"axis": 1}),
+    ("Expand", [i(3, 1, 1, 1, 6)], {}),
+    ("Tile", [i(1, 2, 1, 1)], {}),
+    ("Pad", [i(0, 0, 1, 2, 0, 0, 0, 1), np.float32(0.5)], {}),
+    ("Pad", [i(0, 0, 1, 2, 0, 0, 0, 1)], {"mode": "reflect"}),
+    ("Pad", [i(0, 0, 1, 2, 0, 0, 0, 1)], {"mode": "edge"}),
+    ("Pad", [i(1, 2), None, i(2)], {}),
+    ("Resize", [None, np.array([1, 1, 2, 2], np.float32)],
+     {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}),
+    ("Resize", [None, None, i(2, 4, 9, 11)], {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}),
+    ("Resize", [None, None, i(2, 4, 9, 11)], {"mode": "linear", "coordinate_transformation_mode": "align_corners"}),
+    ("Resize", [None, None, i(2, 4, 12, 12)],
+     {"mode": "cubic", "coordinate_transformation_mode": "half_pixel", "cubic_coeff_a": -0.75}),
+    ("DepthToSpace", [], {"blocksize": 2}),
+    ("DepthToSpace", [], {"blocksize": 2, "mode": "CRD"}),
+    ("SpaceToDepth", [], {"blocksize": 2}),
+    ("Cast", [], {"to": TensorProto.INT64}),
+    ("Trilu", [], {}),
+    ("Trilu", [np.array(1)], {"upper": 0}),
+    ("CastLike", [i(1)], {}),
+    *((name, [i(2, 3)], {}) for name in (
+        "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare",
+        "ReduceLogSumExp",
+    )),
+    ("ReduceMean", [i(-1)], {"keepdims": 0}),
+    ("ReduceSum", [], {}),
+    ("ArgMax", [], {"axis": 1}),
+]  # fmt: skip
+
+# Operators whose input is no picture, as a node behind one that makes it.
+BEHIND: dict[str, tuple[list[Any], Case]] = {
+    "Not": ([helper.make_node("Greater", ["x", "zero"], ["m"])], ("Not", [], {})),
+    "And": ([helper.make_node("Greater", ["x", "zero"], ["m"])], ("And", [MASK], {})),
+    "Or": ([helper.make_node("Greater", ["x", "zero"], ["m"])], ("Or", [MASK], {})),
+    "Xor": ([helper.make_node("Greater", ["x", "zero"], ["m"])], ("Xor", [MASK], {})),
+    "Where": ([helper.make_node("Greater", ["x", "zero"], ["m"])], ("Where", [f(6), f(1)], {})),
+    "ConstantOfShape": (
+        [helper.make_node("Shape", ["x"], ["m"])],
+        ("ConstantOfShape", [], {"value": numpy_helper.from_array(np.array([2.5], np.float32))}),
+    ),
+    "Gemm": (
+        [helper.make_node("Flatten", ["x"], ["m"])],
+        ("Gemm", [f(3, 144), f(3)], {"transB": 1, "alpha": 0.5, "beta": 2.0}),
+    ),
+    "Log": ([helper.make_node("Exp", ["x"], ["m"])], ("Log", [], {})),
+    "Sqrt": ([helper.make_node("Exp", ["x"], ["m"])], ("Sqrt", [], {})),
+    "Range": (
+        [helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0)],
+        ("Range", [np.float32(9), np.float32(0.75)], {}),
+    ),
+}
+
+
+def write(path: Path, nodes: list[Any], constants: dict[str, np.ndarray], outputs: Sequence[str] = ("y",)) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, SHAPE)],
+        [helper.make_value_info(name, onnx.TypeProto()) for name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), path)
+    return path
+
+
+def node(case: Case, first: str = "x", outputs: Sequence[str] = ("y",)) -> tuple[Any, dict[str, np.ndarray]]:
+    name, inputs, attributes = case
+    constants = {f"c{index}": np.asarray(value) for index, value in enumerate(inputs) if value is not None}
+    names = [first, *(f"c{index}" if value is not None else "" for index, value in enumerate(inputs))]
+    return helper.make_node(name, names, list(outputs), **attributes), constants
+
+
+def compare(path: Path, n_outputs: int = 1) -> None:
+    picture = DICE.normal(size=SHAPE).astype(np.float32)
+    wanted = ReferenceEvaluator(str(path)).run(None, {"x": picture})
+    network, shape, _ = read_onnx(path)
+    assert shape == SHAPE
+    with torch.no_grad():
+        found = network(torch.from_numpy(picture))
+    found = list(found.values()) if n_outputs > 1 else [found]
+    assert len(found) == len(wanted) == n_outputs
+    for one, other in zip(found, wanted, strict=True):
+        assert tuple(one.shape) == other.shape
+        np.testing.assert_allclose(one.numpy(), other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_an_operator(tmp_path: Path, case: Case) -> None:
+    if case[0] == "Squeeze":
+        case = ("ReduceMean", [i(2, 3)], {})
+    made, constants = node(case)
+    compare(write(tmp_path / "m.onnx", [made], constants))
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_an_operator_behind_another(tmp_path: Path, name: str) -> None:
+    before, case = BEHIND[name]
+    made, constants = node(case, "m")
+    compare(write(tmp_path / "m.onnx", [*before, made], {**constants, "zero": np.zeros(1, np.float32)}))
+
+
+def test_squeeze_and_split(tmp_path: Path) -> None:
+    split, constants = node(("Split", [i(1, 3)], {"axis": 1}), outputs=("a", "b"))
+    squeeze = helper.make_node("Squeeze", ["a", "one"], ["c"])
+    compare(write(tmp_path / "m.onnx", [split, squeeze], {**constants, "one": i(1)}, ("b", "c")), 2)
+
+
+def test_a_shape_without_dimensions(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["s"], keepdims=1),
+        helper.make_node("Reshape", ["s", "none"], ["r"]),
+        helper.make_node("ConstantOfShape", ["none"], ["c"]),
+        helper.make_node("Shape", ["x"], ["n"]),
+        helper.make_node("Gather", ["n", "first"], ["g"]),
+        helper.make_node("Cast", ["g"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Sum", ["r", "c", "f"], ["y"]),
+    ]
+    compare(write(tmp_path / "m.onnx", nodes, {"none": np.zeros(0, np.int64), "first": np.array(1)}))
+
+
+def test_local_response_normalisation_by_its_formula(tmp_path: Path) -> None:
+    """The reference of onnx 1.23 clips the channels at the size of the batch."""
+    made, constants = node(("LRN", [], {"size": 3, "alpha": 0.3, "beta": 0.5, "bias": 2.0}))
+    network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants))
+    x = f(*SHAPE)
+    squares = np.pad(x**2, ((0, 0), (1, 1), (0, 0), (0, 0)))
+    around = squares[:, :-2] + squares[:, 1:-1] + squares[:, 2:]
+    found = network(torch.from_numpy(x)).detach().numpy()
+    np.testing.assert_allclose(found, x / np.sqrt(2.0 + 0.3 / 3 * around), rtol=1e-5)
+
+
+def test_every_operator_is_compared_here() -> None:
+    here = {name for name, _, _ in CASES} | set(BEHIND) | {"Split", "Squeeze", "Upsample", "LRN"}
+    assert OPERATORS.keys() - here == set()
+
+
+def test_gradients_flow_to_the_picture_and_to_the_weights(tmp_path: Path) -> None:
+    made, constants = node(("Conv", [f(8, 4, 3, 3), f(8)], {}))
+    network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants))
+    picture = torch.rand(SHAPE, requires_grad=True)
+    network(picture).sum().backward()
+    assert picture.grad is not None
+    assert picture.grad.abs().sum() > 0
+    assert [tuple(weight.shape) for weight in network.parameters()] == [(8, 4, 3, 3), (8,)]
+
+
+def test_operators_that_are_not_computed_are_named(tmp_path: Path) -> None:
+    made = [helper.make_node("QLinearConv", ["x"] * 8, ["y"]), helper.make_node("Mystery", ["x"], ["z"], domain="me")]
+    with pytest.raises(GraphError, match=r"robaudit computes no QLinearConv, me\.Mystery"):
+        read_onnx(write(tmp_path / "m.onnx", made, {}))
+
+
+def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "onnx", None)
+    with pytest.raises(ModelError, match=r"pip install 'robaudit\[onnx\]'"):
+        read_onnx(tmp_path / "m.onnx")

@@ -1,0 +1,324 @@
+"""Files that carry their own program: computed by robaudit itself where that is all they do, refused otherwise."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from containers import answers, exported, exported_for_one, onnx_by_trace, pickled, row, scripted, traced
+from torch import Tensor, nn
+
+from robaudit.errors import ModelError
+from robaudit.front.front import Front
+from robaudit.load import bounded
+from robaudit.load.classifier import Classifier
+from robaudit.load.contents import read_contents
+from robaudit.load.kinds import Kind
+from robaudit.load.model import load_model
+from robaudit.retrofit.checkpoint import write_model
+
+PICTURES = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+CLOSE = {"rtol": 1e-4, "atol": 1e-6}
+
+
+class Network(nn.Module):
+    """Everything that one person or another does in a forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 6, 3, padding=1)
+        self.bn = nn.BatchNorm2d(6)
+        self.blocks = nn.ModuleList([nn.Conv2d(6, 6, 1) for _ in range(2)])
+        self.fc = nn.Linear(12, 3)
+        self.scale: float = 0.5
+        self.register_buffer("offset", torch.tensor([0.1]))
+
+    def pooled(self, x: Tensor, size: int = 1) -> Tensor:
+        return nn.functional.adaptive_avg_pool2d(x, [size, size])
+
+    def logits(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.bn(self.conv(x))) + self.offset
+        parts: list[Tensor] = []
+        for block in self.blocks:
+            x = x * self.scale + torch.sigmoid(block(x))
+            parts.append(self.pooled(x))
+        joined = torch.cat(parts, dim=1).flatten(1)
+        if joined.shape[1] != 12:
+            raise ValueError(f"no {joined.shape[1]} features")
+        return self.fc(joined)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits(x)
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    made = Network().train()
+    made(torch.rand(8, 1, 16, 16))
+    return made.eval()
+
+
+@pytest.mark.parametrize("save", [traced, scripted, exported, exported_for_one])
+def test_programs_keep_gradients_modes_and_names(network: nn.Module, tmp_path: Path, save: Callable[..., None]) -> None:
+    save(network, PICTURES, tmp_path / "m")
+    loaded = load_model(tmp_path / "m", mean=[0.0], std=[1.0], input_size=(16, 16))
+    picture = PICTURES.clone().requires_grad_()
+    found = torch.autograd.grad(loaded.classifier(picture).square().sum(), picture)[0]
+    other = PICTURES.clone().requires_grad_()
+    wanted = torch.autograd.grad(network(other).square().sum(), other)[0]
+    torch.testing.assert_close(found, wanted, **CLOSE)
+    assert {name.removeprefix("backbone.").removeprefix("network.") for name in loaded.classifier.state_dict()} >= {
+        name for name in network.state_dict() if not name.endswith("num_batches_tracked")
+    }
+    assert not any(module.training for module in loaded.classifier.modules())
+    assert loaded.info.loading is not None
+    assert not loaded.info.loading.runs_code
+
+
+def test_a_program_can_be_copied_and_stays_as_it_was(network: nn.Module, tmp_path: Path) -> None:
+    import copy
+
+    scripted(network, PICTURES, tmp_path / "m")
+    loaded = load_model(tmp_path / "m", mean=[0.0], std=[1.0], input_size=(16, 16))
+    with torch.no_grad():
+        assert torch.equal(copy.deepcopy(loaded.classifier)(PICTURES), loaded.classifier(PICTURES))
+
+
+def test_weights_of_a_program_serve_an_architecture_too(tmp_path: Path) -> None:
+    import timm
+
+    made = timm.create_model("test_resnet", num_classes=2).eval()
+    pictures = torch.rand(2, 3, 32, 32)
+    traced(made, pictures, tmp_path / "m")
+    with torch.no_grad():
+        assert torch.equal(answers(tmp_path / "m", pictures, arch="test_resnet"), made(pictures))
+
+
+@pytest.mark.parametrize("save", [scripted, exported_for_one, onnx_by_trace])
+def test_a_retrofitted_program_is_rebuilt_from_its_folder(
+    network: nn.Module, tmp_path: Path, save: Callable[..., None]
+) -> None:
+    save(network, PICTURES, tmp_path / "m")
+    vanilla = load_model(tmp_path / "m", input_size=(16, 16), classes=("a", "b", "c"))
+    front = Front(1, 1)
+    whole = Classifier(vanilla.classifier.backbone, vanilla.classifier.normalization, in_chans=1, front=front).eval()
+    with torch.no_grad():  # as training would
+        for weight in whole.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    (tmp_path / "retrofit").mkdir()
+    write_model(tmp_path / "retrofit", whole, vanilla.info, 1, vanilla.recipe)
+    (tmp_path / "m").unlink()
+    loaded = load_model(tmp_path / "retrofit")
+    with torch.no_grad():
+        assert torch.equal(loaded.classifier(PICTURES), whole(PICTURES))
+    assert loaded.info.classes == ("a", "b", "c")
+
+
+# Batches
+
+
+class Fixed(Network):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits(x).reshape(2, 3)
+
+
+def test_a_program_for_one_size_of_batch_is_asked_in_such_batches(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    made = Fixed().eval()
+    torch.export.save(torch.export.export(made, (PICTURES[:2],)), tmp_path / "m.pt2")
+    found = row(tmp_path / "m.pt2", PICTURES)
+    with torch.no_grad():
+        wanted = torch.cat([made(PICTURES[:2]), made(PICTURES[1:])[1:]])
+    torch.testing.assert_close(found, wanted, **CLOSE)
+
+
+class OfBatch(Network):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits(x) - x.mean()
+
+
+def test_an_answer_that_depends_on_the_other_pictures_is_refused(tmp_path: Path) -> None:
+    scripted(OfBatch().eval(), PICTURES, tmp_path / "m")
+    with pytest.raises(ModelError, match=r"depends on the other images of the batch; save it in evaluation mode"):
+        row(tmp_path / "m", PICTURES)
+
+
+# Programs that do more than compute
+
+
+class Loops(Network):
+    def forward(self, x: Tensor) -> Tensor:
+        total = x.sum()
+        while bool(total > 1e9):
+            total = total / 2
+        return self.logits(x)
+
+
+def test_what_is_not_computed_takes_trust_and_is_named(tmp_path: Path) -> None:
+    made = Loops().eval()
+    scripted(made, PICTURES, tmp_path / "m")
+    contents = read_contents(tmp_path / "m")
+    assert "a while loop" in contents.not_pure
+    with pytest.raises(ModelError, match=rf"a while loop.*--trust {contents.sha256}"):
+        load_model(tmp_path / "m")
+    with pytest.raises(ModelError, match=rf"has the hash {contents.sha256}, --trust names another"):
+        load_model(tmp_path / "m", trust="0" * 64)
+    with torch.no_grad():
+        found = answers(tmp_path / "m", PICTURES, trust=contents.sha256)
+        torch.testing.assert_close(found, made(PICTURES), **CLOSE)
+    loaded = load_model(tmp_path / "m", trust=contents.sha256, input_size=(16, 16))
+    assert loaded.info.loading is not None
+    assert loaded.info.loading.runs_code
+
+
+def test_a_pin_is_checked_even_where_none_is_needed(network: nn.Module, tmp_path: Path) -> None:
+    scripted(network, PICTURES, tmp_path / "m")
+    with pytest.raises(ModelError, match="--trust names another"):
+        load_model(tmp_path / "m", trust="1" * 64)
+
+
+def test_a_pickled_module_takes_trust_or_an_architecture(tmp_path: Path) -> None:
+    import timm
+
+    made = timm.create_model("test_resnet", num_classes=2).eval()
+    pictures = torch.rand(2, 3, 32, 32)
+    pickled(made, pictures, tmp_path / "m")
+    sha256 = read_contents(tmp_path / "m").sha256
+    with pytest.raises(ModelError, match=rf"runs code.*timm\..*pass --arch test_resnet.*--trust {sha256}"):
+        load_model(tmp_path / "m")
+    with torch.no_grad():
+        assert torch.equal(answers(tmp_path / "m", pictures, trust=f"SHA256:{sha256}"), made(pictures))
+        assert torch.equal(answers(tmp_path / "m", pictures, arch="test_resnet"), made(pictures))
+
+
+def test_trusted_code_must_be_there(tmp_path: Path) -> None:
+    pickled(nn.Sequential(nn.Conv2d(1, 2, 3)), PICTURES, tmp_path / "m")
+    rewrite(tmp_path / "m", lambda name, content: content.replace(b"Sequential", b"Sequentiel"))
+    sha256 = read_contents_or_hash(tmp_path / "m")
+    with pytest.raises(ModelError, match=r"its code cannot be imported|cannot be loaded"):
+        load_model(tmp_path / "m", trust=sha256)
+
+
+def read_contents_or_hash(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# Absurd programs: the code of a harmless one, rewritten
+
+
+def rewrite(path: Path, change: Callable[[str, bytes], bytes]) -> None:
+    """Change the entries of an archive."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(name, change(name, content))
+
+
+class Flat(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.flatten(x, 1)
+
+
+def script_of(path: Path, body: str) -> None:
+    """A TorchScript file whose network begins with these statements."""
+    scripted(Flat(), PICTURES, path)
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    rewrite(path, lambda name, content: content.replace(b"    return", lines.encode() + b"    return", 1))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ("for i in range(9223372036854775807):\n  pass", "a loop of 9223372036854775807 rounds"),
+        ("for i in range(2000000):\n  for j in range(2000000):\n    pass", "more than 2000000 steps"),
+        ("l = torch.mul([0], 1000000000000)", "something too large"),
+        ('s = torch.mul("a", 1000000000000)', "something too large"),
+        ("z = torch.zeros([1000000, 1000000])", r"a tensor of shape \[1000000, 1000000\]"),
+        ("z = torch.repeat(x, [1000000, 1000, 1, 1])", "a tensor of shape"),
+        ("z = torch.nn_missing(x)", r"torch\.nn_missing"),
+        ("z = x.grad", "is not computed"),
+        ("z = __torch__.missing.function(x, )", "is no function of the program"),
+    ],
+)
+def test_absurd_scripts_end_at_once(tmp_path: Path, body: str, expected: str) -> None:
+    script_of(tmp_path / "m", body)
+    with pytest.raises(ModelError, match=expected):
+        load_model(tmp_path / "m", input_size=(16, 16))
+
+
+def test_too_much_arithmetic_ends_at_once(network: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported(network, PICTURES, tmp_path / "m")
+    monkeypatch.setattr(bounded, "MAX_FLOPS", 1000.0)
+    with pytest.raises(ModelError, match="operations on numbers"):
+        load_model(tmp_path / "m", input_size=(16, 16))
+
+
+def test_an_exported_program_that_asks_for_terabytes_ends_at_once(network: nn.Module, tmp_path: Path) -> None:
+    class Big(Network):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.logits(x) + x.new_zeros(4, 3).sum()
+
+    exported_for_one(Big().eval(), PICTURES, tmp_path / "m")
+
+    def enlarge(name: str, content: bytes) -> bytes:
+        if not name.endswith("models/model.json"):
+            return content
+        return content.replace(b'"as_ints": [4, 3]', b'"as_ints": [4000000, 3000000]')
+
+    rewrite(tmp_path / "m", enlarge)
+    with pytest.raises(ModelError, match=r"a tensor of shape \[4000000, 3000000\]"):
+        load_model(tmp_path / "m", input_size=(16, 16))
+
+
+def test_the_exported_format_before_torch_2_8(network: nn.Module, tmp_path: Path) -> None:
+    """The same program and weights, as older versions laid them out."""
+    exported(network, PICTURES, tmp_path / "new")
+    with zipfile.ZipFile(tmp_path / "new") as archive:
+        program = next(archive.read(name) for name in archive.namelist() if name.endswith("models/model.json"))
+    torch.save(dict(network.state_dict()), tmp_path / "weights.pt")
+    torch.save({}, tmp_path / "constants.pt")
+    with zipfile.ZipFile(tmp_path / "m", "w") as archive:
+        archive.writestr("version", "8.5")
+        archive.writestr("serialized_exported_program.json", program)
+        archive.write(tmp_path / "weights.pt", "serialized_state_dict.pt")
+        archive.write(tmp_path / "constants.pt", "serialized_constants.pt")
+    assert read_contents(tmp_path / "m").kind == Kind.EXPORTED_PROGRAM
+    with torch.no_grad():
+        torch.testing.assert_close(answers(tmp_path / "m", PICTURES), network(PICTURES), **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (
+            lambda d: d["graph_module"]["graph"]["nodes"][0].update(target="torch.ops.mine.op.default"),
+            r"torch\.ops\.mine",
+        ),
+        (lambda d: d["graph_module"]["graph"]["nodes"][0].update(target="os.system"), r"os\.system"),
+        (lambda d: d["graph_module"].pop("signature"), "signature"),
+        (lambda d: d["graph_module"]["graph"]["nodes"][1].pop("inputs"), "inputs"),
+        (lambda d: d.update(graph_module=[]), "TypeError"),
+    ],
+)
+def test_an_exported_program_of_another_form_is_refused(
+    network: nn.Module, tmp_path: Path, change: Callable[[Any], Any], expected: str
+) -> None:
+    exported(network, PICTURES, tmp_path / "m")
+
+    def edit(name: str, content: bytes) -> bytes:
+        if not name.endswith("models/model.json"):
+            return content
+        document = json.loads(content)
+        change(document)
+        return json.dumps(document).encode()
+
+    rewrite(tmp_path / "m", edit)
+    with pytest.raises(ModelError, match=rf"{expected}.*--trust"):
+        load_model(tmp_path / "m", input_size=(16, 16))

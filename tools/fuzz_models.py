@@ -1,0 +1,91 @@
+"""Damage model files at random for hours: `python tools/fuzz_models.py --rounds 10000 [KIND ...]`.
+
+Every file must end in a loaded model or in one line, within seconds and with bounded memory. Each round runs in a child
+process that is told what to load, so that a crash of the interpreter is seen, named by its seed, and survived.
+"""
+
+import argparse
+import multiprocessing
+import random
+import resource
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "load"))
+
+import damage
+
+SLOW_SECONDS = 60.0
+MEMORY_BYTES = 12 * 2**30
+"""Address space of the child: torch and its libraries alone map several gigabytes."""
+
+
+def main() -> int:
+    """Fuzz the kinds asked for; 1 if any file ended in something else than a model or a line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kinds", nargs="*", choices=[*damage.KINDS, []], default=list(damage.KINDS))
+    parser.add_argument("--rounds", type=int, default=10_000)
+    parser.add_argument("--first-seed", type=int, default=0)
+    options = parser.parse_args()
+    failures = [fuzz(kind, range(options.first_seed, options.first_seed + options.rounds)) for kind in options.kinds]
+    return int(any(failures))
+
+
+def fuzz(kind: str, seeds: range) -> int:
+    """Damage one file once per seed; returns how often that went wrong."""
+    outcomes: Counter[str] = Counter()
+    started, slowest = time.monotonic(), 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        content = damage.intact(kind, Path(folder))
+        child, ours = start(kind, content)
+        for seed in seeds:
+            begun = time.monotonic()
+            ours.send(seed)
+            try:
+                found = ours.recv() if ours.poll(SLOW_SECONDS) else "hangs"
+            except EOFError:
+                found = "crashes"
+            slowest = max(slowest, time.monotonic() - begun)
+            outcomes[found.splitlines()[0]] += 1
+            if found not in ("loaded", "refused"):
+                print(f"{kind} seed {seed}: {found}", flush=True)
+                child.kill()
+                child, ours = start(kind, content)
+        child.kill()
+    seconds = time.monotonic() - started
+    print(f"{kind}: {len(seeds)} files in {seconds:.0f} s, slowest {slowest:.1f} s, {dict(outcomes)}", flush=True)
+    return sum(outcomes.values()) - outcomes["loaded"] - outcomes["refused"]
+
+
+def start(kind: str, content: bytes) -> tuple[multiprocessing.Process, Connection]:
+    """A child that loads what it is told to."""
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.Process(target=load_on_demand, args=(theirs, kind, content), daemon=True)
+    child.start()
+    theirs.close()
+    return child, ours
+
+
+def load_on_demand(pipe: Connection, kind: str, content: bytes) -> None:
+    """Answer each seed with what became of the file."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / kind
+        while True:
+            path.write_bytes(damage.damaged(content, random.Random(pipe.recv())))
+            try:
+                pipe.send(damage.outcome(path))
+            except BaseException:
+                pipe.send(traceback.format_exc(limit=-6))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
