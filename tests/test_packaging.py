@@ -30,6 +30,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_package_and_nothing_beside_it(unpacked: Path) -> None:
     assert {entry.name.partition("-")[0] for entry in unpacked.iterdir()} == {"robaudit"}
     assert (unpacked / "robaudit" / "templates" / "report.html.j2").is_file()
+    assert (unpacked / "robaudit" / "docs" / "checks" / "unbounded.md").is_file()
 
 
 def test_the_report_is_rendered_from_the_wheel(
@@ -60,3 +61,4 @@ def test_the_report_is_rendered_from_the_wheel(
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(unpacked / "robaudit" / "templates")
     assert "<html" in (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert 'id="unbounded"' in (tmp_path / "report" / "checks.html").read_text(encoding="utf-8")

@@ -1,15 +1,13 @@
 """What the checks of an audit say about its own numbers."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robaudit.records import AuditRecord, Check
+from robaudit.report.guides import GUIDES_PAGE, guides
 from robaudit.report.sides import Side
 from robaudit.report.words import NOT_MEASURED, attack_name, capital, listed, number
 
-CHECK_PAGES = "docs/checks/"
-"""Where a page per check stands, in the repository; the report is read elsewhere, so it names the page only."""
 MOST_ON_FIRST_SCREEN = 6
 
 
@@ -27,7 +25,7 @@ class CheckRow:
     notes: str
     """On how many images it was run, and what repaired it; mostly empty."""
     page: str
-    """The page that explains it; empty where there is none."""
+    """Where it is explained, beside the report; empty where it is not."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,7 @@ def _row(check: Check, anchor: str) -> CheckRow:
         check.why,
         check.remedy,
         _notes(check),
-        f"{CHECK_PAGES}{check.id}.md" if CHECK_PAGES and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", check.id) else "",
+        f"{GUIDES_PAGE}#{check.id}" if check.id in guides() else "",
     )
 
 

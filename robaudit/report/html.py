@@ -14,8 +14,10 @@ from robaudit.errors import SettingsError
 from robaudit.files import replacing, write_text
 from robaudit.inert import inert
 from robaudit.report.comparison import read_comparison
+from robaudit.report.guides import GUIDES_PAGE, read_guides
 from robaudit.report.history import read_history
 from robaudit.report.page import Page
+from robaudit.report.shipped import shipped
 from robaudit.report.single import read_single
 from robaudit.report.sources import IMAGES_FOLDER, Picture
 
@@ -93,6 +95,7 @@ def write_report(page: Page, out: Path, *, single_file: bool = False) -> Path:
             temporary.write_bytes(picture.content)
     if not single_file:
         write_text(out / STYLE, _style())
+        write_text(out / GUIDES_PAGE, render_guides())
     write_text(out / PAGE, rendered)
     _remove_pictures_of_earlier_reports(out, keep=pictures)
     return out / PAGE
@@ -112,6 +115,15 @@ def render(page: Page, *, single_file: bool = False) -> str:
     )
 
 
+def render_guides() -> str:
+    """The page that says what each check means."""
+    from markupsafe import Markup
+
+    return render_template(
+        "checks.html.j2", guides=[{"id": each.id, "html": Markup(each.html)} for each in read_guides()]
+    )
+
+
 def render_template(name: str, **values: object) -> str:
     """Place values in a template; every string comes out as inert, escaped text."""
     return _environment().get_template(name).render(**values)
@@ -119,8 +131,7 @@ def render_template(name: str, **values: object) -> str:
 
 def templates_folder() -> Path:
     """Find the templates: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    return next(folder for folder in (package / "templates", package.parent / "templates") if folder.is_dir())
+    return shipped("templates")
 
 
 def _style() -> str:

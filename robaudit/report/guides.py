@@ -1,0 +1,36 @@
+"""What each check means and what to do about it: the pages of docs/checks, made into one page beside the report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from robaudit.report.shipped import shipped
+
+GUIDES_PAGE = "checks.html"
+CHECK_PAGES = "docs/checks"
+
+
+@dataclass(frozen=True)
+class Guide:
+    """What one check means."""
+
+    id: str
+    html: str
+    """Ours, from a file of this project: no text of a record is in it."""
+
+
+def guides() -> dict[str, Path]:
+    """Where the page of each check is, by its id."""
+    return {file.stem: file for file in sorted(shipped(CHECK_PAGES).glob("*.md")) if file.stem not in ("README", "zoo")}
+
+
+def read_guides() -> tuple[Guide, ...]:
+    """Render every page; headings move down one level, as the page that holds them has one of its own."""
+    from markdown_it import MarkdownIt
+
+    renderer = MarkdownIt("commonmark", {"html": False})
+    return tuple(
+        Guide(id_, renderer.render(file.read_text(encoding="utf-8").replace("# ", "## ", 1)))
+        for id_, file in guides().items()
+    )
