@@ -37,8 +37,8 @@ SAMPLE_SIZE = 24
 """Images each sampled check asks, unless told otherwise."""
 MAX_PLANTED = 8
 """Images that get a planted adversary: each costs a head of its own."""
-N_INNER = 64
-"""Random points of the ball that a planted head must call harmless."""
+MAX_INNER = 64
+"""Random points of the ball that a planted head must call harmless; half as many as there are features, if fewer."""
 PLANTED_THRESHOLD = 0.9
 """Where the planted head decides, between -1 (harmless points) and 1 (the planted one)."""
 
@@ -166,13 +166,15 @@ def _plant(features: Callable[[Tensor], Tensor], target: Target, eps: float, wor
         Pixels -> logits (B, 2), or None where the features cannot tell these points apart.
     """
     origin = target.origin
-    seeds = (derived_seed(target.seed, target.sha256, PLANTED, index) for index in range(N_INNER + 1))
+    with torch.no_grad():
+        n_inner = min(MAX_INNER, features(origin[None]).flatten(1).shape[1] // 2)
+    seeds = (derived_seed(target.seed, target.sha256, PLANTED, index) for index in range(n_inner + 1))
     noise = [uniform(origin.shape, eps, seed).to(origin.device) for seed in seeds]
     points = [origin, *(within_ball(origin + each, origin, eps) for each in noise[:-1])]
     points.append(within_ball(origin + eps * noise[-1].sign(), origin, eps))
     with torch.no_grad():
         rows = torch.cat([features(torch.stack(list(chunk))).flatten(1) for chunk in _chunks(points)]).double()
-    work.forwards += len(points)
+    work.forwards += len(points) + 1
     wanted = torch.full((len(points),), -1.0, dtype=rows.dtype, device=rows.device)
     wanted[-1] = 1.0
     centre, scale = rows.mean(0), (rows - rows.mean(0)).norm() / len(rows)

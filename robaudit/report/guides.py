@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,10 @@ class Guide:
 
 
 def guides() -> dict[str, Path]:
-    """Where the page of each check is, by its id."""
-    return {file.stem: file for file in sorted(shipped(CHECK_PAGES).glob("*.md")) if file.stem not in ("README", "zoo")}
+    """Where the page of each check is, by its id, in the order of the list that names them all."""
+    folder = shipped(CHECK_PAGES)
+    listed = re.findall(r"^\| \[([a-z-]+)\]", (folder / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {id_: folder / f"{id_}.md" for id_ in listed}
 
 
 def read_guides() -> tuple[Guide, ...]:

@@ -65,7 +65,18 @@ def test_the_record_has_the_fields_that_the_design_states(finished: Finished) ->
         1, "complete", "nested", "images.jsonl",
     )  # fmt: skip
     assert audit["verdict"].keys() == {"kind", "sentence", "reasons"}
-    told_of_the_model = {"path", "sha256", "arch", "n_classes", "classes", "input", "normalization", "outputs", "front"}
+    told_of_the_model = {
+        "path",
+        "sha256",
+        "arch",
+        "n_classes",
+        "classes",
+        "input",
+        "normalization",
+        "outputs",
+        "front",
+        "loading",
+    }
     assert audit["model"].keys() == told_of_the_model
     assert audit["model"]["front"] is None
     assert audit["model"]["normalization"].keys() == {"mean", "std", "source"}

@@ -4,9 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -32,11 +35,23 @@ def make_repository(folder: Path) -> Path:
             for index in range(n_images):
                 picture = Image.fromarray(phantom(label == CLASSES[1], dice, SIDE))
                 picture.save(folder / "data" / part / label / f"{index:02d}.png")
-    train_small_classifier(folder / "data", folder / "model", (SIDE, SIDE), 0, Silent())
+    with one_thread():
+        train_small_classifier(folder / "data", folder / "model", (SIDE, SIDE), 0, Silent())
     shutil.copy(EXAMPLES / "robaudit.toml", folder / "robaudit.toml")
     _scan(folder, folder / "out" / "audit")
     shutil.copytree(folder / "out" / "audit", folder / "baseline")
     return folder
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Train and scan with one thread: with another number the model of this story would be another one."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def make_worse(folder: Path) -> None:
@@ -72,6 +87,8 @@ def _scan(folder: Path, out: Path) -> None:
     here = Path.cwd()
     os.chdir(folder)
     try:
-        scan("model", "data", out=out.relative_to(folder), preset="quick", limit=200, eps=(1, 2, 4), command="a test")
+        with one_thread():
+            place = out.relative_to(folder)
+            scan("model", "data", out=place, preset="quick", limit=200, eps=(1, 2, 4), command="a test")
     finally:
         os.chdir(here)

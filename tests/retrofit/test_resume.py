@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from robaudit.errors import OutputError
 from robaudit.retrofit.assimilate import assimilate
@@ -21,7 +22,7 @@ import torch
 from robaudit.progress import Silent
 from robaudit.retrofit.assimilate import assimilate
 
-torch.set_num_threads(1)
+torch.set_num_threads({n_threads})
 
 class Killer(Silent):
     def advance(self, n=1, note=""):
@@ -61,7 +62,9 @@ def rows(folder):
 def test_killed_and_continued_is_the_same_as_never_killed(model, data, tmp_path):
     whole = assimilate(model, data, out=tmp_path / "whole", **SETTINGS)
     out = tmp_path / "killed"
-    script = KILLED.format(model=str(model), data=str(data), out=str(out), settings=SETTINGS)
+    script = KILLED.format(
+        model=str(model), data=str(data), out=str(out), settings=SETTINGS, n_threads=torch.get_num_threads()
+    )
     died = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, env=dict(os.environ))
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()
     assert not out.exists()
