@@ -1,12 +1,14 @@
 """The curve engine against foolbox, torchattacks and ART: gradients, wall time, peak memory, and the four curves.
 
-    python benchmarks/engine_vs_peers.py MODEL DATA [--limit 20] [--seeds 0,1,2] [--arms robaudit,foolbox]
+    python benchmarks/engine_vs_peers.py MODEL DATA [--limit 8] [--own-limit 48] [--seeds 0,1,2]
 
-Same classifier, images, steps, step sizes and eps (1..8/255) in every arm; each arm runs in a process of its own. Every
-curve is nested in eps; ours also keeps the best iterate, peers judge the last. The first seed is timed with all four
-attacks; further seeds run PGD alone, the only one of the four that draws random numbers. In `foolbox-tuned` the model
-has frozen parameters and channels-last memory; otherwise peers get it as their users have it. Peak memory of every arm
-includes timing our own bare passes. foolbox comes with robaudit; torchattacks and ART are measured where installed.
+Same classifier, images, steps, step sizes and eps (1..8/255) in every arm; each arm runs in a process of its own.
+Every curve is nested in eps; ours also keeps the best iterate, peers judge the last. The first seed is timed with
+all four attacks; further seeds run PGD alone, the only one of the four that draws random numbers. In `foolbox-
+tuned` the model has frozen parameters and channels-last memory; otherwise peers get it as their users have it. Peak
+memory of every arm includes timing our own bare passes. With --own-limit our arms run over more images than the
+slow peers, for batches are only full where there are enough; times are compared an image, curves on the images that
+all have. foolbox comes with robaudit; torchattacks and ART are measured where installed.
 """
 
 from __future__ import annotations
@@ -66,16 +68,18 @@ class Counting(nn.Module):
 
 
 def robaudit_arm(
-    name: str, model: nn.Module, images: Any, size: tuple[int, int], seed: int, attacks: tuple[str, ...]
+    name: str, model: nn.Module, images: Any, size: tuple[int, int], seed: int, attacks: tuple[str, ...], n_shared: int
 ) -> dict[str, Any]:
-    """Our engine, with its default search."""
+    """Our engine, with its default search; its curves are of the images that the peers have too."""
     speedups = Speedups(bfloat16=name.endswith("bf16"))
     engine = Engine(model, size, images.channels, Plan(parse_attacks(attacks), GRID, seed), None, speedups)
     started = time.perf_counter()
     measured = list(engine.measure(images, images.refs))
     seconds = time.perf_counter() - started
-    rows, classes = [each.row for each in measured], images.classes
+    shared = {ref.id for ref in images.limited(n_shared, 0).refs}
+    rows, classes = [each.row for each in measured if each.row.id in shared], images.classes
     return {
+        "n_images": len(images),
         "seconds": seconds,
         "gradients": sum(each.work.gradients for each in measured),
         "forwards": sum(each.work.forwards for each in measured),
@@ -84,7 +88,7 @@ def robaudit_arm(
 
 
 def peer_arm(
-    name: str, model: nn.Module, images: Any, size: tuple[int, int], seed: int, attacks: tuple[str, ...]
+    name: str, model: nn.Module, images: Any, size: tuple[int, int], seed: int, attacks: tuple[str, ...], n_shared: int
 ) -> dict[str, Any]:
     """A peer: every attack at every eps over all images, in batches; success judged on its final pictures."""
     model = copy.deepcopy(model).eval()
@@ -114,6 +118,7 @@ def peer_arm(
             standing &= torch.cat(withstood)  # nested, as ours: once fooled, fooled at every larger eps
             curves[attack].append(int(standing.sum()))
     return {
+        "n_images": len(images),
         "seconds": time.perf_counter() - started,
         "gradients": counting.gradients,
         "forwards": counting.forwards,
@@ -204,19 +209,20 @@ def fastest(work: Any) -> float:
 
 def measure(arm: str, options: argparse.Namespace, seed: int, attacks: tuple[str, ...], queue: Any) -> None:
     """Run one arm in this process and put its result on the queue."""
-    loaded, images = load(options)
-    run = robaudit_arm if ARMS[arm] == "robaudit" else peer_arm
+    is_ours = ARMS[arm] == "robaudit"
+    loaded, images = load(options, options.own_limit if is_ours else options.limit)
+    run = robaudit_arm if is_ours else peer_arm
     bare = partial(bare_seconds, loaded.classifier, images.channels, loaded.size, arm.endswith("bf16"))
     before = bare()
-    result = run(arm, loaded.classifier, images, loaded.size, seed, attacks)
+    result = run(arm, loaded.classifier, images, loaded.size, seed, attacks, options.limit)
     result["bare"], result["bare_forward"] = map(min, zip(before, bare(), strict=True))
     result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     queue.put(result)
 
 
-def load(options: argparse.Namespace) -> Any:
+def load(options: argparse.Namespace, limit: int) -> Any:
     """The classifier and the images."""
-    images = open_images(options.data, "test", limit=options.limit)
+    images = open_images(options.data, "test", limit=limit)
     loaded = load_model(options.model, folder_classes=images.classes)
     return loaded, images.ordered_as(loaded.info.classes)
 
@@ -226,14 +232,17 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("data", type=Path)
     parser.add_argument("--limit", type=int, default=20)
+    parser.add_argument("--own-limit", type=int, help="images of our arms; --limit's are among them")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--arms", default="robaudit,robaudit-bf16,foolbox,torchattacks,art")
     options = parser.parse_args()
+    options.own_limit = max(options.limit, options.own_limit or 0)
     arms = [arm for arm in options.arms.split(",") if find_spec(ARMS[arm])]
     seeds = [int(seed) for seed in options.seeds.split(",")]
     print({package: installed(package) for package in PACKAGES})
     print(
-        f"{options.model.name}, {options.limit} images, eps 1..8/255, {torch.get_num_threads()} threads, seeds {seeds}"
+        f"{options.model.name}, {options.limit} images (ours {options.own_limit}), eps 1..8/255, "
+        f"{torch.get_num_threads()} threads, seeds {seeds}"
     )
 
     results: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
@@ -249,23 +258,24 @@ def main() -> None:
                 raise SystemExit(f"{arm} failed; its error is above")
             results[arm].append(queue.get())
             print(json.dumps({"arm": arm, "seed": seed, **results[arm][-1]}), flush=True)
-    print_ratios(results, len(load(options)[1]))
+    print_ratios(results)
 
 
-def print_ratios(results: dict[str, list[dict[str, Any]]], n_images: int) -> None:
+def print_ratios(results: dict[str, list[dict[str, Any]]]) -> None:
     """One line per arm, of the first seed, with ratios to foolbox where it ran; then curves, means over seeds."""
     timed = {arm: runs[0] for arm, runs in results.items()}
     reference = timed.get("foolbox")
     heads = ("gradients", "forwards", "share", "s/image", "speed-up", "wall/gradients", "wall/all passes", "MiB")
     print("\n{:14} {:>10} {:>9} {:>7} {:>8} {:>9} {:>15} {:>16} {:>6}".format("arm", *heads))
     for arm, one in timed.items():
-        share = f"{one['gradients'] / reference['gradients']:.1%}" if reference else "-"
-        speedup = f"{reference['seconds'] / one['seconds']:.1f}x" if reference else "-"
+        n = one["n_images"]
+        share = f"{per_image(one, 'gradients') / per_image(reference, 'gradients'):.1%}" if reference else "-"
+        speedup = f"{per_image(reference, 'seconds') / per_image(one, 'seconds'):.1f}x" if reference else "-"
         gradients = one["gradients"] * one["bare"]
         passes = gradients + one["forwards"] * one["bare_forward"]
         print(
-            f"{arm:14} {one['gradients'] / n_images:10.1f} {one['forwards'] / n_images:9.1f} {share:>7} "
-            f"{one['seconds'] / n_images:8.2f} {speedup:>9} {one['seconds'] / gradients:15.2f} "
+            f"{arm:14} {one['gradients'] / n:10.1f} {one['forwards'] / n:9.1f} {share:>7} "
+            f"{one['seconds'] / n:8.2f} {speedup:>9} {one['seconds'] / gradients:15.2f} "
             f"{one['seconds'] / passes:16.2f} {one['peak_mib']:6.0f}"
         )
     print("\nimages still correct at eps 1..8/255, mean over the seeds that ran the attack")
@@ -274,6 +284,12 @@ def print_ratios(results: dict[str, list[dict[str, Any]]], n_images: int) -> Non
             ran = [run["curves"][attack] for run in runs if attack in run["curves"]]
             curve = [sum(values) / len(ran) for values in zip(*ran, strict=True)]
             print(f"{attack:8} {arm:14} " + " ".join(f"{value:6.1f}" for value in curve))
+
+
+def per_image(one: dict[str, Any], what: str) -> float:
+    """A total of an arm, over its images."""
+    total: float = one[what]
+    return total / one["n_images"]
 
 
 def installed(package: str) -> str:

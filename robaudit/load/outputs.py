@@ -110,7 +110,13 @@ def _undone(answers: Tensor, kind: OutputKind) -> Tensor:
 
 
 _SQUASHES: frozenset[Any] = frozenset(
-    {torch.softmax, Tensor.softmax, F.softmax, torch.sigmoid, Tensor.sigmoid, F.sigmoid, torch.special.expit}
+    {
+        *(torch.softmax, Tensor.softmax, F.softmax),
+        *(torch.sigmoid, Tensor.sigmoid, F.sigmoid, torch.special.expit),
+        # As programs (TorchScript, torch.export) name them.
+        *(torch.ops.aten.softmax, torch.ops.aten.softmax.int, torch.ops.aten._softmax, torch.ops.aten._softmax.default),
+        *(torch.ops.aten.sigmoid, torch.ops.aten.sigmoid.default),
+    }
 )
 
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from containers import exported, onnx_by_trace, scripted, traced
 from torch import nn
 
+from robaudit.load.model import load_model
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs, output_kind
 
 
@@ -93,3 +95,27 @@ def test_rows_without_finite_numbers_do_not_hide_what_the_others_are():
     rows[2] = float("nan")
     assert output_kind(rows) is OutputKind.PROBABILITIES
     assert output_kind(torch.full((3, 2), float("nan"))) is OutputKind.LOGITS
+
+
+class Picture(nn.Module):
+    """A convolutional network that ends with a softmax, as programs are saved of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.head(self.body(x).relu().mean((2, 3))).softmax(1)
+
+
+@pytest.mark.parametrize("save", [traced, scripted, exported, onnx_by_trace], ids=lambda save: save.__name__)
+def test_the_softmax_of_a_program_is_looked_behind_too(save, tmp_path):
+    network, example = Picture().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    file = tmp_path / "model"
+    save(network, example, file)
+    loaded = load_model(file, folder_classes=("a", "b"), input_size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3)
+    classifier = loaded.with_outputs_seen_on(example).classifier
+    assert classifier.outputs == Outputs(OutputKind.PROBABILITIES, 0)
+    with torch.no_grad():
+        before = network.head(network.body(example).relu().mean((2, 3)))
+        torch.testing.assert_close(classifier(example), before)
