@@ -12,7 +12,7 @@ from robaudit.attack.curve import Engine, Pursued
 from robaudit.attack.prepare import fingerprint
 from robaudit.attack.threats import AnyAttack
 from robaudit.audit.journal import Amendment, Entry, Journal
-from robaudit.checks.evidence import Evidence, GradientCounts, Overlap, Probe
+from robaudit.checks.evidence import Evidence, GradientCounts, Probe, Share
 from robaudit.checks.judge import judge
 from robaudit.checks.probes import Question, questions
 from robaudit.checks.repairs import next_repair
@@ -45,7 +45,7 @@ class Doubts:
     clean: dict[str, Sight]
     state_before: str
     sample_size: int
-    overlap: Overlap | None
+    overlap: Share | None
     repictured: Callable[[ImageRef, ImageRow, Pursued, str], GalleryItem | None]
     """Makes new pictures of an image, where it is pictured and fell at a smaller eps than before."""
     progress: Progress

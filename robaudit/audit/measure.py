@@ -18,7 +18,7 @@ from robaudit.audit.believe import Doubts, gradient_counts, spent
 from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
 from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal, refuse_other
 from robaudit.audit.record import filled, identity
-from robaudit.checks.evidence import Overlap
+from robaudit.checks.evidence import Share
 from robaudit.errors import OutputError
 from robaudit.files import write_text
 from robaudit.load.classifier import LoadedModel
@@ -51,7 +51,7 @@ class Measurement:
         out: Path,
         progress: Progress,
         sample_size: int,
-        overlap: Overlap | None,
+        overlap: Share | None,
         check_preprocessing: Callable[[], Check],
     ) -> None:
         self.loaded, self.images, self.engine, self.draft = loaded, images, engine, draft

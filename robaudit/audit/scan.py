@@ -15,7 +15,7 @@ from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.measure import Measurement
 from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.record import draft
-from robaudit.checks.evidence import Overlap
+from robaudit.checks.evidence import Share
 from robaudit.checks.probes import SAMPLE_SIZE
 from robaudit.errors import DataError, SettingsError
 from robaudit.load.classifier import LoadedModel
@@ -161,7 +161,7 @@ def _overlap(
     merge: Mapping[str, Sequence[str]] | None,
     on_bad_image: Literal["fail", "skip"],
     progress: Progress,
-) -> Overlap | None:
+) -> Share | None:
     """How many of the images stand in the train or val part of the same data; None where it has no such part."""
     if not has_splits(data):
         return None
@@ -174,7 +174,7 @@ def _overlap(
         except DataError:
             continue  # that part is not there, or not readable: nothing to compare with
         seen |= {ref.pixel_sha256 for ref in learnt_from.refs}
-    return Overlap(n_seen=sum(ref.pixel_sha256 in seen for ref in images.refs), n_images=len(images)) if seen else None
+    return Share(sum(ref.pixel_sha256 in seen for ref in images.refs), len(images)) if seen else None
 
 
 def _introduce(

@@ -15,7 +15,7 @@ def finite_answers(evidence: Evidence) -> Check:
         status="failed" if unanswered else "passed",
         value=len(unanswered),
         threshold=0,
-        why=f"The model gave no finite answer for {len(unanswered)} of {evidence.n_images} images ({named})."
+        why=f"The model gave no finite answer for {len(unanswered)} of {len(evidence.rows)} images ({named})."
         if unanswered
         else "The model gave a finite answer for every image.",
         remedy="Look for overflow, a division by zero or a wrong normalisation in the model." if unanswered else "",

@@ -14,11 +14,8 @@ def more_steps_change_nothing(evidence: Evidence) -> Check:
         return left_out(CONVERGENCE)
     return share_check(
         CONVERGENCE,
-        evidence.probed_gain(CONVERGENCE),
-        evidence.n_probed(CONVERGENCE),
+        evidence.gained_in_sample(CONVERGENCE),
         MAX_SHARE,
-        why="fell, at one eps, once the strongest attacks took twice the steps and restarts.",
+        finding="fell, at one eps, once the strongest attacks took twice the steps and restarts",
         remedy="Take more steps and restarts (--attacks fgsm,bim,mifgsm,pgd-100x5,+apgd-margin-100x5).",
-        quiet="fell, at one eps, once the strongest attacks took twice the steps and restarts.",
-        sampled=True,
     )

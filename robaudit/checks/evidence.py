@@ -46,11 +46,17 @@ class Probe(Record):
 
 
 @dataclass(frozen=True)
-class Overlap:
-    """Audited images that also are in the train or val part of the same data; pixels compared, not files."""
+class Share:
+    """How many of the images that were asked show something."""
 
-    n_seen: int
+    n_found: int
     n_images: int
+    sampled: bool = False
+    """Whether these are a sample."""
+
+
+Kind = Callable[[AnyAttack], bool]
+"""Whether an attack is of a kind."""
 
 
 @dataclass(frozen=True)
@@ -70,44 +76,54 @@ class Evidence:
     """Largest relative change of a logit between passes."""
     has_front: bool = False
     has_surrogate: bool = False
-    overlap: Overlap | None = None
-    """None: the data has no part to overlap with."""
+    overlap: Share | None = None
+    """Audited images that the train or val part of the same data has too; None: it has no such part."""
     sample_size: int = 0
     """Images that were asked more than the plan does; 0: the user left the sampled checks out."""
     probes: Mapping[str, Sequence[Probe]] = field(default_factory=dict)
     """By check."""
 
     @property
-    def n_images(self) -> int:
-        """Images of the audit."""
-        return len(self.rows)
-
-    @property
     def standing(self) -> list[ImageRow]:
         """Rows of the images answered correctly without an attack."""
         return [row for row in self.rows if row.error is None and row.prediction == row.label]
 
-    def names(self, wanted: Callable[[AnyAttack], bool]) -> list[str]:
+    def names(self, wanted: Kind) -> list[str]:
         """Names of the attacks of a kind."""
         return [attack.name for attack in self.attacks if wanted(attack)]
 
-    def gain(self, new: Iterable[str], old: Iterable[str]) -> int:
-        """Most images, at one eps, that attacks `new` fool and attacks `old` do not."""
-        pairs = [(_smallest(row, new), _smallest(row, old)) for row in self.standing]
-        return most_at_one_eps(pairs, self.grid)
+    def gained(self, new: Kind, old: Kind) -> Share:
+        """Most images, at one eps, that attacks of one kind fool and those of another do not."""
+        pairs = [(_smallest(row, self.names(new)), _smallest(row, self.names(old))) for row in self.standing]
+        return Share(most_at_one_eps(pairs, self.grid), len(self.rows))
 
-    def probed_gain(self, check: str) -> int:
-        """Most sampled images, at one eps, that a check's own attacks fool and the plan's do not."""
+    def gained_in_sample(self, check: str) -> Share:
+        """Most sampled images, at one eps, that a check's own attacks fool and those of the audit do not."""
         worst = {row.id: tally.worst_eps(row) for row in self.rows}
         found: dict[str, int] = {}
         for probe in self.probes.get(check, ()):
             smallest = tally.NEVER if probe.found_255 is None else probe.found_255
             found[probe.id] = min(smallest, found.get(probe.id, tally.NEVER))
-        return most_at_one_eps([(smallest, worst[id_]) for id_, smallest in found.items()], self.grid)
+        pairs = [(smallest, worst[id_]) for id_, smallest in found.items()]
+        return Share(most_at_one_eps(pairs, self.grid), len(found), sampled=True)
 
-    def n_probed(self, check: str) -> int:
-        """Images that a check asked."""
-        return len({probe.id for probe in self.probes.get(check, ())})
+    def gained_where_run(self, check: str, new: Kind, old: Kind) -> Share | None:
+        """What attacks of a kind gain: on all images where the audit has them, else in the sample; None: not asked."""
+        if self.names(new):
+            return self.gained(new, old)
+        return self.gained_in_sample(check) if self.sample_size else None
+
+    def answered_no(self, check: str) -> Share | None:
+        """Sampled images that answered a check's question with no; None: not asked."""
+        if not self.sample_size:
+            return None
+        asked = [probe for probe in self.probes.get(check, ()) if probe.answer is not None]
+        return Share(sum(probe.answer is False for probe in asked), len(asked), sampled=True)
+
+    def observed_share(self, shows: Callable[[Observed], bool], asked: Callable[[Observed], bool] = bool) -> Share:
+        """Correctly answered images that show something, of those asked."""
+        those = [each for each in self.observed if asked(each)]
+        return Share(sum(map(shows, those)), len(those))
 
 
 Judge = Callable[[Evidence], Check]

@@ -11,16 +11,15 @@ MAX_SHARE = 0.002
 
 def gradients_beat_queries(evidence: Evidence) -> Check:
     """Fails where Square Attack fools images that every attack with gradients left: then gradients mislead."""
-    quiet = "fell, at one eps, to Square Attack, which needs no gradient, and to no attack that follows one."
-    why = f"{quiet} Gradients mislead."
-    remedy = "Look for masked gradients in the model, and attack around what masks them."
-    queries = evidence.names(is_gradient_free)
-    if queries:
-        gain, n = evidence.gain(queries, evidence.names(is_white_box)), evidence.n_images
-        return share_check(GRADIENT_FREE, gain, n, MAX_SHARE, why=why, remedy=remedy, quiet=quiet, beyond_chance=False)
-    if not evidence.sample_size:
+    gained = evidence.gained_where_run(GRADIENT_FREE, is_gradient_free, is_white_box)
+    if gained is None:
         return left_out(GRADIENT_FREE)
-    gain, n = evidence.probed_gain(GRADIENT_FREE), evidence.n_probed(GRADIENT_FREE)
     return share_check(
-        GRADIENT_FREE, gain, n, MAX_SHARE, why=why, remedy=remedy, quiet=quiet, sampled=True, beyond_chance=False
+        GRADIENT_FREE,
+        gained,
+        MAX_SHARE,
+        finding="fell, at one eps, to Square Attack, which needs no gradient, and to no attack that follows one",
+        meaning="Gradients mislead.",
+        remedy="Look for masked gradients in the model, and attack around what masks them.",
+        beyond_chance=False,
     )

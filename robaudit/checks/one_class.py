@@ -13,8 +13,8 @@ def predicts_classes(evidence: Evidence) -> Check:
     only = next(iter(predicted), "")
     return plain_check(
         PREDICTS_CLASSES,
-        len(predicted) == 1 and evidence.n_images > 1,
-        why=f"The model predicts one class ({only}) for all {evidence.n_images} images: what it keeps under attack is "
+        len(predicted) == 1 and len(evidence.rows) > 1,
+        why=f"The model predicts one class ({only}) for all {len(evidence.rows)} images: what it keeps under attack is "
         "the share of that class, and no robustness.",
         remedy="Check the normalisation and the class order; a model that calls everybody the same tells nothing.",
         quiet=f"The model predicts {len(predicted)} classes.",

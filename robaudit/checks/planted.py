@@ -15,19 +15,17 @@ def planted_are_found(evidence: Evidence) -> Check:
     The binarisation test of Zimmermann et al. 2022: every sampled image then has an adversarial, so attacks that follow
     the features' gradients must find one.
     """
-    if not evidence.sample_size:
+    share = evidence.answered_no(PLANTED)
+    if share is None:
         return left_out(PLANTED)
-    asked = [probe for probe in evidence.probes.get(PLANTED, ()) if probe.answer is not None]
-    if not asked:
-        return not_applicable(PLANTED, "The model's last layer was not found, so no head can be put on its features.")
+    if not share.n_images:
+        return not_applicable(PLANTED, "No head could be put on the last features: none were found, or too few.")
     return share_check(
         PLANTED,
-        sum(probe.answer is False for probe in asked),
-        len(asked),
+        share,
         MAX_SHARE,
-        why="have an adversarial planted in their ball that the attacks did not find: they are too weak here.",
+        finding="have an adversarial planted in their ball that the attacks did not find",
+        meaning="They are too weak here.",
         remedy="Look for masked gradients between the image and the last layer, or take more steps.",
-        quiet="have an adversarial planted in their ball that the attacks did not find.",
-        sampled=True,
         beyond_chance=False,
     )

@@ -12,21 +12,15 @@ MAX_SHARE = 0.01
 
 def saturation(evidence: Evidence) -> Check:
     """Warns where cross-entropy fades and no attack on the margin was run; where one was, it is only said."""
-    n_sure = sum(each.margin >= SATURATED_MARGIN for each in evidence.observed)
-    made_up_for = bool(evidence.names(follows_margin))
-    if made_up_for and n_sure:
-        return share_check(
-            SATURATION, n_sure, len(evidence.observed), 1.0, why="", remedy="",
-            quiet=f"are answered with a logit margin of {SATURATED_MARGIN:g} or more, where cross-entropy fades; an "
-            "attack on the margin was run.",
-        ).model_copy(update={"threshold": MAX_SHARE})  # fmt: skip
-    return share_check(
+    check = share_check(
         SATURATION,
-        n_sure,
-        len(evidence.observed),
+        evidence.observed_share(lambda each: each.margin >= SATURATED_MARGIN),
         MAX_SHARE,
-        why=f"are answered with a logit margin of {SATURATED_MARGIN:g} or more, where cross-entropy fades to nothing.",
+        finding=f"are answered with a logit margin of {SATURATED_MARGIN:g} or more, where cross-entropy fades",
         remedy="Add an attack on the margin (--attacks fgsm,bim,mifgsm,pgd,+apgd-margin).",
-        quiet=f"are answered with a logit margin of {SATURATED_MARGIN:g} or more.",
         loud="warning",
     )
+    if check.status == "warning" and evidence.names(follows_margin):
+        why = f"{check.why} An attack on the margin was run."
+        return check.model_copy(update={"status": "passed", "why": why, "remedy": ""})
+    return check

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from robaudit.checks.evidence import Share
 from robaudit.intervals import wilson
 from robaudit.records import Check
 from robaudit.significance import by_luck
@@ -16,46 +17,43 @@ TAKE_A_SAMPLE = "Scan with --check-sample 24."
 
 def share_check(
     id_: str,
-    n_found: int,
-    n_images: int,
+    share: Share,
     threshold: float,
     *,
-    why: str,
+    finding: str,
     remedy: str,
-    quiet: str,
+    meaning: str = "",
     loud: Loud = "failed",
-    sampled: bool = False,
     beyond_chance: bool = True,
 ) -> Check:
     """A check that speaks up where more than `threshold` of the images show something.
 
     Args:
         id_: of the check.
-        n_found: images that show it.
-        n_images: images asked; none makes the check not applicable.
+        share: images that show it, of those asked; none asked makes the check not applicable.
         threshold: share above which it speaks up.
-        why: what was found, to follow "N of M images".
-        remedy: what to do then.
-        quiet: what to say where it does not speak up, likewise after "N of M images".
+        finding: what they show, to follow "N of M images".
+        remedy: what to do where it speaks up.
+        meaning: a sentence on what that means; said only then.
         loud: how loud it then is.
-        sampled: whether the images are a sample; the share then has an interval.
         beyond_chance: whether a share above the threshold must also be more than luck: an exact binomial test, 5%. One
             borderline image among few is then no evidence.
     """
+    n_found, n_images = share.n_found, share.n_images
     if n_images == 0:
         return not_applicable(id_, "No image was answered correctly, so there was nothing to ask.")
     speaks = n_found / n_images > threshold and not (beyond_chance and by_luck(n_found, n_images, threshold))
     low, high = wilson(n_found, n_images)
-    of_what = "sampled images" if sampled else "images"
+    of_what = "sampled images" if share.sampled else "images"
     return Check(
         id=id_,
         status=loud if speaks else "passed",
         value=round(n_found / n_images, 6),
         threshold=threshold,
-        why=f"{n_found} of {n_images} {of_what} {why if speaks else quiet}",
+        why=f"{n_found} of {n_images} {of_what} {finding}.{f' {meaning}' if speaks and meaning else ''}",
         remedy=remedy if speaks else "",
-        sample_size=n_images if sampled else None,
-        interval=(round(low, 6), round(high, 6)) if sampled else None,
+        sample_size=n_images if share.sampled else None,
+        interval=(round(low, 6), round(high, 6)) if share.sampled else None,
     )
 
 

@@ -2,7 +2,7 @@
 
 from robaudit.checks.evidence import Evidence
 from robaudit.checks.saying import not_applicable, share_check
-from robaudit.records import Check
+from robaudit.records import Check, Observed
 
 STILL_RISING = "still-rising"
 MAX_SHARE = 0.1
@@ -10,17 +10,19 @@ MAX_SHARE = 0.1
 
 
 def attacks_arrived(evidence: Evidence) -> Check:
-    """Fails where the loss still rose in the last ten steps of every attack that an image resisted."""
-    climbed = [each for each in evidence.observed if each.climbed]
-    if not climbed:
-        return not_applicable(STILL_RISING, "No attack took more than 20 steps.")
-    n_unfinished = sum(set(each.unfinished) == set(each.climbed) for each in climbed)
+    """Fails where the loss still rose in the last steps of every longer attack that an image resisted."""
+    share = evidence.observed_share(_never_arrived, lambda each: bool(each.climbed))
+    if not share.n_images:
+        return not_applicable(STILL_RISING, "No image was climbed on for 20 steps or more.")
     return share_check(
         STILL_RISING,
-        n_unfinished,
-        len(climbed),
+        share,
         MAX_SHARE,
-        why="resisted every longer attack while its loss still rose: more steps may find more.",
+        finding="resisted every longer attack while its loss still rose",
+        meaning="More steps may find more.",
         remedy="Take more steps (--attacks fgsm,bim,mifgsm,pgd-100,+apgd-margin-100).",
-        quiet="resisted every longer attack while its loss still rose.",
     )
+
+
+def _never_arrived(observed: Observed) -> bool:
+    return set(observed.unfinished) == set(observed.climbed)

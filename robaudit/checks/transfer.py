@@ -12,16 +12,14 @@ def gradients_beat_transfer(evidence: Evidence) -> Check:
     """Fails where adversarials of another model do better than those of this one: its gradients hide the way."""
     if not evidence.has_surrogate:
         return not_applicable(TRANSFER, "There is no other model to transfer from; --surrogate MODEL names one.")
-    why = (
-        "fell, at one eps, to pictures made on another model and to no attack on this one: its gradients hide the way."
-    )
-    quiet = "fell, at one eps, to pictures made on another model and to no attack on this one."
-    remedy = "Treat the retrofit as masking: what it hides, an attacker with the model before it still finds."
-    names = evidence.names(transfers)
-    if names:
-        gain, n = evidence.gain(names, evidence.names(is_white_box)), evidence.n_images
-        return share_check(TRANSFER, gain, n, MAX_SHARE, why=why, remedy=remedy, quiet=quiet)
-    if not evidence.sample_size:
+    gained = evidence.gained_where_run(TRANSFER, transfers, is_white_box)
+    if gained is None:
         return left_out(TRANSFER)
-    gain, n = evidence.probed_gain(TRANSFER), evidence.n_probed(TRANSFER)
-    return share_check(TRANSFER, gain, n, MAX_SHARE, why=why, remedy=remedy, quiet=quiet, sampled=True)
+    return share_check(
+        TRANSFER,
+        gained,
+        MAX_SHARE,
+        finding="fell, at one eps, to pictures made on another model and to no attack on this one",
+        meaning="Its own gradients hide the way.",
+        remedy="Treat the retrofit as masking: what it hides, an attacker with the model before it still finds.",
+    )

@@ -15,19 +15,17 @@ def unbounded_attacks_succeed(evidence: Evidence) -> Check:
     At 255 an image may be replaced by one that gets another answer, at 128 by flat grey (Athalye et al. 2018; Carlini
     et al. 2019). The proof does not count for the attack: it must find a way of its own.
     """
-    if not evidence.sample_size:
+    share = evidence.answered_no(UNBOUNDED)
+    if share is None:
         return left_out(UNBOUNDED)
-    asked = [probe for probe in evidence.probes.get(UNBOUNDED, ()) if probe.answer is not None]
-    if not asked:
+    if not share.n_images:
         return not_applicable(UNBOUNDED, "No other answer is known to be in reach of the sampled images.")
     return share_check(
         UNBOUNDED,
-        sum(probe.answer is False for probe in asked),
-        len(asked),
+        share,
         0.0,
-        why="withstood attacks with gradients at an eps at which a trivial picture is known to fool: they are blind.",
+        finding="withstood attacks with gradients at an eps at which a trivial picture is known to fool",
+        meaning="The attacks are blind.",
         remedy="Look for masked gradients; no number of this audit shows robustness.",
-        quiet="withstood attacks with gradients at an eps at which a trivial picture is known to fool.",
-        sampled=True,
         beyond_chance=False,
     )

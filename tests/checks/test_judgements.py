@@ -8,7 +8,7 @@ import pytest
 
 from robaudit.attack.names import parse_attacks
 from robaudit.attack.threats import find_preset
-from robaudit.checks.evidence import Evidence, GradientCounts, Overlap, Probe, most_at_one_eps
+from robaudit.checks.evidence import Evidence, GradientCounts, Probe, Share, most_at_one_eps
 from robaudit.checks.judge import CHECKS, judge
 from robaudit.checks.repairs import next_repair
 from robaudit.checks.saying import share_check
@@ -53,7 +53,7 @@ def evidence(**changes):
     }
     like = {
         "rows": rows, "observed": [observed() for _ in rows], "attacks": ATTACKS, "grid": GRID, "gradients": counts,
-        "sample_size": 24, "probes": probes, "overlap": Overlap(n_seen=0, n_images=200),
+        "sample_size": 24, "probes": probes, "overlap": Share(0, 200),
     }  # fmt: skip
     return Evidence(**{**like, **changes})
 
@@ -146,7 +146,7 @@ LOUD = {
     "unbounded": ("failed", {"probes": probed("unbounded", 1, 24, answer=False)}),
     "planted-adversary": ("failed", {"probes": probed("planted-adversary", 1, 8, answer=False)}),
     "realisable": ("warning", {"observed": [observed(realisable=False)] * 30 + [observed()] * 170}),
-    "not-learnt-from": ("warning", {"overlap": Overlap(n_seen=1, n_images=200)}),
+    "not-learnt-from": ("warning", {"overlap": Share(1, 200)}),
 }  # fmt: skip
 
 
@@ -212,7 +212,7 @@ def test_luck_is_the_exact_binomial_tail():
 
 def test_the_interval_of_a_sample_is_wilsons():
     """Wilson 1927: (p + z^2/2n +- z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n)."""
-    check = share_check("x", 3, 24, 0.5, why="", remedy="", quiet="", sampled=True)
+    check = share_check("x", Share(3, 24, sampled=True), 0.5, finding="", remedy="")
     p, n, z = 3 / 24, 24, 1.959964
     middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     assert check.interval == pytest.approx(
