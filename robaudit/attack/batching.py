@@ -144,11 +144,11 @@ class Batches:
         asking |= {source: deque() for source in self.sources}
         ready: Ready[T]
         while True:
-            # A judgement frees whole climbs, so it comes first; then whatever fills a batch best.
             queue = max(asking, key=lambda source: len(asking[source]))
             climb = max(climbing, key=lambda source: len(climbing[source]))
             n_asking, n_climbing = len(asking[queue]), len(climbing[climb])
-            if n_asking >= self.width or (exhausted and n_asking and n_climbing < self.width):
+            # A judgement frees whole climbs, so a full batch of them comes first; at the end, whatever is fuller.
+            if n_asking >= self.width or (exhausted and n_asking and n_climbing < self.width and n_asking >= n_climbing):
                 ready = self._answer(queue, [asking[queue].popleft() for _ in range(min(self.width, n_asking))])
             elif n_climbing >= self.width or (exhausted and n_climbing):
                 ready = self._ascend(climb, [climbing[climb].popleft() for _ in range(min(self.width, n_climbing))])
