@@ -5,10 +5,10 @@
 Same classifier, images, steps, step sizes and eps (1..8/255) in every arm; each arm runs in a process of its own.
 Every curve is nested in eps; ours also keeps the best iterate, peers judge the last. The first seed is timed with
 all four attacks; further seeds run PGD alone, the only one of the four that draws random numbers. In `foolbox-
-tuned` the model has frozen parameters and channels-last memory; otherwise peers get it as their users have it. Peak
-memory of every arm includes timing our own bare passes. With --own-limit our arms run over more images than the
-slow peers, for batches are only full where there are enough; times are compared an image, curves on the images that
-all have. foolbox comes with robaudit; torchattacks and ART are measured where installed.
+tuned` the model has frozen parameters and channels-last memory; otherwise peers get it as their users have it. With
+--own-limit our arms run the first seed over more images than the slow peers, for batches are only full where there are
+enough; times are compared an image, curves on the images that all have. `bare` is the mean of bare passes timed in
+between, under the same load. foolbox comes with robaudit; torchattacks and ART are measured where installed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import json
 import multiprocessing
 import resource
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from robaudit import tally
 from robaudit.attack.curve import Engine
 from robaudit.attack.names import parse_attacks
-from robaudit.attack.prepare import Speedups
+from robaudit.attack.prepare import Speedups, judging
 from robaudit.attack.threats import FOUR, TABLE, Source
 from robaudit.attack.trial import Plan
 from robaudit.load.images import open_images
@@ -73,9 +74,14 @@ def robaudit_arm(
     """Our engine, with its default search; its curves are of the images that the peers have too."""
     speedups = Speedups(bfloat16=name.endswith("bf16"))
     engine = Engine(model, size, images.channels, Plan(parse_attacks(attacks), GRID, seed), None, speedups)
+    gradient, forward = bare_passes(engine)
+    measured, gradients, forwards = [], [gradient()], [forward()]
     started = time.perf_counter()
-    measured = list(engine.measure(images, images.refs))
-    seconds = time.perf_counter() - started
+    for each in engine.measure(images, images.refs):
+        measured.append(each)
+        gradients.append(gradient())
+        forwards.append(forward())
+    seconds = time.perf_counter() - started - sum(gradients[1:]) - sum(forwards[1:])
     shared = {ref.id for ref in images.limited(n_shared, 0).refs}
     rows, classes = [each.row for each in measured if each.row.id in shared], images.classes
     return {
@@ -83,6 +89,8 @@ def robaudit_arm(
         "seconds": seconds,
         "gradients": sum(each.work.gradients for each in measured),
         "forwards": sum(each.work.forwards for each in measured),
+        "bare": sum(gradients) / len(gradients) / engine.width,
+        "bare_forward": sum(forwards) / len(forwards) / engine.width,
         "curves": {attack: [p.n_correct for p in tally.curve(rows, classes, attack, GRID)] for attack in attacks},
     }
 
@@ -182,40 +190,33 @@ def art_attack(name: str, eps: float, model: nn.Module, input_shape: tuple[int, 
     return lambda x, y: torch.from_numpy(attack.generate(x.numpy(), y.numpy()))
 
 
-def bare_seconds(model: nn.Module, channels: int, size: tuple[int, int], bfloat16: bool) -> tuple[float, float]:
-    """Seconds per image of the cheapest bare gradient, and of the untouched model's bare forward pass."""
-    engine = Engine(model, size, channels, Plan(parse_attacks(["fgsm"]), (1,), 0), None, Speedups(bfloat16=bfloat16))
-    x = torch.rand(engine.width, channels, *size).requires_grad_()
+def bare_passes(engine: Engine) -> tuple[Callable[[], float], Callable[[], float]]:
+    """Time a batch of the cheapest bare gradients, and one of the untouched model's bare forward passes; in seconds."""
+    x = torch.rand(engine.width, engine.channels, *engine.size)
 
-    def forward() -> None:
-        with torch.no_grad():
-            model(x)
-
-    def gradient() -> None:
-        torch.autograd.grad(engine.sources[Source.MODEL](x).sum(), x)
-
-    return fastest(gradient) / engine.width, fastest(forward) / engine.width
-
-
-def fastest(work: Any) -> float:
-    """Seconds of the fastest of six runs."""
-    seconds = []
-    for _ in range(6):
+    def gradient() -> float:
         started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+        point = x.clone().requires_grad_()
+        torch.autograd.grad(engine.sources[Source.MODEL](point).sum(), point)
+        return time.perf_counter() - started
+
+    def forward() -> float:
+        started = time.perf_counter()
+        with torch.no_grad(), judging(engine.model) as untouched:
+            untouched(x)
+        return time.perf_counter() - started
+
+    for warm_up in (gradient, forward):
+        warm_up()
+    return gradient, forward
 
 
 def measure(arm: str, options: argparse.Namespace, seed: int, attacks: tuple[str, ...], queue: Any) -> None:
     """Run one arm in this process and put its result on the queue."""
     is_ours = ARMS[arm] == "robaudit"
-    loaded, images = load(options, options.own_limit if is_ours else options.limit)
+    loaded, images = load(options, options.own_limit if is_ours and attacks == FOUR else options.limit)
     run = robaudit_arm if is_ours else peer_arm
-    bare = partial(bare_seconds, loaded.classifier, images.channels, loaded.size, arm.endswith("bf16"))
-    before = bare()
     result = run(arm, loaded.classifier, images, loaded.size, seed, attacks, options.limit)
-    result["bare"], result["bare_forward"] = map(min, zip(before, bare(), strict=True))
     result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     queue.put(result)
 
@@ -271,12 +272,14 @@ def print_ratios(results: dict[str, list[dict[str, Any]]]) -> None:
         n = one["n_images"]
         share = f"{per_image(one, 'gradients') / per_image(reference, 'gradients'):.1%}" if reference else "-"
         speedup = f"{per_image(reference, 'seconds') / per_image(one, 'seconds'):.1f}x" if reference else "-"
-        gradients = one["gradients"] * one["bare"]
-        passes = gradients + one["forwards"] * one["bare_forward"]
+        limits = ["-", "-"]
+        if "bare" in one:
+            gradients = one["gradients"] * one["bare"]
+            passes = gradients + one["forwards"] * one["bare_forward"]
+            limits = [f"{one['seconds'] / gradients:.2f}", f"{one['seconds'] / passes:.2f}"]
         print(
             f"{arm:14} {one['gradients'] / n:10.1f} {one['forwards'] / n:9.1f} {share:>7} "
-            f"{one['seconds'] / n:8.2f} {speedup:>9} {one['seconds'] / gradients:15.2f} "
-            f"{one['seconds'] / passes:16.2f} {one['peak_mib']:6.0f}"
+            f"{one['seconds'] / n:8.2f} {speedup:>9} {limits[0]:>15} {limits[1]:>16} {one['peak_mib']:6.0f}"
         )
     print("\nimages still correct at eps 1..8/255, mean over the seeds that ran the attack")
     for attack in FOUR:

@@ -148,7 +148,7 @@ class Batches:
             climb = max(climbing, key=lambda source: len(climbing[source]))
             n_asking, n_climbing = len(asking[queue]), len(climbing[climb])
             # A judgement frees whole climbs, so a full batch of them comes first; at the end, whatever is fuller.
-            if n_asking >= self.width or (exhausted and n_asking and n_climbing < self.width and n_asking >= n_climbing):
+            if n_asking >= self.width or (exhausted and n_asking >= max(n_climbing, 1)):
                 ready = self._answer(queue, [asking[queue].popleft() for _ in range(min(self.width, n_asking))])
             elif n_climbing >= self.width or (exhausted and n_climbing):
                 ready = self._ascend(climb, [climbing[climb].popleft() for _ in range(min(self.width, n_climbing))])

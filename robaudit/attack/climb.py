@@ -116,7 +116,7 @@ def still_rising(losses: Sequence[float]) -> bool:
 def single_steps(target: Target, attack: Attack, grid: Sequence[int]) -> Dialogue[dict[int, Adversarial]]:
     """A single-step attack at every eps of the grid: forwards only, once the first gradient is known."""
     iterates = [_start(target, attack, eps_255, 0)[0] for eps_255 in grid]
-    found = yield from screened(target, [it.x for it in iterates])
+    found = yield from judged(target, [it.x for it in iterates])
     return {eps_255: one for eps_255, one in zip(grid, found, strict=True) if one is not None}
 
 
