@@ -2,11 +2,11 @@
 
     python benchmarks/strength.py MODEL DATA [--limit 8] [--eps 2,4,6,8] [--seeds 0,1,2] [--arms robaudit,foolbox,...]
 
-Every peer spends at least as many gradients on an image and eps as our whole ensemble spends on the image over all
-eps: foolbox PGD of 100 steps with restarts, torchattacks APGD and PGD, AutoAttack's APGD on cross-entropy and its
-Square Attack (its other attacks need four classes or more, and are run where the model has them). Curves are nested
-in eps, and a peer is spared images that it fooled at a smaller one, which changes no curve. `above` is how many
-images our curve lies above a peer's, at most over eps; the mean over seeds should be one or less. Peers are
+Peers: foolbox PGD of 100 steps with restarts, torchattacks APGD and PGD, AutoAttack's APGD on cross-entropy and its
+Square Attack (its other attacks need four classes or more, and are run where the model has them). On an image that
+stands, each may take at least as many gradients over the grid as our whole ensemble; what both took is printed. Curves
+are nested in eps, and a peer is spared images that it fooled at a smaller one, which changes no curve. `above` is how
+many images our curve lies above a peer's, at most over eps; the mean over seeds should be one or less. Peers are
 measured where installed.
 """
 
@@ -31,7 +31,7 @@ from robaudit.load.model import load_model
 from robaudit.load.surrogate import load_surrogate
 from robaudit.progress import Silent
 
-STEPS, RESTARTS = 100, 4
+STEPS, RESTARTS = 100, 2
 QUERIES = 1000
 Perturb = Callable[[Tensor, Tensor], Tensor]
 PACKAGE = {"foolbox": "foolbox", "torchattacks": "torchattacks", "autoattack": "autoattack", "robaudit": "robaudit"}
@@ -140,7 +140,8 @@ def main() -> None:
             if arm == "robaudit":
                 curve, gradients = ours(loaded, images, grid, seed)
                 print(
-                    f"robaudit spends {gradients:.0f} gradients an image over all eps; peers {STEPS * RESTARTS} at each"
+                    f"robaudit spends {gradients:.0f} gradients an image over all eps; "
+                    f"peers up to {STEPS * RESTARTS * len(grid)}"
                 )
             else:
                 curve = theirs(arm, loaded, images, grid, seed)
