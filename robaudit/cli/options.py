@@ -10,7 +10,8 @@ import typer
 
 from robaudit.errors import SettingsError
 
-MODEL, DATA, ATTACK, RUN, ENGINE = "The model", "The images", "The attack", "The run", "The engine"
+MODEL, DATA, ATTACK, RUN = "The model", "The images", "The attack", "The run"
+SCALE, ENGINE = "Many workers", "The engine"
 MAX_RANGE = 1000
 """No range of whole numbers is longer: `1-8000000000` is a slip, and would fill the memory."""
 
