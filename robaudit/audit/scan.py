@@ -26,6 +26,7 @@ from robaudit.load.learnt import read_learnt, refuse_learnt_patients
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.load.module import from_module
+from robaudit.load.remote import Location, located
 from robaudit.load.surrogate import Surrogate, load_surrogate
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
@@ -34,7 +35,7 @@ from robaudit.records import AuditRecord
 
 def scan(
     model: Path | str | nn.Module,
-    data: Path | str,
+    data: Location | str,
     *,
     out: Path | str,
     arch: str | None = None,
@@ -80,7 +81,7 @@ def scan(
     Args:
         model: model file or folder; or a network in memory, (B, C, H, W) in [0, 1] -> answers (B, K), whose `mean` and
             `std` are applied where they are given.
-        data: folder of classes, split folder (its test part is taken) or manifest.
+        data: folder of classes, split folder (its test part is taken) or manifest; a URL may stand for a path.
         out: folder for audit.json, images.jsonl and the gallery.
         arch: timm architecture, where the file does not tell.
         classes: class names in the order of the model's outputs.
@@ -122,7 +123,7 @@ def scan(
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
     """
-    data, out, progress = Path(data), Path(out), progress or Silent()
+    data, out, progress = located(data), Path(out), progress or Silent()
     crew = Workforce(engine, workers, ray_address, gpus_per_worker).crew()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
     images = open_images(
@@ -175,7 +176,7 @@ def scan(
 
 
 def _overlap(
-    data: Path,
+    data: Location,
     images: Images,
     merge: Mapping[str, Sequence[str]] | None,
     on_bad_image: Literal["fail", "skip"],

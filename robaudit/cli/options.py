@@ -24,11 +24,11 @@ ModelArgument = Annotated[
     ),
 ]
 DataArgument = Annotated[
-    Path,
+    str,  # not Path, which would make s3:/ of s3://
     typer.Argument(
         metavar="DATA",
         help="Folder with a sub-folder per class, train/val/test folders of these, a CSV or Parquet manifest, or a "
-        "MedMNIST .npz.",
+        "MedMNIST .npz. Folders and manifests may be elsewhere: s3://BUCKET/FOLDER.",
     ),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the result; the same command continues or reuses.")]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch import Tensor
 from robaudit.errors import DataError
 from robaudit.load.listed import Listed, Split
 from robaudit.load.listing import Listing, list_images
+from robaudit.load.remote import Location
 from robaudit.load.stored import Stored, read_stored
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
@@ -32,7 +32,7 @@ class ImageRef:
 
     id: str
     """Path relative to the data folder, with forward slashes."""
-    path: Path
+    path: Location
     label: str
     sha256: str
     pixel_sha256: str = ""
@@ -53,7 +53,7 @@ class ImageRef:
 class Images:
     """A labelled set of images, decoded on demand."""
 
-    root: Path
+    root: Location
     refs: tuple[ImageRef, ...]
     classes: tuple[str, ...]
     """Class names in the order of the model's outputs."""
@@ -149,7 +149,7 @@ class Images:
 
 
 def open_images(
-    path: Path,
+    path: Location,
     split: Split | None = None,
     *,
     classes: Sequence[str] | None = None,
@@ -192,7 +192,7 @@ def open_images(
     return images.ordered_as(classes) if classes else images
 
 
-def _merged(path: Path, listing: Listing, merge: Mapping[str, Sequence[str]]) -> Listing:
+def _merged(path: Location, listing: Listing, merge: Mapping[str, Sequence[str]]) -> Listing:
     """Labels joined into new classes, unless they are already: a split that robaudit wrote has the new ones.
 
     Raises:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,8 +177,11 @@ def test_one_process_measures_by_itself_unless_told_otherwise() -> None:
     assert isinstance(Workforce(workers=2).crew(), ProcessCrew)
 
 
-def test_processes_that_an_image_kills(data: Path, tmp_path: Path) -> None:
-    """Two real processes: one image ends them, and a worker is killed from outside; the rest is measured as alone."""
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_real_workers_that_an_image_kills(engine: str, data: Path, tmp_path: Path) -> None:
+    """Two processes, or two actors: one image ends them again and again; the rest is measured as if alone."""
+    if engine == "ray":
+        pytest.importorskip("ray", reason="the extra [ray] is not installed")
     options: dict[str, Any] = {
         "attacks": ("fgsm",), "eps": GRID, "classes": CLASSES, "mean": (MEAN,) * 3, "std": (STD,) * 3,
         "accept_preprocessing": True,
@@ -184,7 +189,8 @@ def test_processes_that_an_image_kills(data: Path, tmp_path: Path) -> None:
     network = Lethal(3)
     alone = small_scan(network, data, tmp_path / "alone", **options)
     assert alone.clean.n_errors == 0
-    found = small_scan(network, data, tmp_path / "together", workers=2, **options)
+    with two_cores(engine):
+        found = small_scan(network, data, tmp_path / "together", engine=engine, workers=2, **options)
     expected, got = (
         {row["id"]: row for row in map(json.loads, rows(tmp_path / name).splitlines())}
         for name in ("alone", "together")
@@ -193,6 +199,23 @@ def test_processes_that_an_image_kills(data: Path, tmp_path: Path) -> None:
     assert fatal.endswith("/03.png")
     assert {id_: row for id_, row in got.items() if id_ != fatal} == {i: r for i, r in expected.items() if i != fatal}
     assert found.clean.n_errors == 1
+
+
+@contextmanager
+def two_cores(engine: str) -> Iterator[None]:
+    """A Ray of this machine's own, where one is wanted."""
+    if engine != "ray":
+        yield
+        return
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own
+        ray.init(num_cpus=2, address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        try:
+            yield
+        finally:
+            ray.shutdown()
 
 
 def test_a_process_that_is_killed_is_seen(tmp_path: Path) -> None:
