@@ -55,7 +55,10 @@ def row(index: int) -> ImageRow:
 
 
 def measured(index: int) -> Measured:
-    observed = Observed(margin=1.5, gradients={"ce": "useful", "margin": "useful"}, excess=0.0, realisable=True)
+    observed = Observed(
+        margin=1.5, gradients={"ce": "fine", "margin": "fine"}, excess=0.0, realisable=True,
+        unfinished=("pgd",), climbed=("bim", "mifgsm", "pgd"),
+    )  # fmt: skip
     return Measured(row(index), Work(85, 40), 128, observed)
 
 

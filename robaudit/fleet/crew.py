@@ -17,6 +17,8 @@ class Crew(Protocol):
 
     name: str
     """As it is chosen with --engine."""
+    waits_for: str
+    """What else than starting can keep a worker from being ready; empty, or words to be put behind `ready`."""
 
     @property
     def size(self) -> int:

@@ -209,7 +209,7 @@ class Fleet:
             if ended:
                 return ended
             if all(shard is None for _, shard in self._at_work.values()):
-                self.progress.say("no worker is there yet: waiting for room; Ctrl-C keeps what is done")
+                self.progress.say(f"no worker is ready{self.crew.waits_for}; Ctrl-C keeps what is done")
 
     def _require_alike(self, place: Place) -> None:
         """Refuse a worker whose numbers would differ from the driver's.

@@ -21,6 +21,7 @@ class RayCrew:
     """Actors, each with its own share of a machine."""
 
     name = "ray"
+    waits_for = ": waiting for one to start, or for room on the cluster"
 
     def __init__(self, size: int | None, address: str | None, gpus_per_worker: float | None) -> None:
         """Find Ray; the cluster is met when it is needed.

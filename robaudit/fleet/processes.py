@@ -22,6 +22,7 @@ class ProcessCrew:
     """A pool of one process per worker, so that the death of one is not the death of the others."""
 
     name = "local"
+    waits_for = " yet"
 
     def __init__(self, size: int) -> None:
         self.size = size

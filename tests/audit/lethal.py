@@ -36,7 +36,7 @@ class Lethal(nn.Module):
 class InlineCrew:
     """Workers in this process, asked one after another; `dies` says which question is a worker's last."""
 
-    name = "local"
+    name, waits_for = "local", ""
 
     def __init__(self, size: int, dies: Callable[[Shard], bool] = lambda shard: False) -> None:
         self.size, self.n_started, self.is_closed = size, 0, False
