@@ -6,9 +6,9 @@ Times are of the processor, not of the clock: what else runs on the machine does
 from __future__ import annotations
 
 import pickle
-import resource
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,12 @@ def ref(index: int) -> ImageRef:
     return ImageRef(f"test/cancer/{index:08d}.png", path, "cancer", f"{index:064x}", f"{index + 1:064x}")
 
 
-def megabytes() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def held(what: str, make: Callable[[], Any]) -> Any:
+    tracemalloc.start()
+    made = make()
+    print(f"{what:<46} {tracemalloc.get_traced_memory()[0] / len(made):8.0f} bytes/image", flush=True)
+    tracemalloc.stop()
+    return made
 
 
 def merge(messages: list[bytes], folder: Path) -> None:
@@ -94,13 +98,9 @@ def main() -> None:
         timed("merge: unpickle a finding, append it", n, lambda: merge(messages, folder))
         print(f"{'sent back by a worker':<46} {sum(map(len, messages)) / n:8.0f} bytes/image")
         print(f"{'journal':<46} {(folder / JOURNAL_FILE).stat().st_size / n:8.0f} bytes/image")
-    before = megabytes()
-    refs = [ref(index) for index in range(N_IMAGES)]
-    print(f"{'driver memory: list of images':<46} {1e6 * (megabytes() - before) / N_IMAGES:8.0f} bytes/image")
+    refs = held("driver memory: list of images", lambda: [ref(index) for index in range(N_IMAGES)])
     print(f"{'sent to a worker, in its shard':<46} {len(pickle.dumps(refs[:2048])) / 2048:8.0f} bytes/image")
-    before = megabytes()
-    sights = {one.id: Sight((0.5, 1.5), 1) for one in refs}
-    print(f"{'driver memory: clean answers':<46} {1e6 * (megabytes() - before) / len(sights):8.0f} bytes/image")
+    held("driver memory: clean answers", lambda: {one.id: Sight((0.5, float(i)), 1) for i, one in enumerate(refs)})
 
 
 if __name__ == "__main__":
