@@ -31,8 +31,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "deploy": LEAVES | {"front", "load"},
     "timm": LEAVES | {"load"},
     "attack": LEAVES | {"front", "load"},
+    "fleet": LEAVES | MEASURING,
     "checks": LEAVES | MEASURING,
-    "audit": LEAVES | MEASURING | {"checks"},
+    "audit": LEAVES | MEASURING | {"fleet", "checks"},
     # The retrofit closes the loop through files on disk: it never imports the audit.
     "retrofit": LEAVES | MEASURING | {"texture"},
     # Pages and gates read records: they need no torch.

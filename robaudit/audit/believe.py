@@ -17,6 +17,7 @@ from robaudit.checks.judge import judge
 from robaudit.checks.probes import Question, questions
 from robaudit.checks.repairs import next_repair
 from robaudit.checks.repeatable import N_PASSES
+from robaudit.fleet.fleet import Fleet
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.features import penultimate
 from robaudit.load.images import ImageRef, Images
@@ -41,6 +42,8 @@ class Doubts:
     loaded: LoadedModel
     images: Images
     engine: Engine
+    examiner: Engine | Fleet
+    """Who runs an attack on all images: the engine, or workers that hold its twins."""
     journal: Journal
     clean: dict[str, Sight]
     state_before: str
@@ -100,7 +103,7 @@ class Doubts:
             gradients=counts,
             outputs=self.loaded.classifier.outputs,
             state_before=self.state_before,
-            state_after=fingerprint(self.loaded.classifier),
+            state_after=self._state_after(),
             unrepeatable=self.engine.unrepeatable(self.images, N_PASSES),
             has_front=self._has_front,
             has_surrogate=self.engine.surrogate is not None,
@@ -108,6 +111,12 @@ class Doubts:
             sample_size=self.sample_size,
             probes=probes,
         )
+
+    def _state_after(self) -> str:
+        """The model's state now, or words that are no state where it changed itself in a worker."""
+        if isinstance(self.examiner, Fleet) and self.examiner.changed_model:
+            return "changed in a worker"
+        return fingerprint(self.loaded.classifier)
 
     def _questions(self) -> Iterator[Question]:
         if not self.sample_size:
@@ -171,7 +180,7 @@ class Doubts:
             self.progress.advance()
         worst = {id_: self._worst(row) for id_, row in rows.items() if id_ not in wrong}
         started = time.monotonic()
-        for ref, pursued in self.engine.pursue(self.images, attack, worst, self.clean):
+        for ref, pursued in self.examiner.pursue(self.images, attack, worst, self.clean):
             now = time.monotonic()
             gallery = self.repictured(ref, rows[ref.id], pursued, attack.name)
             amendment = Amendment(

@@ -48,8 +48,8 @@ def write_pictures(
             id=ref.id, label=ref.label, prediction=row.prediction, files=_write_all(folder, ref, pictures)
         )
     magnification = max(1, int(127.5 // max(grid)))
-    pictures["adversarial"] = adversarial.picture
-    pictures["difference"] = 0.5 + magnification * (adversarial.picture - original)
+    pictures["adversarial"] = attacked = adversarial.picture.to(original.device)
+    pictures["difference"] = 0.5 + magnification * (attacked - original)
     return GalleryItem(
         id=ref.id,
         label=ref.label,

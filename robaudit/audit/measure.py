@@ -21,6 +21,7 @@ from robaudit.audit.record import filled, identity
 from robaudit.checks.evidence import Share
 from robaudit.errors import OutputError
 from robaudit.files import write_text
+from robaudit.fleet.fleet import Fleet
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import ImageRef, Images
 from robaudit.progress import Progress
@@ -47,6 +48,7 @@ class Measurement:
         loaded: LoadedModel,
         images: Images,
         engine: Engine,
+        examiner: Engine | Fleet,
         draft: AuditRecord,
         out: Path,
         progress: Progress,
@@ -55,6 +57,7 @@ class Measurement:
         check_preprocessing: Callable[[], Check],
     ) -> None:
         self.loaded, self.images, self.engine, self.draft = loaded, images, engine, draft
+        self.examiner = examiner
         self.out, self.progress = out, progress
         self.sample_size, self.overlap, self.check_preprocessing = sample_size, overlap, check_preprocessing
         self.pictured = gallery_ids(images)
@@ -109,7 +112,7 @@ class Measurement:
         self.progress.start("clean accuracy", len(self.images))
         sights: dict[str, Sight] = {}
         n_correct = 0
-        for ref, seen in self.engine.clean_sights(self.images, self.images.refs):
+        for ref, seen in self.examiner.clean_sights(self.images, self.images.refs):
             sights[ref.id] = seen
             n_correct += seen.prediction == self.images.label_index(ref)
             self.progress.advance()
@@ -126,7 +129,7 @@ class Measurement:
         self.progress.advance(len(journal.entries))
         fallen = _fallen(journal)
         started = saved = time.monotonic()
-        for measured in self.engine.measure(self.images, remaining, self.pictured, clean):
+        for measured in self.examiner.measure(self.images, remaining, self.pictured, clean):
             now = time.monotonic()
             gallery = self._pictures(refs[measured.row.id], measured)
             journal.append(_entry(measured, gallery, now - started))
@@ -140,7 +143,7 @@ class Measurement:
 
     def _doubts(self, journal: Journal, clean: dict[str, Sight], state: str) -> Doubts:
         return Doubts(
-            self.loaded, self.images, self.engine, journal, clean, state, self.sample_size, self.overlap,
+            self.loaded, self.images, self.engine, self.examiner, journal, clean, state, self.sample_size, self.overlap,
             self._repictured, self.progress,
         )  # fmt: skip
 

@@ -18,12 +18,15 @@ from robaudit.audit.record import draft
 from robaudit.checks.evidence import Share
 from robaudit.checks.probes import SAMPLE_SIZE
 from robaudit.errors import DataError, SettingsError
+from robaudit.fleet.choice import EngineName, Workforce
+from robaudit.fleet.fleet import Fleet
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images
 from robaudit.load.learnt import read_learnt, refuse_learnt_patients
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.load.module import from_module
+from robaudit.load.remote import Location, located
 from robaudit.load.surrogate import Surrogate, load_surrogate
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
@@ -32,7 +35,7 @@ from robaudit.records import AuditRecord
 
 def scan(
     model: Path | str | nn.Module,
-    data: Path | str,
+    data: Location | str,
     *,
     out: Path | str,
     arch: str | None = None,
@@ -63,6 +66,10 @@ def scan(
     view: View | None = None,
     accept_preprocessing: bool = False,
     expect_clean_accuracy: float | None = None,
+    engine: EngineName = "local",
+    workers: int | None = None,
+    ray_address: str | None = None,
+    gpus_per_worker: float | None = None,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
     **loading: Any,
@@ -74,7 +81,7 @@ def scan(
     Args:
         model: model file or folder; or a network in memory, (B, C, H, W) in [0, 1] -> answers (B, K), whose `mean` and
             `std` are applied where they are given.
-        data: folder of classes, split folder (its test part is taken) or manifest.
+        data: folder of classes, split folder (its test part is taken) or manifest; a URL may stand for a path.
         out: folder for audit.json, images.jsonl and the gallery.
         arch: timm architecture, where the file does not tell.
         classes: class names in the order of the model's outputs.
@@ -105,6 +112,10 @@ def scan(
         view: how images are shown to the model; None as they are stored.
         accept_preprocessing: measure although another preprocessing does clearly better.
         expect_clean_accuracy: in [0, 1]; clean accuracy clearly below it stops the scan.
+        engine: who measures: `local` this machine, `ray` a cluster. Rows and counts do not depend on it.
+        workers: processes that measure; None is this one alone, with Ray as many as there is room for.
+        ray_address: of the cluster; None takes RAY_ADDRESS, else starts one on this machine.
+        gpus_per_worker: share of a GPU each Ray worker needs; None is one where the device is a GPU.
         command: what the person typed, for the record.
         progress: told of every image.
         loading: further arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
@@ -112,7 +123,8 @@ def scan(
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
     """
-    data, out, progress = Path(data), Path(out), progress or Silent()
+    data, out, progress = located(data), Path(out), progress or Silent()
+    crew = Workforce(engine, workers, ray_address, gpus_per_worker).crew()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
     images = open_images(
         data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
@@ -140,23 +152,31 @@ def scan(
         n_classes=loaded.info.n_classes, chosen=attacks is not None,
     )  # fmt: skip
     speedups = speedups_of(precision, without, loaded.classifier.mean.device)
-    engine = Engine(
+    own_engine = Engine(
         loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, other.network if other else None
     )
     overlap = _overlap(data, images, merge, on_bad_image, progress)
-    _introduce(loaded, images, engine, other, progress)
+    _introduce(loaded, images, own_engine, other, progress)
     started = draft(
-        loaded, images, engine, surrogate=other.file if other else None, sample_size=check_sample,
+        loaded, images, own_engine, surrogate=other.file if other else None, sample_size=check_sample,
         positive=positive, note=note, command=command,
     )  # fmt: skip
     asked = partial(
         check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
     )
-    return Measurement(loaded, images, engine, started, out, progress, check_sample, overlap, asked).finish(restart)
+    fleet = None if crew is None else Fleet(own_engine, images, crew, progress)
+    try:
+        measurement = Measurement(
+            loaded, images, own_engine, fleet or own_engine, started, out, progress, check_sample, overlap, asked
+        )
+        return measurement.finish(restart)
+    finally:
+        if fleet is not None:
+            fleet.close()
 
 
 def _overlap(
-    data: Path,
+    data: Location,
     images: Images,
     merge: Mapping[str, Sequence[str]] | None,
     on_bad_image: Literal["fail", "skip"],

@@ -10,7 +10,8 @@ import typer
 
 from robaudit.errors import SettingsError
 
-MODEL, DATA, ATTACK, RUN, ENGINE = "The model", "The images", "The attack", "The run", "The engine"
+MODEL, DATA, ATTACK, RUN = "The model", "The images", "The attack", "The run"
+SCALE, ENGINE = "Many workers", "The engine"
 MAX_RANGE = 1000
 """No range of whole numbers is longer: `1-8000000000` is a slip, and would fill the memory."""
 
@@ -23,11 +24,11 @@ ModelArgument = Annotated[
     ),
 ]
 DataArgument = Annotated[
-    Path,
+    str,  # not Path, which would make s3:/ of s3://
     typer.Argument(
         metavar="DATA",
         help="Folder with a sub-folder per class, train/val/test folders of these, a CSV or Parquet manifest, or a "
-        "MedMNIST .npz.",
+        "MedMNIST .npz. Folders and manifests may be elsewhere: s3://BUCKET/FOLDER.",
     ),
 ]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the result; the same command continues or reuses.")]

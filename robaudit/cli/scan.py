@@ -93,6 +93,41 @@ CheckSample = Annotated[
         rich_help_panel=options.ATTACK,
     ),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray",
+        help="Who measures: this machine, or a Ray cluster. Rows and counts are the same.",
+        rich_help_panel=options.SCALE,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Processes that measure, one per device [dim](default: this one; with Ray, as many as there is room "
+        "for)[/dim].",
+        rich_help_panel=options.SCALE,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Of the cluster: auto, or ray://HOST:PORT [dim](default: RAY_ADDRESS, else this machine)[/dim].",
+        rich_help_panel=options.SCALE,
+    ),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="GPUs that each Ray worker needs; 0.5 lets two share one [dim](default: 1 on GPUs)[/dim].",
+        rich_help_panel=options.SCALE,
+    ),
+]
 WarmStart = Annotated[
     bool,
     typer.Option(
@@ -141,6 +176,10 @@ def scan(
     batch_size: BatchSize = None,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    engine: Engine = "local",
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    gpus_per_worker: GpusPerWorker = None,
     search: Search = "descend",
     precision: Precision = "auto",
     without: Without = None,
@@ -192,6 +231,10 @@ def scan(
         batch_size=batch_size,
         device=device,
         restart=restart,
+        engine=options.choice("--engine", engine, "local", "ray"),
+        workers=workers,
+        ray_address=ray_address,
+        gpus_per_worker=gpus_per_worker,
         search=search,
         precision=options.choice("--precision", precision, "float32", "bfloat16", "auto"),
         without=options.names(without) or (),

@@ -18,6 +18,7 @@ from robaudit.job.estimate import gradient_seconds, scan_seconds
 from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
+from robaudit.load.remote import Location, located
 from robaudit.load.splitting import SPLIT_SHARES, write_split
 from robaudit.progress import Progress, Silent
 from robaudit.records import AUDIT_FILE, read_audit
@@ -83,7 +84,7 @@ class Stages:
 
 def run(
     model: Path | str,
-    data: Path | str,
+    data: Location | str,
     *,
     out: Path | str,
     preset: Literal["quick", "default", "paper"] = "default",
@@ -121,7 +122,7 @@ def run(
         InputError: something given cannot be used.
         TrainingError: training went wrong before any epoch was completed.
     """
-    model, data, stages = Path(model), Path(data), Stages(Path(out))
+    model, data, stages = Path(model), located(data), Stages(Path(out))
     progress = progress or Silent()
     shared: dict[str, Any] = {
         **(loading or {}), **(reading or {}), "seed": seed, "restart": restart, "command": command,
@@ -158,7 +159,7 @@ def run(
     return page
 
 
-def _divided(data: Path, manifest: Path, reading: Mapping[str, Any], seed: int, progress: Progress) -> Path:
+def _divided(data: Location, manifest: Path, reading: Mapping[str, Any], seed: int, progress: Progress) -> Location:
     """DATA itself where it has parts, else a manifest of a 60/20/20 split: both scans use the same test part."""
     if has_splits(data):
         return data
@@ -175,7 +176,12 @@ def _for_retrofit(measured: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _say_estimate(
-    model: Path, data: Path, measured: Mapping[str, Any], trained: Mapping[str, Any], n_arms: int, progress: Progress
+    model: Path,
+    data: Location,
+    measured: Mapping[str, Any],
+    trained: Mapping[str, Any],
+    n_arms: int,
+    progress: Progress,
 ) -> None:
     """Measure the pace on this machine, and say about how long the job will take."""
     reading = {key: measured[key] for key in ("merge", "view", "on_bad_image", "seed") if key in measured}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 from robaudit.load.deep_colour import deep_colour, is_deep_colour
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import refusing, require_plausible
+from robaudit.load.remote import Location
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "TGA", "PCX", "AVIF")
 """Only these are opened, whatever a file is called: for some others, such as EPS, Pillow would start a program."""
@@ -26,7 +26,7 @@ Counts = NDArray[Any]
 """Whole numbers as the file holds them, (H, W) or (H, W, C)."""
 
 
-def decode(data: bytes, file: Path) -> Picture:
+def decode(data: bytes, file: Location) -> Picture:
     """Decode an image file as a person would see the picture.
 
     Raises:
@@ -37,7 +37,7 @@ def decode(data: bytes, file: Path) -> Picture:
         return _picture(opened, data)
 
 
-def is_image_name(file: Path) -> bool:
+def is_image_name(file: Location) -> bool:
     """Whether a file's name is that of an image; what it holds is seen when it is opened."""
     return Image.registered_extensions().get(file.suffix.lower()) in (*FORMATS, "MPO")  # MPO is opened as JPEG
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from robaudit.errors import DataError
 from robaudit.load.listed import Listed, patient_key
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import SKIP, refusing, require_plausible
+from robaudit.load.remote import Location
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -32,7 +32,7 @@ _NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "none", "un
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
 
 
-def is_dicom_name(file: Path) -> bool:
+def is_dicom_name(file: Location) -> bool:
     """Whether a file's name is that of a DICOM file; many have none, and are told by their first bytes."""
     return file.suffix.lower() in _SUFFIXES
 
@@ -64,7 +64,7 @@ def list_frames(item: Listed) -> Iterator[Listed]:
         yield replace(known, id=f"{item.id}#{frame:0{len(str(n_frames))}d}", member=str(frame))
 
 
-def decode_dicom(data: bytes, file: Path, member: str, window: tuple[float, float] | None = None) -> Picture:
+def decode_dicom(data: bytes, file: Location, member: str, window: tuple[float, float] | None = None) -> Picture:
     """Decode a frame as a viewer shows it.
 
     Args:
@@ -84,7 +84,7 @@ def decode_dicom(data: bytes, file: Path, member: str, window: tuple[float, floa
         return _picture(_counts(data, header, frame), header, file, window)
 
 
-def _read(data: bytes, file: Path, **options: Any) -> Dataset:
+def _read(data: bytes, file: Location, **options: Any) -> Dataset:
     if not is_dicom(data[:132]):
         raise DataError(f"{file}: is no DICOM file; {SKIP}")
     if _pydicom_missing():
@@ -112,7 +112,7 @@ def _patient(header: Dataset) -> str | None:
     return patient_key(f"{identifier}\0{header.get('IssuerOfPatientID') or ''}")
 
 
-def _require_readable(header: Dataset, file: Path, member: str, n_bytes: int) -> None:
+def _require_readable(header: Dataset, file: Location, member: str, n_bytes: int) -> None:
     if "PixelData" not in header:
         raise DataError(f"{file}: is a DICOM file without an image; {SKIP}")
     if str(header.get("BurnedInAnnotation") or "").upper() == "YES":
@@ -149,7 +149,7 @@ def _apply_functional_groups(header: Dataset, frame: int) -> None:
                 header.update(item)
 
 
-def _picture(counts: NDArray[Any], header: Dataset, file: Path, window: tuple[float, float] | None) -> Picture:
+def _picture(counts: NDArray[Any], header: Dataset, file: Location, window: tuple[float, float] | None) -> Picture:
     kind = str(header.PhotometricInterpretation)
     if kind.startswith("MONOCHROME"):
         shown, levels = _shown(counts, header, window)

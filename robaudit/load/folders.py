@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from robaudit.errors import DataError
 from robaudit.load.decoding import is_image_name
 from robaudit.load.dicom import is_dicom, is_dicom_name
 from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
 from robaudit.load.nifti import is_nifti_name
+from robaudit.load.remote import Location, Remote
 
 
-def read_folder(path: Path) -> list[Listed]:
+def read_folder(path: Location) -> list[Listed]:
     """Every image file, labelled by its class folder; parts, where there are any, by the folder above.
 
     Raises:
@@ -21,16 +22,36 @@ def read_folder(path: Path) -> list[Listed]:
     """
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; pass a folder with one sub-folder of images per class")
+    if isinstance(path, Remote):
+        return _read_remote(path)
     parts = [folder for folder in _subfolders(path) if part_named(folder.name) in SPLIT_NAMES]
     if not parts:
         return list(_images_of(path, path, ""))
     return [listed for part in parts for listed in _images_of(path, part, part_named(part.name))]
 
 
+def _read_remote(root: Remote) -> list[Listed]:
+    """The same from one listing: asking a store folder by folder would take a request for each."""
+    found = [PurePosixPath(name) for name in root.files()]
+    shown = [file for file in found if not any(part.startswith(".") for part in file.parts)]
+    parts = {file.parts[0] for file in shown if len(file.parts) > 2 and part_named(file.parts[0]) in SPLIT_NAMES}
+    listed = []
+    for file in shown:
+        split = part_named(file.parts[0]) if file.parts[0] in parts else ""
+        folders = file.parts[1:-1] if split else file.parts[:-1]
+        if folders and bool(split) == bool(parts) and _is_picture(where := root / str(file)):
+            listed.append(Listed(str(file), where, folders[0], split))
+    return listed
+
+
+def _is_picture(file: Location) -> bool:
+    return is_image_name(file) or is_nifti_name(file) or is_dicom_file(file)
+
+
 def _images_of(root: Path, folder: Path, split: str) -> Iterator[Listed]:
     for class_folder in _subfolders(folder):
         for file in _files(class_folder, (root.resolve(),)):
-            if is_image_name(file) or is_nifti_name(file) or is_dicom_file(file):
+            if _is_picture(file):
                 yield Listed(file.relative_to(root).as_posix(), file, class_folder.name, split)
 
 
@@ -55,7 +76,7 @@ def _visible(folder: Path) -> list[os.DirEntry[str]]:
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); make it readable, or move it away") from None
 
 
-def is_dicom_file(file: Path) -> bool:
+def is_dicom_file(file: Location) -> bool:
     """Whether a file is DICOM by name or, since many have none, by its first bytes."""
     if is_image_name(file) or is_nifti_name(file):
         return False

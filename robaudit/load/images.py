@@ -6,9 +6,10 @@ Pixels come out as (C, H, W) float32 in [0, 1] at their true bit depth; C is 1 w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,12 +19,15 @@ from torch import Tensor
 from robaudit.errors import DataError
 from robaudit.load.listed import Listed, Split
 from robaudit.load.listing import Listing, list_images
+from robaudit.load.remote import Location, Remote
 from robaudit.load.stored import Stored, read_stored
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 
 MAX_TRIED = 8
 """Images that a model is tried on before anything is measured."""
+MAX_READERS = 16
+"""Images elsewhere that are fetched at the same time when a set is opened."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class ImageRef:
 
     id: str
     """Path relative to the data folder, with forward slashes."""
-    path: Path
+    path: Location
     label: str
     sha256: str
     pixel_sha256: str = ""
@@ -49,11 +53,15 @@ class ImageRef:
         return hashlib.sha256(f"{seed}/{self.sha256}".encode()).hexdigest() + self.id
 
 
+Look = tuple[ImageRef, bool] | DataError
+"""What was seen in an image, and whether it is grey; or why nothing was."""
+
+
 @dataclass(frozen=True)
 class Images:
     """A labelled set of images, decoded on demand."""
 
-    root: Path
+    root: Location
     refs: tuple[ImageRef, ...]
     classes: tuple[str, ...]
     """Class names in the order of the model's outputs."""
@@ -149,7 +157,7 @@ class Images:
 
 
 def open_images(
-    path: Path,
+    path: Location,
     split: Split | None = None,
     *,
     classes: Sequence[str] | None = None,
@@ -192,7 +200,7 @@ def open_images(
     return images.ordered_as(classes) if classes else images
 
 
-def _merged(path: Path, listing: Listing, merge: Mapping[str, Sequence[str]]) -> Listing:
+def _merged(path: Location, listing: Listing, merge: Mapping[str, Sequence[str]]) -> Listing:
     """Labels joined into new classes, unless they are already: a split that robaudit wrote has the new ones.
 
     Raises:
@@ -219,21 +227,39 @@ def _examine(
     refs: list[ImageRef] = []
     grey, n_skipped = True, 0
     progress.start("reading images", len(listed))
-    for item in listed:
-        try:
-            stored = read_stored(item.path, item.member, view)
-            _require_pinned(item, stored)
-        except DataError as error:
+    for found in _looked_at(listed, view):
+        if isinstance(found, DataError):
             if on_bad_image == "fail":
-                raise
-            progress.say(f"skipped: {error}")
+                raise found
+            progress.say(f"skipped: {found}")
             n_skipped += 1
         else:
-            grey = grey and stored.picture.is_grey
-            refs.append(_ref(item, stored))
+            ref, is_grey = found
+            grey = grey and is_grey
+            refs.append(ref)
         progress.advance()
     progress.finish()
     return refs, 1 if grey else 3, n_skipped
+
+
+def _looked_at(listed: Sequence[Listed], view: View) -> Iterator[Look]:
+    """What is seen in each image, in order; images elsewhere several at a time, as most of it is waiting."""
+    look = partial(_look, view=view)
+    if not any(isinstance(item.path, Remote) for item in listed):
+        yield from map(look, listed)
+        return
+    with ThreadPoolExecutor(MAX_READERS) as readers:
+        for start in range(0, len(listed), 16 * MAX_READERS):
+            yield from readers.map(look, listed[start : start + 16 * MAX_READERS])
+
+
+def _look(item: Listed, view: View) -> Look:
+    try:
+        stored = read_stored(item.path, item.member, view)
+        _require_pinned(item, stored)
+    except DataError as error:
+        return error
+    return _ref(item, stored), stored.picture.is_grey
 
 
 def _require_pinned(item: Listed, stored: Stored) -> None:

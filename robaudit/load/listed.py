@@ -6,8 +6,9 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
+
+from robaudit.load.remote import Location
 
 Split = Literal["train", "val", "test"]
 SPLIT_NAMES: Mapping[Split, tuple[str, ...]] = {
@@ -24,7 +25,7 @@ class Listed:
 
     id: str
     """Path relative to the data folder, with forward slashes; `#` and its place where a file holds several."""
-    path: Path
+    path: Location
     label: str
     split: str = ""
     """train, val or test; empty where the data is not divided."""

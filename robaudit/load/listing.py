@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from robaudit.errors import DataError
 from robaudit.load.dicom import list_frames
@@ -12,6 +11,7 @@ from robaudit.load.folders import is_dicom_file, read_folder
 from robaudit.load.listed import SPLIT_NAMES, Listed, Split
 from robaudit.load.manifest import read_manifest
 from robaudit.load.medmnist import is_medmnist, read_medmnist
+from robaudit.load.remote import Location
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Listing:
     """How many classes there are, where labels are the numbers of the model's outputs; None where they are names."""
 
 
-def has_splits(path: Path) -> bool:
+def has_splits(path: Location) -> bool:
     """Whether `path` is divided into train, val and test parts (by folders, or by a manifest's split column)."""
     return any(item.split for item in (read_medmnist(path) if is_medmnist(path) else _files(path)))
 
 
-def list_images(path: Path, split: Split | None) -> Listing:
+def list_images(path: Location, split: Split | None) -> Listing:
     """Every image of a part, or of all.
 
     Raises:
@@ -49,13 +49,13 @@ def list_images(path: Path, split: Split | None) -> Listing:
     return Listing(tuple(sorted(items, key=lambda item: item.id)), labels, numbered)
 
 
-def _all(path: Path) -> list[Listed]:
+def _all(path: Location) -> list[Listed]:
     if is_medmnist(path):
         return read_medmnist(path)
     return [picture for item in _files(path) for picture in _pictures_of(item)]
 
 
-def _files(path: Path) -> list[Listed]:
+def _files(path: Location) -> list[Listed]:
     return read_manifest(path) if path.is_file() else read_folder(path)
 
 
@@ -64,7 +64,7 @@ def _pictures_of(item: Listed) -> Iterable[Listed]:
     return list_frames(item) if is_dicom_file(item.path) else (item,)
 
 
-def _refuse_shared_patients(path: Path, items: Sequence[Listed]) -> None:
+def _refuse_shared_patients(path: Location, items: Sequence[Listed]) -> None:
     """Images of one patient are alike: a test part that shares patients with training flatters the model."""
     by_part = {part: {item.patient for item in items if item.split == part} - {None} for part in SPLIT_NAMES}
     shared = by_part["test"] & (by_part["train"] | by_part["val"])

@@ -6,11 +6,12 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from robaudit.errors import DataError
 from robaudit.load.listed import Listed, part_named, patient_key
+from robaudit.load.remote import Location, Remote, is_url, located
 
 COLUMNS = ("path", "label", "split", "patient_id", "sha256")
 """Of a manifest that robaudit writes."""
@@ -19,7 +20,7 @@ _PARQUET_MAGIC = b"PAR1"
 _READ = (*COLUMNS, "weight")
 
 
-def read_manifest(path: Path) -> list[Listed]:
+def read_manifest(path: Location) -> list[Listed]:
     """Every row, in the order of the table.
 
     Raises:
@@ -33,7 +34,7 @@ def read_manifest(path: Path) -> list[Listed]:
     return rows
 
 
-def _rows(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
+def _rows(path: Location) -> Iterable[tuple[int, Mapping[str, str]]]:
     """(line or row number, text by column) of every row."""
     try:
         with path.open("rb") as file:
@@ -43,7 +44,7 @@ def _rows(path: Path) -> Iterable[tuple[int, Mapping[str, str]]]:
         raise DataError(f"{path}: cannot be read as a manifest ({error}); pass a folder of classes") from None
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _csv_rows(path: Location) -> Iterator[tuple[int, dict[str, str]]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         _require_columns(path, reader.fieldnames or ())
@@ -51,36 +52,38 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             yield reader.line_num, {name: row.get(name) or "" for name in _READ}
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+def _parquet_rows(path: Location) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         import pyarrow.parquet as parquet
         from pyarrow import ArrowException
     except ImportError:
         raise DataError(f"{path}: is Parquet; pip install 'robaudit[parquet]', or save it as CSV") from None
     try:
-        names = parquet.read_schema(path).names
-        _require_columns(path, names)
-        _require_rows(path, parquet.read_metadata(path).num_rows)
-        table: list[dict[str, Any]] = parquet.read_table(path, columns=[n for n in _READ if n in names]).to_pylist()
+        with path.open("rb") as file:
+            opened = parquet.ParquetFile(file)
+            names = opened.schema_arrow.names
+            _require_columns(path, names)
+            _require_rows(path, opened.metadata.num_rows)
+            table: list[dict[str, Any]] = opened.read(columns=[n for n in _READ if n in names]).to_pylist()
     except (ArrowException, OSError) as error:
         raise DataError(f"{path}: is damaged Parquet ({_first_line(error)}); write it again") from None
     for number, row in enumerate(table, start=1):
         yield number, {name: "" if row.get(name) is None else str(row[name]) for name in _READ}
 
 
-def _require_rows(path: Path, n_rows: int) -> None:
+def _require_rows(path: Location, n_rows: int) -> None:
     if n_rows > MAX_ROWS:
         raise DataError(f"{path}: claims {n_rows} rows, more than images can be audited; list fewer")
 
 
-def _require_columns(path: Path, names: Iterable[str]) -> None:
+def _require_columns(path: Location, names: Iterable[str]) -> None:
     if not {"path", "label"} <= set(names):
         raise DataError(
             f"{path}: has columns {', '.join(names) or 'none'}, wanted path and label (split, patient_id, weight)"
         )
 
 
-def _listed(path: Path, number: int, row: Mapping[str, str]) -> Listed:
+def _listed(path: Location, number: int, row: Mapping[str, str]) -> Listed:
     id_, label, pinned = row["path"], row["label"], row["sha256"].strip().lower()
     if not id_ or not label or "\0" in id_:
         raise DataError(f"{path}: line {number} names no path or no label; correct or remove it")
@@ -91,7 +94,7 @@ def _listed(path: Path, number: int, row: Mapping[str, str]) -> Listed:
         )
     return Listed(
         id=id_,
-        path=path.parent / id_,
+        path=located(id_) if is_url(id_) else path.parent / id_,
         label=label,
         split=part_named(row["split"]),
         patient=patient_key(row["patient_id"]),
@@ -100,13 +103,16 @@ def _listed(path: Path, number: int, row: Mapping[str, str]) -> Listed:
     )
 
 
-def _lies_below(folder: Path, id_: str) -> bool:
+def _lies_below(folder: Location, id_: str) -> bool:
     """Whether a manifest from elsewhere could not make robaudit open, and picture, what its owner did not mean."""
-    whole = (folder / id_).absolute()
-    return ".." not in Path(id_).parts and whole.is_relative_to(folder.absolute())
+    if is_url(id_) or ".." in PurePosixPath(id_).parts or ".." in Path(id_).parts:
+        return False
+    if isinstance(folder, Remote):
+        return not id_.startswith("/")
+    return (folder / id_).absolute().is_relative_to(folder.absolute())
 
 
-def _weight(path: Path, number: int, text: str) -> float:
+def _weight(path: Location, number: int, text: str) -> float:
     try:
         weight = float(text or 1)
     except ValueError:

@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from robaudit.errors import DataError
 from robaudit.load.listed import SPLIT_NAMES, Listed
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import refusing
+from robaudit.load.remote import Location, on_disk
 
 MAX_BYTES = 2**34
 """Of one array (16 GiB): the largest of MedMNIST, PathMNIST's training part of 224x224, has 13.5e9."""
@@ -42,8 +43,16 @@ class _Header:
     """Bytes of the header."""
 
 
-def is_medmnist(path: Path) -> bool:
-    """Whether a file is a zip archive with a MedMNIST array."""
+def is_medmnist(path: Location) -> TypeGuard[Path]:
+    """Whether a file is a zip archive with a MedMNIST array.
+
+    Raises:
+        DataError: it is called as one and lies elsewhere.
+    """
+    if not isinstance(path, Path):
+        if path.suffix == ".npz":
+            on_disk(path, "a MedMNIST file")
+        return False
     try:
         with path.open("rb") as file:
             if file.read(4) != _ZIP_MAGIC:

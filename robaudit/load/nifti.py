@@ -16,13 +16,14 @@ from PIL import Image
 from robaudit.errors import DataError
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import SKIP, refusing
+from robaudit.load.remote import Location
 from robaudit.load.view import View
 
 MAX_RATIO = 200
 """Packed volumes rarely shrink below a tenth; deflate can claim a thousand times its size."""
 
 
-def is_nifti_name(file: Path) -> bool:
+def is_nifti_name(file: Location) -> bool:
     """Whether a file's name is that of a NIfTI volume."""
     return file.name.lower().endswith((".nii", ".nii.gz"))
 

@@ -4,10 +4,10 @@ import hashlib
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import torch
 
+from robaudit.load.remote import Location
 from robaudit.records import Environment, Scalar
 
 PACKAGES = ("torch", "timm", "foolbox", "scikit-image", "numpy", "pillow", "pydantic", "scipy")
@@ -45,7 +45,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def file_sha256(path: Path) -> str:
+def file_sha256(path: Location) -> str:
     """Hash of a file's bytes."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
 from robaudit.errors import DataError
+from robaudit.load.remote import Location
 
 LARGE = 2**22
 """Pixels up to which any claim is affordable."""
@@ -19,7 +19,7 @@ SKIP = "remove it or use --on-bad-image skip"
 
 
 @contextmanager
-def refusing(file: Path, what: str = "image", *, remedy: str = SKIP, quote: bool = True) -> Iterator[None]:
+def refusing(file: Location, what: str = "image", *, remedy: str = SKIP, quote: bool = True) -> Iterator[None]:
     """Refuse a file in place of its decoder; a decompression bomb is never unpacked.
 
     Args:
@@ -42,7 +42,7 @@ def refusing(file: Path, what: str = "image", *, remedy: str = SKIP, quote: bool
         raise DataError(f"{file}: is no readable {what} ({_reason(error, quote)}); {remedy}") from None
 
 
-def require_plausible(file: Path, width: int, height: int, n_bytes: int) -> None:
+def require_plausible(file: Location, width: int, height: int, n_bytes: int) -> None:
     """Refuse a header that claims more pixels than any image has, or than its bytes can mean.
 
     Raises:

@@ -16,6 +16,7 @@ from robaudit.load.images import ImageRef, Images, open_images
 from robaudit.load.listed import Split
 from robaudit.load.manifest import COLUMNS
 from robaudit.load.provenance import file_sha256
+from robaudit.load.remote import Location, Remote
 from robaudit.progress import Progress
 
 SPLIT_SHARES: Mapping[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
@@ -25,7 +26,9 @@ _FIFTHS: Mapping[Split, int] = {"train": 3, "val": 4, "test": 5}
 Group = list[ImageRef]
 
 
-def write_split(path: Path, manifest: Path, *, seed: int, progress: Progress | None = None, **options: object) -> None:
+def write_split(
+    path: Location, manifest: Path, *, seed: int, progress: Progress | None = None, **options: object
+) -> None:
     """Split an undivided data folder 60/20/20 per class and write the parts as a manifest, itself valid DATA.
 
     Images of one patient share a part where patients are known, and so do identical pictures, so no test image is seen
@@ -74,7 +77,7 @@ def _parts(groups: Iterable[Group], seed: int) -> dict[str, Split]:
     return part_of
 
 
-def _require_all_parts(path: Path, images: Images, groups: Sequence[Group], part_of: Mapping[str, Split]) -> None:
+def _require_all_parts(path: Location, images: Images, groups: Sequence[Group], part_of: Mapping[str, Split]) -> None:
     for name in images.classes:
         if len({part_of[ref.id] for ref in images.refs if ref.label == name}) < len(SPLIT_SHARES):
             n_groups = sum(any(ref.label == name for ref in group) for group in groups)
@@ -87,4 +90,5 @@ def _require_all_parts(path: Path, images: Images, groups: Sequence[Group], part
 
 def _row(ref: ImageRef, part: Split, folder: Path) -> tuple[str, ...]:
     """A row of the manifest; the hash of the file lets it lie outside the manifest's folder."""
-    return Path(os.path.relpath(ref.path, folder)).as_posix(), ref.label, part, ref.patient or "", file_sha256(ref.path)
+    path = str(ref.path) if isinstance(ref.path, Remote) else Path(os.path.relpath(ref.path, folder)).as_posix()
+    return path, ref.label, part, ref.patient or "", file_sha256(ref.path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 
 from robaudit.errors import DataError
 from robaudit.load.decoding import decode
@@ -12,6 +11,7 @@ from robaudit.load.dicom import decode_dicom, is_dicom, is_dicom_name
 from robaudit.load.medmnist import is_row, read_row
 from robaudit.load.nifti import decode_nifti, is_nifti_name
 from robaudit.load.picture import Picture
+from robaudit.load.remote import Location, on_disk
 from robaudit.load.view import View
 
 
@@ -26,7 +26,7 @@ class Stored:
     """None where the file was not read as a whole."""
 
 
-def read_stored(file: Path, member: str, view: View) -> Stored:
+def read_stored(file: Location, member: str, view: View) -> Stored:
     """Read and decode one picture.
 
     Args:
@@ -38,13 +38,13 @@ def read_stored(file: Path, member: str, view: View) -> Stored:
         DataError: gone, damaged or absurd.
     """
     if is_row(member):
-        picture, row = read_row(file, member)
+        picture, row = read_row(on_disk(file, "a MedMNIST file"), member)
         return Stored(picture, hashlib.sha256(row).hexdigest())
     data = read_bytes(file)
     sha256 = hashlib.sha256(data).hexdigest()
     if is_dicom(data[:132]) or is_dicom_name(file):
         return Stored(decode_dicom(data, file, member, view.window), _of_member(sha256, member), sha256)
-    picture = decode_nifti(file, view) if is_nifti_name(file) else decode(data, file)
+    picture = decode_nifti(on_disk(file, "a NIfTI volume"), view) if is_nifti_name(file) else decode(data, file)
     return Stored(picture, sha256, sha256)
 
 
@@ -53,7 +53,7 @@ def _of_member(sha256: str, member: str) -> str:
     return hashlib.sha256(f"{sha256}#{member}".encode()).hexdigest() if member else sha256
 
 
-def read_bytes(file: Path) -> bytes:
+def read_bytes(file: Location) -> bytes:
     """The bytes of a file.
 
     Raises:

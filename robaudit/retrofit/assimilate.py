@@ -21,6 +21,7 @@ from robaudit.load.listed import Split
 from robaudit.load.listing import has_splits
 from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment, file_sha256
+from robaudit.load.remote import Location, located
 from robaudit.load.splitting import write_split
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
@@ -55,7 +56,7 @@ class Reading(TypedDict):
 
 def assimilate(
     model: Path | str,
-    data: Path | str,
+    data: Location | str,
     *,
     out: Path | str,
     preset: str | None = None,
@@ -104,7 +105,7 @@ def assimilate(
         InputError: the model, data, settings or output folder cannot be used.
         TrainingError: the loss was not finite before any epoch was completed; nothing is written.
     """
-    model, data, out = Path(model), Path(data), Path(out)
+    model, data, out = Path(model), located(data), Path(out)
     progress = progress or Silent()
     loading = {name: settings.pop(name) for name in FURTHER_OPTIONS if name in settings}
     config = train_config(preset, **settings)
@@ -230,7 +231,7 @@ def with_front(
     ).to(classifier.mean.device)
 
 
-def _divided(data: Path, manifest: Path, reading: Reading) -> Path:
+def _divided(data: Location, manifest: Path, reading: Reading) -> Location:
     """Where the train and val parts are: the data itself, or a manifest of a fresh 60/20/20 split."""
     if has_splits(data):
         return data
@@ -242,7 +243,7 @@ def _divided(data: Path, manifest: Path, reading: Reading) -> Path:
     return manifest
 
 
-def _open(source: Path, limit: int | None, reading: Reading) -> tuple[Images, Images]:
+def _open(source: Location, limit: int | None, reading: Reading) -> tuple[Images, Images]:
     """Training and validation images, as colour if either holds any."""
     parts: tuple[Split, ...] = ("train", "val")
     training, validation = (open_images(source, part, limit=limit, **reading) for part in parts)
@@ -257,7 +258,7 @@ def _require_patches(size: tuple[int, int], config: TrainConfig) -> None:
         raise SettingsError(f"texture term: {error}; use a larger --input-size") from None
 
 
-def _data_info(data: Path, images: Images) -> DataInfo:
+def _data_info(data: Location, images: Images) -> DataInfo:
     return DataInfo(
         path=str(data), sha256=images.sha256, n_images=len(images), per_class=images.per_class, shown=images.view.flags
     )

@@ -1,0 +1,279 @@
+"""One scan measured by many workers: the same questions as the engine answers, asked in shards and merged.
+
+What an image is told depends on the image and the settings alone, so findings do not depend on who measured which
+images, in which order, or how often a worker was lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from robaudit.attack.batching import Sight, Work
+from robaudit.attack.climb import Adversarial
+from robaudit.attack.curve import Engine, Measured, Pursued
+from robaudit.attack.threats import AnyAttack
+from robaudit.errors import SettingsError
+from robaudit.fleet.crew import Crew, WorkerLostError
+from robaudit.fleet.worker import Ask, Finding, Found, Place, Shard, place_of, sealed
+from robaudit.load.images import ImageRef, Images
+from robaudit.progress import Progress
+from robaudit.records import ImageRow
+
+SHARDS_PER_WORKER = 8
+"""So many that workers end at about the same time, as few as keep their batches full."""
+MAX_BATCHES_PER_SHARD = 16
+"""In images: of a large set, something is left for workers that come later."""
+MAX_DEATHS = 3
+"""Of workers asked about one image alone, after which the image is an error."""
+MAX_DEATHS_IN_A_ROW = 30
+"""Without any finding between: then it is not the images."""
+PATIENCE_SECONDS = 30.0
+"""Without any worker, after which the person is told."""
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """What is known of an image whose workers died."""
+
+    why: str
+
+
+@dataclass
+class Fleet:
+    """Answers as `Engine` does, with the workers of a crew."""
+
+    engine: Engine
+    """The driver's own, whose twins the workers hold."""
+    images: Images
+    crew: Crew
+    progress: Progress
+    changed_model: bool = False
+    """Whether the model changed itself in a worker."""
+    _fatal: dict[str, Fatal] = field(default_factory=dict)
+    _is_open: bool = False
+    _idle: list[int] = field(default_factory=list)
+    """Workers that are ready."""
+    _at_work: dict[Future[Any], tuple[int, Shard | None]] = field(default_factory=dict)
+    """What is awaited: worker, and its shard; None while it starts."""
+
+    def clean_sights(self, images: Images, refs: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, Sight]]:
+        """What the untouched model sees in each image, in no particular order."""
+        by_id = {ref.id: ref for ref in refs}
+        for id_, sight in self._ask(refs, lambda _: _sights):
+            yield by_id[id_], Sight((), None) if isinstance(sight, Fatal) else sight
+
+    def measure(
+        self,
+        images: Images,
+        refs: Sequence[ImageRef],
+        keep_adversarials_of: Collection[str] = (),
+        clean: Mapping[str, Sight] | None = None,
+    ) -> Iterator[Measured]:
+        """Examine images, yielding each as it is done; one that no worker outlives is an error, and says so."""
+        known = {} if clean is None else clean
+        by_id = {ref.id: ref for ref in refs}
+
+        def ask(part: Sequence[ImageRef]) -> Ask:
+            sights = {ref.id: known[ref.id] for ref in part} if known else None
+            return partial(_measured, keep=frozenset(keep_adversarials_of), clean=sights)
+
+        for id_, measured in self._ask(refs, ask):
+            yield self._error(by_id[id_], measured) if isinstance(measured, Fatal) else measured
+
+    def pursue(
+        self, images: Images, attack: AnyAttack, worst_255: Mapping[str, int | None], clean: Mapping[str, Sight]
+    ) -> Iterator[tuple[ImageRef, Pursued]]:
+        """Run one more attack; an image that no worker outlives counts as fooled at 0."""
+        by_id = {ref.id: ref for ref in images.refs if ref.id in worst_255}
+
+        def ask(part: Sequence[ImageRef]) -> Ask:
+            ids = [ref.id for ref in part]
+            return partial(
+                _pursued, attack=attack, worst={id_: worst_255[id_] for id_ in ids}, clean={i: clean[i] for i in ids}
+            )
+
+        for id_, pursued in self._ask(list(by_id.values()), ask):
+            yield by_id[id_], Pursued(0, None, Work(), {}) if isinstance(pursued, Fatal) else pursued
+
+    def close(self) -> None:
+        """End all workers."""
+        if self._is_open:
+            self.crew.close()
+
+    def _ask(self, refs: Sequence[ImageRef], question: Callable[[Sequence[ImageRef]], Ask]) -> Iterator[Finding]:
+        """Share images out among workers and yield what they find; `Fatal` where none lived to tell.
+
+        Args:
+            refs: the images.
+            question: what to ask of some of them; with what is known of these alone, as it goes over the network.
+        """
+        yield from ((ref.id, self._fatal[ref.id]) for ref in refs if ref.id in self._fatal)
+        refs = [ref for ref in refs if ref.id not in self._fatal]
+        if refs:
+            self._open()
+            n = self._images_per_shard(len(refs))
+            parts = (tuple(refs[start : start + n]) for start in range(0, len(refs), n))
+            yield from self._merged(deque(Shard(part, question(part)) for part in parts))
+
+    def _merged(self, waiting: deque[Shard]) -> Iterator[Finding]:
+        """Give shards to whoever is idle, and yield what comes back, until nothing is left."""
+        deaths: Counter[str] = Counter()
+        deaths_in_a_row = 0
+        while waiting or any(shard is not None for _, shard in self._at_work.values()):
+            while self._idle and waiting:
+                self._give(self._idle.pop(), waiting.popleft())
+            for future in self._next():
+                number, shard = self._at_work.pop(future)
+                findings: Iterable[Finding] = ()
+                try:
+                    result = self.crew.result(future)
+                except WorkerLostError as error:
+                    deaths_in_a_row += 1
+                    self._require_hope(deaths_in_a_row, error)
+                    self._start(number)
+                    if shard is not None:
+                        findings = self._blamed(shard, error, waiting, deaths)
+                else:
+                    findings = self._taken(number, shard, result)
+                for finding in findings:
+                    deaths_in_a_row = 0
+                    yield finding
+
+    def _taken(self, number: int, shard: Shard | None, result: Place | Found) -> tuple[Finding, ...]:
+        """Take what a worker tells, and give it more to do at once, so that it need not wait for what is done with it.
+
+        Raises:
+            SettingsError: it computes otherwise than the driver.
+        """
+        if isinstance(result, Place):
+            self._require_alike(result)
+            self._idle.append(number)
+            return ()
+        assert shard is not None
+        self.changed_model |= result.changed_model
+        if result.is_end:
+            self._idle.append(number)
+        else:
+            self._give(number, shard.without({id_ for id_, _ in result.findings}), goes_on=True)
+        return result.findings
+
+    def _give(self, number: int, shard: Shard, *, goes_on: bool = False) -> None:
+        self._at_work[self.crew.find(number, None if goes_on else shard)] = (number, shard)
+
+    def _blamed(
+        self, shard: Shard, error: WorkerLostError, waiting: deque[Shard], deaths: Counter[str]
+    ) -> tuple[Finding, ...]:
+        """Queue what a lost worker left undone, in two halves: an image to blame is soon alone, and then found out."""
+        if not shard.refs:
+            return ()
+        if len(shard.refs) > 1:
+            self.progress.say(f"a worker was lost ({error}); {len(shard.refs)} unfinished images are queued again")
+            waiting.extend(shard.halves())
+            return ()
+        (ref,) = shard.refs
+        deaths[ref.id] += 1
+        if deaths[ref.id] < MAX_DEATHS:
+            waiting.append(shard)
+            return ()
+        fatal = self._fatal[ref.id] = Fatal(f"{MAX_DEATHS} workers died of it, one after another ({error})")
+        self.progress.say(f"{ref.id}: {fatal.why}; it counts as an error")
+        return ((ref.id, fatal),)
+
+    def _open(self) -> None:
+        """Start the workers, the first time."""
+        if self._is_open:
+            return
+        self._is_open = True
+        self.crew.open(sealed(self.engine, self.images), self.engine.device.type, self._place.n_threads)
+        self.progress.say(f"{self.crew.size} workers, engine {self.crew.name}")
+        for number in range(self.crew.size):
+            self._start(number)
+
+    @property
+    def _place(self) -> Place:
+        return place_of(self.engine.device)
+
+    def _start(self, number: int) -> None:
+        self._at_work[self.crew.start(number)] = (number, None)
+
+    def _next(self) -> set[Future[Any]]:
+        """Wait for a worker to tell something."""
+        while True:
+            ended = wait(self._at_work, PATIENCE_SECONDS, FIRST_COMPLETED).done
+            if ended:
+                return ended
+            if all(shard is None for _, shard in self._at_work.values()):
+                self.progress.say(f"no worker is ready{self.crew.waits_for}; Ctrl-C keeps what is done")
+
+    def _require_alike(self, place: Place) -> None:
+        """Refuse a worker whose numbers would differ from the driver's.
+
+        Raises:
+            SettingsError: naming what differs.
+        """
+        if difference := self._place.difference(place):
+            raise SettingsError(
+                f"--engine {self.crew.name}: {place.process} has {difference}; a row would depend on who measured it. "
+                "Start driver and workers in one environment, on machines of one kind"
+            )
+
+    def _require_hope(self, deaths_in_a_row: int, error: WorkerLostError) -> None:
+        if deaths_in_a_row >= MAX_DEATHS_IN_A_ROW:
+            raise SettingsError(
+                f"--engine {self.crew.name}: {deaths_in_a_row} workers died one after another without finding anything "
+                f"({error}); use fewer of them if memory is short. The same command continues"
+            )
+
+    def _images_per_shard(self, n_images: int) -> int:
+        even = math.ceil(n_images / (SHARDS_PER_WORKER * self.crew.size))
+        return min(max(even, self.engine.width), MAX_BATCHES_PER_SHARD * self.engine.width)
+
+    def _error(self, ref: ImageRef, fatal: Fatal) -> Measured:
+        plan = self.engine.plan
+        row = ImageRow(
+            id=ref.id, sha256=ref.sha256, label=ref.label, prediction=None,
+            fooled_at={attack.name: 0 for attack in plan.attacks},
+            raw_fooled_at={attack.name: plan.grid for attack in plan.attacks if plan.runs_every_eps(attack)},
+            error=fatal.why,
+        )  # fmt: skip
+        return Measured(row, Work(), self.engine.width)
+
+
+# What workers are asked. Pictures come back on the CPU, alone: the batch they were part of stays where it was.
+
+
+def _sights(engine: Engine, images: Images) -> Iterator[Finding]:
+    for ref, sight in engine.clean_sights(images, images.refs):
+        yield ref.id, sight
+
+
+def _measured(
+    engine: Engine, images: Images, *, keep: frozenset[str], clean: Mapping[str, Sight] | None
+) -> Iterator[Finding]:
+    for measured in engine.measure(images, images.refs, keep, clean):
+        yield measured.row.id, replace(measured, adversarial=_brought_home(measured.adversarial))
+
+
+def _pursued(
+    engine: Engine,
+    images: Images,
+    *,
+    attack: AnyAttack,
+    worst: Mapping[str, int | None],
+    clean: Mapping[str, Sight],
+) -> Iterator[Finding]:
+    left = {ref.id: worst[ref.id] for ref in images.refs}
+    for ref, pursued in engine.pursue(images, attack, left, clean):
+        yield ref.id, replace(pursued, adversarial=_brought_home(pursued.adversarial))
+
+
+def _brought_home(adversarial: Adversarial | None) -> Adversarial | None:
+    if adversarial is None:
+        return None
+    return replace(adversarial, picture=adversarial.picture.detach().cpu().clone())

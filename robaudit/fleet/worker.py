@@ -1,0 +1,176 @@
+"""What runs in another process, on this machine or elsewhere: a curve engine that is given shards of images.
+
+A worker holds the model once. It hands on what it has found every half second, so that little is lost with it.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from robaudit import __version__
+from robaudit.attack.curve import Engine
+from robaudit.attack.prepare import Speedups, fingerprint
+from robaudit.attack.trial import Plan
+from robaudit.errors import ModelError
+from robaudit.load.images import ImageRef, Images
+from robaudit.load.provenance import versions
+from robaudit.load.trusted import own_code_importable
+from robaudit.load.weights import first_line
+
+HAND_OVER_SECONDS = 0.5
+"""How often findings are handed on: a driver of 64 workers then hears 128 times a second, however fast they are."""
+
+Finding = tuple[str, Any]
+"""Image id, and what was found for it."""
+Ask = Callable[[Engine, Images], Iterator[Finding]]
+"""What to ask of images; importable wherever a worker runs."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Images to ask something of, and what to ask."""
+
+    refs: tuple[ImageRef, ...]
+    ask: Ask
+
+    def without(self, done: set[str]) -> Shard:
+        """The shard without these images."""
+        return replace(self, refs=tuple(ref for ref in self.refs if ref.id not in done))
+
+    def halves(self) -> tuple[Shard, Shard]:
+        """The shard in two; of a single image, one is empty."""
+        middle = (len(self.refs) + 1) // 2
+        return replace(self, refs=self.refs[:middle]), replace(self, refs=self.refs[middle:])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a worker has found since it was last asked."""
+
+    findings: tuple[Finding, ...]
+    is_end: bool
+    """Of the shard."""
+    changed_model: bool = False
+    """Whether the model is no longer what it was when the worker started."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker runs: everything that could make the same question end differently, and its process."""
+
+    device: str
+    """`cpu`, or a GPU's model."""
+    cpu_capability: str
+    """Instruction set that torch computes with on CPUs, such as AVX512."""
+    n_threads: int
+    versions: Mapping[str, str]
+    process: str
+    """Host and process id."""
+    pid: int
+
+    def difference(self, other: Place) -> str:
+        """What differs in `other`, as words; empty where numbers agree but for chance."""
+        mine, theirs = (
+            {"device": place.device, "threads": place.n_threads, **place.versions}
+            | ({"instructions": place.cpu_capability} if place.device == "cpu" else {})
+            for place in (self, other)
+        )
+        return next(
+            (f"{name} {theirs.get(name)}, here {mine.get(name)}" for name in mine if mine[name] != theirs.get(name)), ""
+        )
+
+
+def place_of(device: torch.device) -> Place:
+    """Where this process computes."""
+    return Place(
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        cpu_capability=torch.backends.cpu.get_cpu_capability(),
+        n_threads=torch.get_num_threads(),
+        versions={"robaudit": __version__, **versions()},
+        process=f"{platform.node()} process {os.getpid()}",
+        pid=os.getpid(),
+    )
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What makes a worker's engine the twin of the driver's."""
+
+    model: nn.Module
+    """On the CPU, as is the surrogate: what is sent knows no device of the sender's."""
+    surrogate: nn.Module | None
+    size: tuple[int, int]
+    plan: Plan
+    batch_size: int | None
+    width: int
+    speedups: Speedups
+    n_threads: int
+    images: Images
+    """Without its refs: shards bring those."""
+
+
+def sealed(engine: Engine, images: Images) -> bytes:
+    """Orders for workers, as bytes: every kind of worker is sent the same.
+
+    Raises:
+        ModelError: the model cannot be sent to another process.
+    """
+    model, surrogate = (None if net is None else copy.deepcopy(net).cpu() for net in (engine.model, engine.surrogate))
+    assert model is not None
+    orders = Orders(
+        model, surrogate, engine.size, engine.plan, engine.batch_size, engine.width, engine.speedups,
+        torch.get_num_threads(), replace(images, refs=()),
+    )  # fmt: skip
+    try:
+        return pickle.dumps(orders)
+    except Exception as error:  # somebody's network may refuse in any way
+        raise ModelError(
+            f"the model cannot be sent to another process ({first_line(error)}); scan with --engine local --workers 1"
+        ) from None
+
+
+class Worker:
+    """Asks the engine what it is told to, in a process of its own."""
+
+    def __init__(self, orders: bytes, device: str) -> None:
+        """Keep the orders; `start` carries them out, so that what goes wrong there can be told."""
+        self._orders, self._device = orders, device
+        self._findings: Iterator[Finding] = iter(())
+
+    def start(self) -> Place:
+        """Build the engine; returns where it runs."""
+        with own_code_importable():
+            orders: Orders = pickle.loads(self._orders)
+        torch.set_num_threads(orders.n_threads)
+        model, surrogate = (None if net is None else net.to(self._device) for net in (orders.model, orders.surrogate))
+        assert model is not None
+        self._engine = Engine(
+            model, orders.size, orders.images.channels, orders.plan, orders.batch_size, orders.speedups, surrogate
+        )
+        self._engine.width = orders.width  # one padded shape everywhere, whatever would fit here
+        self._images = orders.images
+        self._state = fingerprint(model)
+        return place_of(self._engine.device)
+
+    def find(self, shard: Shard | None) -> Found:
+        """Begin a shard, or go on with the last one (None); returns what came to light."""
+        if shard is not None:
+            self._findings = shard.ask(self._engine, replace(self._images, refs=shard.refs))
+        found: list[Finding] = []
+        until = time.monotonic() + HAND_OVER_SECONDS
+        for finding in self._findings:
+            found.append(finding)
+            if time.monotonic() > until:
+                return Found(tuple(found), is_end=False)
+        changed = fingerprint(self._engine.model) != self._state
+        return Found(tuple(found), is_end=True, changed_model=changed)

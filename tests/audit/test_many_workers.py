@@ -1,0 +1,229 @@
+"""A scan measured by many workers gives what one process gives, whoever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lethal import InlineCrew, Lethal
+from small_scans import CLASSES, GRID, MEAN, N_IMAGES, STD, Watcher, interrupt, small_scan
+
+from robaudit.errors import SettingsError
+from robaudit.fleet import worker as worker_module
+from robaudit.fleet.choice import Workforce
+from robaudit.fleet.processes import ProcessCrew
+from robaudit.fleet.worker import Shard, place_of
+from robaudit.records import AuditRecord
+
+Finished = tuple[AuditRecord, Path]
+Employ = Callable[..., InlineCrew]
+
+
+@pytest.fixture
+def employ(monkeypatch: pytest.MonkeyPatch) -> Employ:
+    """Make the next scans use workers in this process, which tell at once of every image."""
+
+    def employed(size: int = 3, **options: Any) -> InlineCrew:
+        crew = InlineCrew(size, **options)
+        monkeypatch.setattr(Workforce, "crew", lambda _: crew)
+        monkeypatch.setattr(worker_module, "HAND_OVER_SECONDS", 0)
+        return crew
+
+    return employed
+
+
+def rows(out: Path) -> str:
+    return (out / "images.jsonl").read_text(encoding="utf-8")
+
+
+def assert_same(found: AuditRecord, out: Path, finished: Finished) -> None:
+    """Rows, counts, checks, pictures and cost, but for the time it took."""
+    record, expected = finished
+    assert rows(out) == rows(expected)
+    told = {"clean", "attacks", "worst_case", "checks", "verdict", "data", "artifacts", "model"}
+    assert found.model_dump(include=told) == record.model_dump(include=told)
+    assert (found.cost.gradients, found.cost.forwards) == (record.cost.gradients, record.cost.forwards)
+    for item in record.artifacts:
+        for name in item.files.values():
+            assert (out / name).read_bytes() == (expected / name).read_bytes()
+
+
+def test_workers_find_what_one_process_finds(
+    employ: Employ, model: Path, data: Path, finished: Finished, tmp_path: Path
+) -> None:
+    crew = employ(3)
+    assert_same(small_scan(model, data, tmp_path), tmp_path, finished)
+    assert len(crew.shards) > crew.size  # it was shared out
+    assert crew.is_closed
+
+
+def test_a_lost_worker_is_replaced_and_its_images_are_measured(
+    employ: Employ, model: Path, data: Path, finished: Finished, tmp_path: Path
+) -> None:
+    """Every fifth answer never comes."""
+    n_asked = 0
+
+    def dies(shard: Shard) -> bool:
+        nonlocal n_asked
+        n_asked += 1
+        return n_asked % 5 == 0
+
+    crew = employ(2, dies=dies)
+    assert_same(small_scan(model, data, tmp_path), tmp_path, finished)
+    assert crew.n_started > crew.size + 3
+
+
+def test_an_image_that_no_worker_outlives_is_a_named_error(
+    employ: Employ, model: Path, data: Path, finished: Finished, tmp_path: Path
+) -> None:
+    """It is right and withstands something where nobody dies: to count it as anything but an error would show."""
+    expected = [json.loads(line) for line in rows(finished[1]).splitlines()]
+    fatal = next(row["id"] for row in expected if row["prediction"] == row["label"])
+    employ(2, dies=lambda shard: any(ref.id == fatal for ref in shard.refs))
+    watcher = Watcher()
+    record = small_scan(model, data, tmp_path, progress=watcher)
+    assert any(line.startswith(f"{fatal}: 3 workers died of it") for line in watcher.lines)
+    found = {row["id"]: row for row in map(json.loads, rows(tmp_path).splitlines())}
+    assert found[fatal]["error"] == "3 workers died of it, one after another (killed by the test)"
+    assert (found[fatal]["prediction"], set(found[fatal]["fooled_at"].values())) == (None, {0})
+    assert [row for row in found.values() if row["id"] != fatal] == [row for row in expected if row["id"] != fatal]
+    for point, before in zip(record.worst_case.points, finished[0].worst_case.points, strict=True):
+        assert (point.n_images, point.n_errors) == (N_IMAGES, 1)
+        assert point.n_correct <= before.n_correct
+    assert record.clean.n_correct == finished[0].clean.n_correct - 1
+    (answers,) = [check for check in record.checks if check.id == "finite-answers"]
+    assert (answers.status, record.verdict.kind) == ("failed", "inconclusive")
+    assert fatal in answers.why
+
+
+def test_it_is_not_blamed_on_images_when_every_worker_dies(
+    employ: Employ, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robaudit.fleet.fleet.MAX_DEATHS_IN_A_ROW", 4)
+    employ(2, dies=lambda shard: True)
+    with pytest.raises(SettingsError, match=r"4 workers died one after another.*The same command continues"):
+        small_scan(model, data, tmp_path)
+
+
+@pytest.mark.parametrize("first", ["alone", "with workers"])
+def test_a_scan_is_continued_by_others(
+    first: str, employ: Employ, model: Path, data: Path, finished: Finished, tmp_path: Path
+) -> None:
+    def begin() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            small_scan(model, data, tmp_path, progress=Watcher(7, interrupt))
+
+    with pytest.MonkeyPatch.context() as patch:
+        if first == "with workers":
+            patch.setattr(Workforce, "crew", lambda _: InlineCrew(2))
+            patch.setattr(worker_module, "HAND_OVER_SECONDS", 0)
+        begin()
+    if first == "alone":
+        employ(2)
+    watcher = Watcher()
+    assert_same(small_scan(model, data, tmp_path, progress=watcher), tmp_path, finished)
+    assert f"continuing: 7 of {N_IMAGES} images are done" in watcher.lines
+
+
+def test_an_added_attack_is_run_by_the_workers_too(employ: Employ, model: Path, data: Path, tmp_path: Path) -> None:
+    """A scan with FGSM alone is mended by a longer attack, which all images face."""
+    options = {"attacks": ("fgsm",), "check_sample": 3}
+    alone = small_scan(model, data, tmp_path / "alone", **options)
+    crew = employ(2)
+    together = small_scan(model, data, tmp_path / "together", **options)
+    added = [attack.name for attack in alone.attacks if attack.added_by]
+    assert added
+    assert rows(tmp_path / "together") == rows(tmp_path / "alone")
+    assert together.checks == alone.checks
+    assert any("_pursued" in str(shard.ask) for shard in crew.shards)
+
+
+def test_a_worker_that_computes_otherwise_is_refused(
+    employ: Employ, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    employ(2)
+    elsewhere = replace(place_of(torch.device("cpu")), n_threads=99)
+    monkeypatch.setattr(worker_module, "place_of", lambda _: elsewhere)
+    with pytest.raises(SettingsError, match=r"has threads 99, here \d+; a row would depend on who measured it"):
+        small_scan(model, data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"engine": "dask"}, "--engine dask: is unknown; there are local, ray"),
+        ({"workers": 0}, "--workers 0: wanted 1 or more"),
+        ({"ray_address": "auto"}, "--ray-address auto: is for --engine ray"),
+        ({"workers": 2, "gpus_per_worker": 1}, "--gpus-per-worker 1: is for --engine ray"),
+    ],
+)
+def test_choices_that_contradict_themselves_are_refused(
+    options: dict[str, Any], expected: str, model: Path, data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=expected):
+        small_scan(model, data, tmp_path, **options)
+
+
+def test_one_process_measures_by_itself_unless_told_otherwise() -> None:
+    assert Workforce().crew() is None
+    assert Workforce(workers=1).crew() is None
+    assert isinstance(Workforce(workers=2).crew(), ProcessCrew)
+
+
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_real_workers_that_an_image_kills(engine: str, data: Path, tmp_path: Path) -> None:
+    """Two processes, or two actors: one image ends them again and again; the rest is measured as if alone."""
+    if engine == "ray":
+        pytest.importorskip("ray", reason="the extra [ray] is not installed")
+    options: dict[str, Any] = {
+        "attacks": ("fgsm",), "eps": GRID, "classes": CLASSES, "mean": (MEAN,) * 3, "std": (STD,) * 3,
+        "accept_preprocessing": True,
+    }  # fmt: skip
+    network = Lethal(3)
+    alone = small_scan(network, data, tmp_path / "alone", **options)
+    assert alone.clean.n_errors == 0
+    with two_cores(engine):
+        found = small_scan(network, data, tmp_path / "together", engine=engine, workers=2, **options)
+    expected, got = (
+        {row["id"]: row for row in map(json.loads, rows(tmp_path / name).splitlines())}
+        for name in ("alone", "together")
+    )
+    (fatal,) = [id_ for id_, row in got.items() if row["error"]]
+    assert fatal.endswith("/03.png")
+    assert {id_: row for id_, row in got.items() if id_ != fatal} == {i: r for i, r in expected.items() if i != fatal}
+    assert found.clean.n_errors == 1
+
+
+@contextmanager
+def two_cores(engine: str) -> Iterator[None]:
+    """A Ray of this machine's own, where one is wanted."""
+    if engine != "ray":
+        yield
+        return
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own
+        ray.init(num_cpus=2, address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def test_what_a_worker_raises_comes_back_as_it_is() -> None:
+    crew = ProcessCrew(1)
+    crew.open(b"no orders", "cpu", 1)
+    try:
+        with pytest.raises(pickle.UnpicklingError, match="invalid load key"):
+            crew.result(crew.start(0))
+    finally:
+        crew.close()
