@@ -8,6 +8,8 @@ room.
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from concurrent.futures import Future
 from typing import Any
 
@@ -95,10 +97,14 @@ class RayCrew:
             self._ray.shutdown()
 
     def _meet(self) -> None:
+        is_started_here = self._address is None and "RAY_ADDRESS" not in os.environ
+        # Workers of this machine find the modules that this process finds, such as the one of --factory.
+        shared = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}} if is_started_here else None
         try:
             self._ray.init(
-                address=self._address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR
-            )
+                address=self._address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
+                runtime_env=shared,
+            )  # fmt: skip
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise SettingsError(
                 f"--ray-address {self._address}: no cluster answers there ({first_line(error)}); "

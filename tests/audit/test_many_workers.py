@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -178,7 +180,7 @@ def test_one_process_measures_by_itself_unless_told_otherwise() -> None:
     assert isinstance(Workforce(workers=2).crew(), ProcessCrew)
 
 
-@pytest.mark.parametrize("engine", ["local", "ray"])
+@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
 def test_real_workers_that_an_image_kills(engine: str, data: Path, tmp_path: Path) -> None:
     """Two processes, or two actors: one image ends them again and again; the rest is measured as if alone."""
     if engine == "ray":
@@ -212,7 +214,10 @@ def two_cores(engine: str) -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own
-        ray.init(num_cpus=2, address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.init(
+            num_cpus=2, address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}},
+        )  # fmt: skip
         try:
             yield
         finally:
