@@ -93,7 +93,7 @@ def history(names: Sequence[str], sources: Sequence[Source]) -> History:
     """Lay out audits; each is tested against the first where both asked the same question in the same way."""
     sides = many_sides(names, [source.record for source in sources])
     drawn = sides if len(sides) <= MOST_DRAWN else (sides[0], *sides[1 - MOST_DRAWN :])
-    whys = ["", *(_why_untested(sources[0], other) for other in sources[1:])]
+    whys = ["", *(why_untested(sources[0], other) for other in sources[1:])]
     tests = _tests(sources, whys)
     entries = tuple(_entry(*found) for found in zip(sides, [sides[0]] * len(sides), whys, tests, strict=True))
     tested = next((test for test in tests if test), None)
@@ -109,7 +109,8 @@ def history(names: Sequence[str], sources: Sequence[Source]) -> History:
     )
 
 
-def _why_untested(first: Source, other: Source) -> str:
+def why_untested(first: Source, other: Source) -> str:
+    """Why no paired test of two audits is made; empty where one is."""
     if field := different_question(first.record, other.record):
         return f"{field} differs, so it answers another question"
     if not believable(first.record, other.record):
