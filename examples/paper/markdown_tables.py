@@ -6,8 +6,7 @@ from pathlib import Path
 from cells import RIVALS, Cell
 
 from robaudit.records import AuditRecord, Tally, read_audit
-from robaudit.report.comparable import further_attacks
-from robaudit.report.history import why_untested
+from robaudit.report.comparable import further_attacks, why_untested
 from robaudit.report.paired import PairedTest, paired_tests
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import in_words
@@ -82,7 +81,7 @@ def _against(opponent: Cell, source: Source, out: Path) -> dict[int | None, str]
     if not file.exists():
         return {None: f"{opponent.arm} {NOT_RUN}"}
     other = read_source(file)
-    if why := why_untested(other, source):
+    if why := why_untested(other.record, source.record):
         return {None: f"no claim: {why}"}
     harder = bool(further_attacks(other.record, source.record))
     clean, attacked = paired_tests(other.rows, source.rows, source.record.threat_model.eps_255, attacked_harder=harder)
