@@ -66,6 +66,7 @@ class Probabilities(nn.Module):
         return (8 * self.body(x).mean((2, 3))).softmax(1)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
 def test_a_model_that_answers_probabilities_gives_the_logits_that_scan_attacks(tmp_path):
     """The same as scan's, which sees the answers to images; and no logarithm of what the softmax has rounded."""
     torch.manual_seed(0)
