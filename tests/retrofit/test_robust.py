@@ -18,6 +18,7 @@ from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.record import UnderAttack
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.state import Standing, copied
+from robaudit.retrofit.validate import validate
 
 ROBUST = {"robust": "fgsm", "epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
 
@@ -91,7 +92,7 @@ def test_the_rival_is_a_plain_timm_folder(model, data, tmp_path):
 
 def pretend(monkeypatch, under_attack):
     """Let validation say how many of eight images withstand PGD, and the single step, epoch by epoch from 0 on."""
-    honest, counts = training_loop.validate, iter(under_attack)
+    counts = iter(under_attack)
 
     def pretending(objective, validation, *, single_step):
         by_pgd, by_single_step = next(counts)
@@ -99,7 +100,7 @@ def pretend(monkeypatch, under_attack):
             n_correct=by_pgd, n_images=8, cross_entropy=1.0, eps_255=4, steps=5,
             n_correct_single_step=by_single_step if single_step else None,
         )  # fmt: skip
-        return honest(objective, validation).model_copy(update={"under_attack": attacked})
+        return validate(objective, validation).model_copy(update={"under_attack": attacked})
 
     monkeypatch.setattr(training_loop, "validate", pretending)
 
