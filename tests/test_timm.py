@@ -77,6 +77,7 @@ def test_a_model_that_answers_probabilities_gives_the_logits_that_scan_attacks(t
     ).with_outputs_seen_on(images)
     classifier = with_front(vanilla, 1, seed=0)
     classifier.front.start_at_random()
+    (tmp_path / "folder").mkdir()
     write_model(tmp_path / "folder", classifier, vanilla.info, 1, vanilla.recipe)
 
     model = timm.create_model(f"local-dir:{tmp_path / 'folder'}")
