@@ -1,7 +1,7 @@
 """Makes timm find retrofitted models: after `import robaudit.timm`, `timm.create_model("local-dir:DIR")` gives one.
 
-What it gives is the whole, T and C and normalisation included: it takes pixels in [0, 1], grey in one channel, and its
-`pretrained_cfg` says so to timm's own preprocessing (mean 0, standard deviation 1).
+What it gives is the whole, T and C and normalisation included: it takes pixels in [0, 1], grey in one channel, answers
+with logits, and its `pretrained_cfg` says so to timm's own preprocessing (mean 0, standard deviation 1).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from timm.models import register_model
 
 from robaudit.errors import ModelError
 from robaudit.load.classifier import Classifier
+from robaudit.load.generated import generated
 from robaudit.load.model import load_model
 
 __all__ = ["robaudit_assimilated"]
@@ -41,15 +42,17 @@ def robaudit_assimilated(
     if not folder:
         raise ModelError("robaudit_assimilated: has no weights of its own; use timm.create_model('local-dir:DIR')")
     loaded = load_model(Path(folder))
+    channels = loaded.classifier.takes_channels
+    # A network that answers with probabilities gives the logits that scan attacks.
+    loaded = loaded.with_outputs_seen_on(generated(channels, loaded.size).to(loaded.classifier.mean.device))
     classifier, info = loaded.classifier, loaded.info
     for name, asked, own in (
         ("num_classes", num_classes, info.n_classes),
-        ("in_chans", in_chans, classifier.takes_channels),
+        ("in_chans", in_chans, channels),
     ):
         if asked not in (None, own):
             raise ModelError(f"{folder}: {name} is {own}, not {asked}; a retrofitted model cannot be refitted by timm")
     height, width = loaded.size
-    channels = classifier.takes_channels
     classifier.pretrained_cfg = classifier.default_cfg = {  # type: ignore[assignment]
         "architecture": "robaudit_assimilated",
         "input_size": (channels, height, width),

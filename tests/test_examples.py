@@ -15,7 +15,10 @@ from robaudit.gates.policy import read_policy
 from robaudit.records import read_audit
 
 REPOSITORY = Path(__file__).parents[1]
-EXAMPLES = sorted((REPOSITORY / "examples").rglob("*.py"))
+EXAMPLES = sorted(
+    file for file in (REPOSITORY / "examples").rglob("*.py") if "__main__" in file.read_text(encoding="utf-8")
+)
+PAPER = REPOSITORY / "examples" / "paper" / "table.py"
 
 
 def quick_command(example: Path) -> list[str]:
@@ -69,14 +72,29 @@ def test_the_whole_job_leaves_two_audits_and_a_page(ran: tuple[Path, Path, str])
     assert printed.splitlines()[-1].startswith(f"gate: {verdicts.outcome}")
 
 
+def test_the_papers_table_attacks_as_many_images_as_asked(tmp_path: Path) -> None:
+    """--limit bounds what is learnt from, --test-limit what is attacked; --precision reaches training and attacks."""
+    arguments = shlex.split("--epochs 1 --limit 8 --test-limit 6 --eps 4 --arms vanilla --precision bfloat16 --out")
+    run_paper(*arguments, str(tmp_path / "out"))
+    cell = tmp_path / "out" / "phantoms" / "test_resnet" / "seed-0" / "vanilla"
+    audit = read_audit(cell / "audit" / "audit.json")
+    trained = json.loads((cell / "model" / "training.json").read_text(encoding="utf-8"))
+    assert audit.data.per_class == {"healthy": 3, "lesion": 3}
+    assert trained["train"]["n_images"] == trained["val"]["n_images"] == 8
+    assert (audit.environment.precision, trained["settings"]["precision"]) == ("bfloat16", "bfloat16")
+
+
 def test_the_papers_table_holds_every_cell_and_says_which_were_not_run(tmp_path: Path) -> None:
     """No time at all: the whole grid is shown, none of it measured."""
-    script = REPOSITORY / "examples" / "paper" / "table.py"
-    arguments = ["--out", str(tmp_path / "out"), "--minutes", "0", "--seeds", "0,1", "--eps", "4,8"]
-    done = subprocess.run(
-        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=True, timeout=300
-    )
-    lines = done.stdout.splitlines()[2:]
+    printed = run_paper("--out", str(tmp_path / "out"), "--minutes", "0", "--seeds", "0,1", "--eps", "4,8")
+    lines = printed.splitlines()[2:]
     assert len(lines) == 4 * 2
     assert all(line.count("not run") == 3 for line in lines)
-    assert (tmp_path / "out" / "table.md").read_text(encoding="utf-8") == done.stdout
+    assert (tmp_path / "out" / "table.md").read_text(encoding="utf-8") == printed
+
+
+def run_paper(*arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(PAPER), *arguments], capture_output=True, text=True, check=True, timeout=300
+    )
+    return done.stdout

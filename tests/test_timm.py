@@ -7,6 +7,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 from timm.data import resolve_data_config
+from torch import nn
 
 import robaudit.timm  # noqa: F401  registers
 from robaudit.errors import ModelError
@@ -51,3 +52,40 @@ def test_it_cannot_be_refitted(folder):
         timm.create_model(f"local-dir:{folder}", num_classes=5)
     with pytest.raises(ModelError, match="local-dir"):
         timm.create_model("robaudit_assimilated")
+
+
+class Probabilities(nn.Module):
+    """A network that ends with a softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 2, 3)
+
+    def forward(self, x):
+        """Answer with probabilities."""
+        return (8 * self.body(x).mean((2, 3))).softmax(1)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_a_model_that_answers_probabilities_gives_the_logits_that_scan_attacks(tmp_path):
+    """The same as scan's, which sees the answers to images; and no logarithm of what the softmax has rounded."""
+    torch.manual_seed(0)
+    torch.jit.script(Probabilities().eval()).save(tmp_path / "program.pt")
+    images = torch.rand(4, 1, 32, 32)
+    vanilla = load_model(
+        tmp_path / "program.pt", classes=["sick", "well"], mean=[0.5] * 3, std=[0.25] * 3, input_size=(32, 32)
+    ).with_outputs_seen_on(images)
+    classifier = with_front(vanilla, 1, seed=0)
+    classifier.front.start_at_random()
+    (tmp_path / "folder").mkdir()
+    write_model(tmp_path / "folder", classifier, vanilla.info, 1, vanilla.recipe)
+
+    model = timm.create_model(f"local-dir:{tmp_path / 'folder'}")
+    with torch.no_grad():
+        logits = model(images)
+        as_scanned = load_model(tmp_path / "folder").with_outputs_seen_on(images).classifier
+        answers = model.backbone(model.normalized(model.features_in(images)))
+        assert torch.equal(logits, as_scanned(images))
+        torch.testing.assert_close(logits.softmax(1), answers)
+        assert not torch.allclose(logits, answers)
+        assert not torch.allclose(logits, answers.log())

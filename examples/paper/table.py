@@ -1,13 +1,14 @@
 """The table of Chen & Luo (PAKDD 2024, arXiv 2402.16005) on your images: set x backbone x arm x seed, resumable.
 
 Every arm starts from the same fine-tuned network and gets the same number of epochs; every cell is then attacked as the
-source does it. Interrupted or out of time? The same command goes on; cells without a result say "not run".
+source does it, and with --strong once more by the strongest attack at hand: table.md and table-strong.md. Interrupted
+or out of time? The same command goes on; cells without a result say "not run".
 
     python examples/paper/table.py --set chest-ct=DATA --backbone resnet18=WEIGHTS --epochs 15 --out out/paper
     python examples/paper/table.py --set chest-ct=DATA --set breast-us=DATA2 --backbone resnet18=WEIGHTS \
-        --backbone densenet121=WEIGHTS2 --seeds 0,1,2 --arms all --minutes 600 --out out/paper
+        --backbone densenet121=WEIGHTS2 --seeds 0,1,2 --arms all --strong --minutes 600 --out out/paper
 
-In under a minute, on generated phantoms and an untrained network, to see that it works (the figures mean nothing):
+In a minute, on generated phantoms and an untrained network, to see that it works (the figures mean nothing):
 
     python examples/paper/table.py --epochs 1 --limit 8 --eps 4 --arms vanilla,assimilation --out out/tried
 """
@@ -16,104 +17,83 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from cells import ARMS, THE_SOURCES, Cell, grid
+from markdown_tables import strong_table, table
 from safetensors.torch import save_file
 
 import robaudit
 from robaudit.errors import RobauditError
+from robaudit.files import write_text
 from robaudit.job.phantoms import SIDE, write_phantoms
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 from robaudit.progress import Silent
-from robaudit.records import AuditRecord, read_audit
-
-ARMS: dict[str, dict[str, Any]] = {
-    "vanilla": {},
-    "assimilation": {},
-    "fine-tuning": {"front": "none"},
-    "no-glcm": {"alpha": 1.0},
-    # Ablations, and adversarial training with its rival.
-    "t-only": {"front": "T"},
-    "c-only": {"front": "C"},
-    "random-front": {"random_front": True, "trains": "network"},
-    "robust": {"robust": "fgsm"},
-    "robust-fine-tuning": {"robust": "fgsm", "front": "none"},
-}
-"""Arm -> what it changes of the paper's preset. Vanilla is the network that the others start from."""
-
-THE_SOURCES = ("vanilla", "assimilation", "fine-tuning", "no-glcm")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One network on one set of images, trained in one way from one seed."""
-
-    images: str
-    backbone: str
-    seed: int
-    arm: str
-
-    def folder(self, out: Path) -> Path:
-        """Where its model and audit lie."""
-        return out / self.images / self.backbone / f"seed-{self.seed}" / self.arm
-
-    def vanilla(self) -> "Cell":
-        """The cell that it starts from."""
-        return Cell(self.images, self.backbone, self.seed, "vanilla")
 
 
 def main() -> None:
     options = read_options()
-    cells = list(grid(options))
+    cells = list(grid(options.sets, options.backbones, options.seeds, options.arms))
     stop_at = time.monotonic() + 60 * options.minutes
+    # The source's table comes first; what the strongest attack says of it, where time is left.
+    for strong in (False, True)[: 1 + bool(options.strong)]:
+        for cell in cells:
+            if time.monotonic() < stop_at:
+                run(cell, options, strong=strong)
     for cell in cells:
-        if time.monotonic() < stop_at:
-            run(cell, options)
-    for cell in cells:
-        if cell.arm == "assimilation":
+        if cell.arm == cells[0].arm:  # once for every network
             draw(cell, options.out)
-    table = "\n".join(rows(cells, options))
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "table.md").write_text(table + "\n", encoding="utf-8")
-    print(table)
+    source = table(cells, options.out, options.eps)
+    write_text(options.out / "table.md", source)
+    print(source, end="")
+    if options.strong:
+        strongest = strong_table(cells, options.out)
+        write_text(options.out / "table-strong.md", strongest)
+        print(f"\n{strongest}", end="")
 
 
-def grid(options: argparse.Namespace) -> Iterator[Cell]:
-    """Cells in the order in which they are run: a vanilla network before what starts from it."""
-    for images in options.sets:
-        for backbone in options.backbones:
-            for seed in options.seeds:
-                for arm in sorted(options.arms, key=list(ARMS).index):
-                    yield Cell(images, backbone, seed, arm)
-
-
-def run(cell: Cell, options: argparse.Namespace) -> None:
-    """Train and attack one cell; what is finished is reused."""
-    folder, data = cell.folder(options.out), options.sets[cell.images]
-    if cell.arm == "vanilla":
-        start = folder / "start"
-        write_start(start, options.backbones[cell.backbone], cell, data)
-        settings: dict[str, Any] = {"front": "none"}
-    else:
-        start = cell.vanilla().folder(options.out) / "model"
-        settings = ARMS[cell.arm]
-    if not start.exists():
-        print(f"{folder}: waits for vanilla", file=sys.stderr)
-        return
-    shared: dict[str, Any] = {"limit": options.limit, "seed": cell.seed}
+def run(cell: Cell, options: argparse.Namespace, *, strong: bool) -> None:
+    """Train a cell and attack it; what is finished is reused."""
     try:
-        robaudit.assimilate(
-            start, data, out=folder / "model", preset="paper", epochs=options.epochs, **shared, **settings
+        train(cell, options)
+        robaudit.scan(
+            cell.folder(options.out) / "model",
+            options.sets[cell.images],
+            out=cell.audit(options.out, strong=strong).parent,
+            preset=options.strong if strong else "paper",
+            eps=options.eps,
+            limit=options.test_limit,
+            seed=cell.seed,
+            **options.precision,
         )
-        robaudit.scan(folder / "model", data, out=folder / "audit", preset="paper", eps=options.eps, **shared)
     except RobauditError as error:
-        print(f"{folder}: {error}", file=sys.stderr)
+        print(f"{cell.folder(options.out)}: {error}", file=sys.stderr)
+
+
+def train(cell: Cell, options: argparse.Namespace) -> None:
+    """Fine-tune a vanilla network, or retrofit the one that this arm starts from."""
+    if cell.arm == "vanilla":
+        start = cell.folder(options.out) / "start"
+        write_start(start, options.backbones[cell.backbone], cell, options.sets[cell.images])
+        changed: dict[str, Any] = {"front": "none"}
+    else:
+        start = cell.other("vanilla").folder(options.out) / "model"
+        changed = ARMS[cell.arm]
+    robaudit.assimilate(
+        start,
+        options.sets[cell.images],
+        out=cell.folder(options.out) / "model",
+        preset="paper",
+        epochs=options.epochs,
+        limit=options.limit,
+        seed=cell.seed,
+        **options.precision,
+        **changed,
+    )
 
 
 def write_start(folder: Path, weights: Path | None, cell: Cell, data: Path) -> None:
@@ -139,39 +119,24 @@ def write_start(folder: Path, weights: Path | None, cell: Cell, data: Path) -> N
 
 
 def draw(cell: Cell, out: Path) -> None:
-    """The figure of the source: dashed before, solid after, per attack; and the pictures with and without GLCM loss."""
-    audits = [
-        Cell(cell.images, cell.backbone, cell.seed, arm).folder(out) / "audit" / "audit.json"
-        for arm in ("vanilla", "assimilation", "no-glcm")
-    ]
-    before, after, without_glcm = audits
-    if before.exists() and after.exists():
-        robaudit.compare(
-            before,
-            after,
-            out=cell.vanilla().folder(out).parent / "report",
-            without_glcm=without_glcm if without_glcm.exists() else None,
-        )
+    """The source's figure, dashed before and solid after, and its pictures; the strongest attack on a page of its own.
 
-
-def rows(cells: list[Cell], options: argparse.Namespace) -> Iterator[str]:
-    """The table in Markdown: accuracy in percent, one line per cell and attack."""
-    heads = ["set", "backbone", "seed", "arm", "attack", "images", "clean", *(f"{eps}/255" for eps in options.eps)]
-    yield f"| {' | '.join(heads)} |"
-    yield f"|{'---|' * len(heads)}"
-    for cell in cells:
-        names = [cell.images, cell.backbone, str(cell.seed), cell.arm]
-        file = cell.folder(options.out) / "audit" / "audit.json"
-        for found in of_audit(read_audit(file)) if file.exists() else [["", "", *["not run"] * (1 + len(options.eps))]]:
-            yield f"| {' | '.join(names + found)} |"
-
-
-def of_audit(audit: AuditRecord) -> Iterator[list[str]]:
-    """What the table shows of an audit, attack by attack."""
-    for attack in audit.attacks:
-        tallies = [audit.clean, *attack.points]
-        shares = [f"{100 * tally.n_correct / tally.n_images:.1f}" for tally in tallies]
-        yield [attack.name, str(audit.clean.n_images), *shares]
+    Arms that are not finished are left out.
+    """
+    audits, strong = (
+        {arm: file for arm in ARMS if (file := cell.other(arm).audit(out, strong=strong)).exists()}
+        for strong in (False, True)
+    )
+    place = cell.folder(out).parent
+    try:
+        if {"vanilla", "assimilation"} <= audits.keys():
+            robaudit.compare(
+                audits["vanilla"], audits["assimilation"], out=place / "report", without_glcm=audits.get("no-glcm")
+            )
+        if "vanilla" in strong and len(strong) > 1:
+            robaudit.compare(*strong.values(), out=place / "report-strong")
+    except RobauditError as error:
+        print(f"{place}: {error}", file=sys.stderr)
 
 
 def read_options() -> argparse.Namespace:
@@ -184,10 +149,25 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=numbers, default=[0])
     parser.add_argument("--epochs", type=int, default=15, help="of every arm; the source has 300")
     parser.add_argument("--eps", type=numbers, default=list(range(1, 9)))
-    parser.add_argument("--limit", type=int, help="use at most so many images of each part")
+    parser.add_argument("--limit", type=int, help="train and validate on at most so many images each")
+    parser.add_argument(
+        "--test-limit", type=int, help="attack at most so many images, as many of each class; as --limit"
+    )
+    parser.add_argument(
+        "--strong",
+        nargs="?",
+        const="default",
+        choices=("default", "thorough"),
+        help="audit every cell by this preset too (default: default)",
+    )
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="of training and of the attacks' gradients"
+    )
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no further cell after so long")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
+    options.test_limit = options.test_limit or options.limit
+    options.precision = {"precision": options.precision} if options.precision else {}
     if bool(options.sets) != bool(options.backbones):
         parser.error("--set and --backbone belong together")
     options.sets, options.backbones = dict(options.sets), dict(options.backbones)

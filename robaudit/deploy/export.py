@@ -12,10 +12,11 @@ from torch import Tensor
 
 from robaudit import __version__
 from robaudit.deploy.formats import FORMATS, Run
-from robaudit.deploy.pictures import generated, of_audit, of_data
+from robaudit.deploy.pictures import of_audit, of_data
 from robaudit.errors import ModelError, SettingsError
 from robaudit.files import replacing
 from robaudit.load.classifier import LoadedModel
+from robaudit.load.generated import generated
 from robaudit.load.model import load_model
 
 LOGIT_TOLERANCE = 1e-4

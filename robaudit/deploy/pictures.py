@@ -1,4 +1,4 @@
-"""What an exported file must answer like the model: generated pictures, the user's own, and stored adversarials."""
+"""What an exported file must answer like the model, beside generated pictures: the user's own, stored adversarials."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from robaudit.errors import RecordError
 from robaudit.load.images import open_images
@@ -17,16 +16,6 @@ from robaudit.records import read_audit
 
 MAX_IMAGES = 64
 """Of the user's; enough to show a difference, soon done."""
-
-
-def generated(channels: int, size: tuple[int, int]) -> Tensor:
-    """Black, white, noise, smooth and striped pictures, (7, C, H, W) in [0, 1]: an odd batch, and always the same."""
-    height, width = size
-    noise = torch.rand(3, channels, height, width, generator=torch.Generator().manual_seed(0))
-    smooth = F.avg_pool2d(noise[:1], 9, stride=1, padding=4)
-    stripes = (torch.arange(width) % 8 < 4).float().expand(1, channels, height, width)
-    flat = torch.zeros(1, channels, height, width)
-    return torch.cat([flat, flat + 1, noise, smooth, stripes])
 
 
 def of_data(data: Path, size: tuple[int, int], channels: int, limit: int | None) -> Tensor:

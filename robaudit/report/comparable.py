@@ -2,6 +2,7 @@
 
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord
+from robaudit.report.believability import believable
 from robaudit.report.curves import ran_on_survivors
 from robaudit.report.words import attack_name, listed
 
@@ -40,6 +41,16 @@ def _questions(before: AuditRecord, after: AuditRecord) -> dict[str, tuple[objec
 def unpairable(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
     """Name what else than the model differs between two audits, which forbids a paired claim. Empty: nothing."""
     return (*_attack_differences(before, after), *_protocol_differences(before, after), *_unfinished(before, after))
+
+
+def why_untested(before: AuditRecord, after: AuditRecord) -> str:
+    """Say why no paired test of two audits is made; empty where one is."""
+    if field := different_question(before, after):
+        return f"{field} differs, so it answers another question"
+    if not believable(before, after):
+        return "an audit is inconclusive"
+    differing = unpairable(before, after)
+    return f"the audits differ in {listed(differing)}" if differing else ""
 
 
 def further_attacks(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:

@@ -7,12 +7,13 @@ from typing import ClassVar
 
 from robaudit.records import AuditRecord
 from robaudit.report.believability import believable
-from robaudit.report.comparable import further_attacks, require_comparable, unpairable
+from robaudit.report.comparable import further_attacks, require_comparable, unpairable, why_untested
 from robaudit.report.diagnostics import Diagnosed, read_diagnostics
 from robaudit.report.gallery import FRONT_ROLES, WITHOUT_GLCM, Hung
 from robaudit.report.naming import Naming, naming
 from robaudit.report.page import Kind, Page, shared
 from robaudit.report.paired import paired_tests
+from robaudit.report.rival import Rivals, read_recipe, rivals, what_they_add
 from robaudit.report.sides import two_sides
 from robaudit.report.sources import Source, read_source
 from robaudit.report.training import Training, read_training
@@ -59,13 +60,14 @@ def read_comparison(before: Path, after: Path, *, without_glcm: Path | None = No
     Raises:
         RecordError: a record cannot be read, or the audits are not comparable.
     """
-    second = read_source(after)
+    first, second = read_source(before), read_source(after)
     return compare_sources(
-        read_source(before),
+        first,
         second,
         read_source(without_glcm) if without_glcm else None,
         training=read_training(second.record),
         diagnosed=read_diagnostics(second.record),
+        pair=rivals(read_recipe(first.record), read_recipe(second.record)),
     )
 
 
@@ -76,8 +78,17 @@ def compare_sources(
     *,
     training: Training | None = None,
     diagnosed: Diagnosed | None = None,
+    pair: Rivals | None = None,
 ) -> Comparison:
     """Compare two audits.
+
+    Args:
+        before: of the first model.
+        after: of the second model.
+        without_glcm: of a retrofit trained without GLCM loss.
+        training: how the second model was trained, where known.
+        diagnosed: what that did to attention and loss surface, where known.
+        pair: how both were trained, where the first is the network that was trained alike without T and C.
 
     Raises:
         RecordError: the audits are not comparable.
@@ -86,18 +97,19 @@ def compare_sources(
     require_comparable(first, second)
     if without_glcm:
         require_comparable(first, without_glcm.record)
-    names = naming(first, second)
+    names = naming(first, second, rivals=pair is not None)
     differing = unpairable(first, second)
     claim = believable(first, second) and not differing
     further = further_attacks(first, second)
     grid = first.threat_model.eps_255
     paired = paired_tests(before.rows, after.rows, grid, attacked_harder=bool(further)) if claim else None
+    added = what_they_add(pair, paired[1] if paired else (), why_untested(first, second)) if pair else None
     walls = [Hung("before", names.before, before), Hung("after", names.after, after)]
     if without_glcm:
         walls.append(Hung("without-glcm", WITHOUT_GLCM, without_glcm, roles=FRONT_ROLES))
     return Comparison(
         title=f"{capital(names.before)} against {names.after}",
-        verdict=verdict(first, second, paired, differing, names),
+        verdict=verdict(first, second, paired, differing, names, added),
         shared=shared(two_sides(first, second, names), walls=walls, training=training, diagnosed=diagnosed),
         names=names,
         tests=paired,

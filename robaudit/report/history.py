@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from robaudit.report.believability import believable, speaks_up
-from robaudit.report.comparable import different_question, further_attacks, unpairable
+from robaudit.report.believability import speaks_up
+from robaudit.report.comparable import further_attacks, why_untested
 from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
 from robaudit.report.paired import Answer, PairedTest, paired_tests
 from robaudit.report.recall import headline_point, worst_class
+from robaudit.report.rival import Recipe, Rivals, read_recipe, rivals, what_they_add
 from robaudit.report.sides import Side, many_sides, names_from_paths
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import TONES, Alarm, Verdict, change, in_words
@@ -86,20 +87,27 @@ def read_history(paths: Sequence[Path]) -> History:
     Raises:
         RecordError: a record cannot be read.
     """
-    return history(names_from_paths(paths), [read_source(path) for path in paths])
+    sources = [read_source(path) for path in paths]
+    return history(names_from_paths(paths), sources, [read_recipe(source.record) for source in sources])
 
 
-def history(names: Sequence[str], sources: Sequence[Source]) -> History:
-    """Lay out audits; each is tested against the first where both asked the same question in the same way."""
+def history(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[Recipe | None] = ()) -> History:
+    """Lay out audits; each is tested against the first where both asked the same question in the same way.
+
+    Args:
+        names: of the audits.
+        sources: the audits.
+        recipes: how their models were trained, where known: an assimilated one is tested against its rival too.
+    """
     sides = many_sides(names, [source.record for source in sources])
     drawn = sides if len(sides) <= MOST_DRAWN else (sides[0], *sides[1 - MOST_DRAWN :])
-    whys = ["", *(_why_untested(sources[0], other) for other in sources[1:])]
+    whys = ["", *(why_untested(sources[0].record, other.record) for other in sources[1:])]
     tests = _tests(sources, whys)
     entries = tuple(_entry(*found) for found in zip(sides, [sides[0]] * len(sides), whys, tests, strict=True))
     tested = next((test for test in tests if test), None)
     return History(
         title=f"{len(sides)} audits",
-        verdict=_verdict(entries, sides),
+        verdict=_verdict(entries, sides, _added(names, sources, recipes)),
         shared=shared(sides, drawn=drawn),
         entries=entries,
         largest_eps=eps(sides[0].record.threat_model.eps_255[-1]),
@@ -107,15 +115,6 @@ def history(names: Sequence[str], sources: Sequence[Source]) -> History:
         tested_eps=tuple(eps(test.eps_255) for test in (tested.clean, *tested.attacked)) if tested else (),
         left_out=listed([side.name for side in sides if side not in drawn]),
     )
-
-
-def _why_untested(first: Source, other: Source) -> str:
-    if field := different_question(first.record, other.record):
-        return f"{field} differs, so it answers another question"
-    if not believable(first.record, other.record):
-        return "an audit is inconclusive"
-    differing = unpairable(first.record, other.record)
-    return f"the audits differ in {listed(differing)}" if differing else ""
 
 
 def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[_Tested | None]:
@@ -171,7 +170,7 @@ def _answered(test: PairedTest) -> Answered:
     return Answered(eps(test.eps_255), test.answer, TONES[test.answer], p_value(test.p))
 
 
-def _verdict(entries: Sequence[Entry], sides: Sequence[Side]) -> Verdict:
+def _verdict(entries: Sequence[Entry], sides: Sequence[Side], added: Sequence[str]) -> Verdict:
     first, others = entries[0], entries[1:]
     where = eps(headline_point(sides[0].record).eps_255)
     found = {answer: [entry.side.name for entry in others if entry.answer == in_words(answer)] for answer in _WORDS}
@@ -187,12 +186,29 @@ def _verdict(entries: Sequence[Entry], sides: Sequence[Side]) -> Verdict:
         label=tone[1],
         headline=headline,
         sentences=(
+            *added,
             *([f"Nothing is claimed of {listed(unclaimed)}; the table says why."] if unclaimed and clauses else []),
             _checks_spoken(sides),
         ),
         alarms=tuple(_alarms(sides)),
         figures=(),
     )
+
+
+def _added(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[Recipe | None]) -> list[str]:
+    """What T and C add in each model, where the same training without them is on the page too."""
+    trained = list(zip(names, sources, recipes, strict=False))
+    return [
+        f"{name} against {alone}: {_what_they_add(pair, other, source)}"
+        for name, source, recipe in trained
+        for alone, other, of_other in trained
+        if (pair := rivals(of_other, recipe))
+    ]
+
+
+def _what_they_add(pair: Rivals, alone: Source, with_front: Source) -> str:
+    why = why_untested(alone.record, with_front.record)
+    return what_they_add(pair, () if why else _raw(alone, with_front)[1], why)
 
 
 def _checks_spoken(sides: Sequence[Side]) -> str:

@@ -7,7 +7,7 @@ from robaudit.records import AuditRecord
 
 @dataclass(frozen=True)
 class Naming:
-    """Names of the two sides; `vanilla` and `assimilated` only where the records say so."""
+    """Names of the two sides; `vanilla`, `fine-tuned` and `assimilated` only where the records say so."""
 
     before: str
     after: str
@@ -23,8 +23,10 @@ class Naming:
         return f"the {self.after} model"
 
 
-def naming(before: AuditRecord, after: AuditRecord) -> Naming:
-    """Name the sides: a retrofit against what it was made from, or any two audits."""
+def naming(before: AuditRecord, after: AuditRecord, *, rivals: bool = False) -> Naming:
+    """Name the sides: a retrofit against what it was made from or against its rival, or any two audits."""
+    if rivals:
+        return Naming("fine-tuned", "assimilated")
     if before.model.front is None and after.model.front is not None:
         return Naming("vanilla", "assimilated")
     return Naming("before", "after")

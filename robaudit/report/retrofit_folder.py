@@ -1,4 +1,4 @@
-"""The folder of an audited retrofit, if it still holds the model that was audited.
+"""The folder of an audited model, if it still holds the model that was audited.
 
 The audit names the folder by path, and the path may hold another model by now: what stands there is shown only where
 the files still have the hash that was audited.
@@ -14,8 +14,13 @@ _HASHED = ("config.json", "model.safetensors")
 
 def audited_folder(record: AuditRecord) -> Path | None:
     """Find the folder of the audited retrofit; None for a vanilla model, and where it is gone or has changed."""
+    return folder_of(record) if record.model.front is not None else None
+
+
+def folder_of(record: AuditRecord) -> Path | None:
+    """Find the folder of the audited model, retrofitted or not; None where it is no folder, gone, or has changed."""
     folder = Path(record.model.path)
-    return folder if record.model.front is not None and _digest(folder) == record.model.sha256 else None
+    return folder if _digest(folder) == record.model.sha256 else None
 
 
 def _digest(folder: Path) -> str:

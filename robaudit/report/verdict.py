@@ -77,20 +77,38 @@ TONES: dict[Answer, str] = {"improved": "improved", "worse": "worse", "no eviden
 
 
 def verdict(
-    before: AuditRecord, after: AuditRecord, paired: Paired | None, differing: Sequence[str], names: Naming
+    before: AuditRecord,
+    after: AuditRecord,
+    paired: Paired | None,
+    differing: Sequence[str],
+    names: Naming,
+    added: str | None = None,
 ) -> Verdict:
-    """Word what happened to worst-case robust accuracy, worst news first."""
+    """Word what happened to worst-case robust accuracy, worst news first.
+
+    Args:
+        before: audit of the first model.
+        after: audit of the second model.
+        paired: tests on the same images; None where there are none.
+        differing: what else than the model differs.
+        names: of both sides.
+        added: what T and C add, where the first model is the network that was trained alike without them.
+    """
     tone, headline = _headline(before, after, paired, differing, names)
     return Verdict(
         tone=tone,
         label=_label(tone, paired),
         headline=headline,
-        sentences=(_attacked(before, after, paired, names), _clean(before, after, paired, names)),
+        sentences=(
+            *([added] if added else []),
+            _attacked(before, after, paired, names),
+            _clean(before, after, paired, names),
+        ),
         alarms=(
             *doubts(before, f"the {names.before} audit"),
             *doubts(after, f"the {names.after} audit"),
             *_unpaired(differing),
-            *_wrong_vanilla(before, after),
+            *([] if added else _wrong_vanilla(before, after)),
         ),
         figures=_figures(two_sides(before, after, names), paired),
     )

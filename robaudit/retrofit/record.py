@@ -32,6 +32,9 @@ class UnderAttack(Record):
     cross_entropy: float
     eps_255: Eps255
     steps: Count
+    n_correct_single_step: Count | None = None
+    """The same under the single step that fast FGSM trains against; measured before training and after its first epoch,
+    where there is no best epoch yet to fall below."""
 
 
 class Validation(Record):

@@ -25,10 +25,19 @@ class Standing:
     """Of order, augmentation and attacks; layers such as dropout draw from torch's own."""
     attack: Attack
     """What training faces now."""
+    before: EpochMetrics | None = None
+    """The model before the first step."""
     epoch: int = 0
     best: EpochMetrics | None = None
+    """The epoch to keep; None as long as there is none."""
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    """Of `best`; of the model before the first step as long as there is none."""
     seconds: float = 0.0
+
+    def begin(self, metrics: EpochMetrics) -> None:
+        """Take the model as it is for the one before the first step."""
+        self.before = metrics
+        self.best_weights = copied(self.classifier)
 
     def keep_weights(self, metrics: EpochMetrics) -> None:
         """Take this epoch for the best so far."""
@@ -45,7 +54,8 @@ class Standing:
             "epoch": self.epoch,
             "attack": self.attack,
             "seconds": self.seconds,
-            "best": None if self.best is None else self.best.model_dump_json(),
+            "before": _written(self.before),
+            "best": _written(self.best),
             "best_weights": self.best_weights,
             "weights": self.classifier.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -69,7 +79,7 @@ class Standing:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
             self.classifier.load_state_dict(state["weights"])
             self.optimiser.load_state_dict(state["optimiser"])
-            self.best = None if state["best"] is None else EpochMetrics.model_validate_json(state["best"])
+            self.before, self.best = _read(state["before"]), _read(state["best"])
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             raise OutputError(f"{path}: cannot be read; use --restart to train from the beginning") from None
         self.epoch, self.attack, self.seconds = state["epoch"], state["attack"], state["seconds"]
@@ -78,6 +88,14 @@ class Standing:
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"] and torch.cuda.is_available():
             torch.cuda.set_rng_state_all(state["cuda_random"])
+
+
+def _written(metrics: EpochMetrics | None) -> str | None:
+    return None if metrics is None else metrics.model_dump_json()
+
+
+def _read(text: str | None) -> EpochMetrics | None:
+    return None if text is None else EpochMetrics.model_validate_json(text)
 
 
 def copied(classifier: Classifier) -> dict[str, Tensor]:

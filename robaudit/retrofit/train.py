@@ -19,7 +19,7 @@ from robaudit.errors import SettingsError, TrainingError
 from robaudit.load.classifier import Classifier
 from robaudit.progress import Progress
 from robaudit.retrofit.objective import NotFiniteError, Objective, class_weights
-from robaudit.retrofit.record import EpochMetrics, Validation
+from robaudit.retrofit.record import EpochMetrics, UnderAttack, Validation
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, Trains
 from robaudit.retrofit.state import Standing
@@ -29,8 +29,9 @@ from robaudit.retrofit.validate import validate
 Stopped = Literal["epochs", "patience", "nan"]
 
 BLIND_DROP = 0.2
-"""Fall of the share correct under attack, below the best so far, at which fast FGSM counts as gone blind
-(catastrophic overfitting takes it to about zero within an epoch; Wong, Rice & Kolter 2020)."""
+"""Share of the validation images at which fast FGSM counts as gone blind (catastrophic overfitting takes what
+withstands PGD to about zero within an epoch; Wong, Rice & Kolter 2020): how far fewer withstand PGD than at the best so
+far, and how far the first epoch may pull apart what single steps show and what PGD does."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,9 @@ def train(
         now.restore(state)
         progress.say(f"going on after epoch {now.epoch}")
     else:
-        on_epoch(_before_training(objective, validation))
+        before = _before_training(objective, validation)
+        now.begin(before)
+        on_epoch(before)
     stopped: Stopped = "epochs"
 
     progress.start("training", config.epochs * len(training))
@@ -97,7 +100,7 @@ def train(
         start = time.monotonic()
         try:
             seen = _train_epoch(objective, training, now, progress)
-            measured = validate(objective, validation)
+            measured = validate(objective, validation, single_step=now.epoch == 0 and now.attack == "fgsm")
         except NotFiniteError:
             stopped = "nan"
             break
@@ -119,10 +122,13 @@ def train(
     progress.finish()
 
     if now.best is None:
-        raise TrainingError(
-            f"training: the loss was not finite in epoch 1 with learning rate {config.learning_rate:g}; "
-            "nothing was written; lower --lr"
+        why = (
+            f"the loss was not finite in epoch {now.epoch + 1} with learning rate {config.learning_rate:g}"
+            if stopped == "nan"
+            else "fast FGSM went blind in the only epoch (catastrophic overfitting)"
         )
+        remedy = "lower --lr" if stopped == "nan" else "use more --epochs, --robust-by pgd, or lower --lr"
+        raise TrainingError(f"training: {why}; nothing was written; {remedy}")
     classifier.load_state_dict(now.best_weights)
     classifier.eval()
     return Trained(now.best, now.epoch, stopped, now.seconds)
@@ -131,7 +137,7 @@ def train(
 def _before_training(objective: Objective, validation: Samples) -> EpochMetrics:
     start = time.monotonic()
     try:
-        measured = validate(objective, validation)
+        measured = validate(objective, validation, single_step=objective.config.adversary.robust == "fgsm")
     except NotFiniteError:
         raise TrainingError(
             "training: the model's loss is not finite before the first step; check --mean and --std, and the weights"
@@ -165,19 +171,31 @@ def _rank(metrics: EpochMetrics) -> tuple[float, float]:
 
 
 def _gone_blind(now: Standing, measured: Validation) -> bool:
-    """Whether fast FGSM has begun to train against what PGD does not need: the guard of adversarial training."""
-    best = None if now.best is None else now.best.val.under_attack
-    if now.attack != "fgsm" or best is None or measured.under_attack is None:
+    """Whether fast FGSM has begun to train against what PGD does not need: the guard of adversarial training.
+
+    Where the model before the first step had little to lose to PGD, a collapse of the first epoch is seen by the
+    single steps that it withstands all the same.
+    """
+    attacked = measured.under_attack
+    reached = [metrics.val.under_attack for metrics in (now.before, now.best) if metrics and metrics.val.under_attack]
+    if now.attack != "fgsm" or attacked is None or not reached:
         return False
-    return best.n_correct - measured.under_attack.n_correct > BLIND_DROP * best.n_images
+    fallen = max(earlier.n_correct for earlier in reached) - attacked.n_correct
+    pulled_apart = _seen_by_single_steps_alone(attacked) - _seen_by_single_steps_alone(reached[0])
+    return max(fallen, pulled_apart) > BLIND_DROP * attacked.n_images
+
+
+def _seen_by_single_steps_alone(attacked: UnderAttack) -> int:
+    """How many more images withstand a single step than PGD; 0 where that was not measured."""
+    return 0 if attacked.n_correct_single_step is None else attacked.n_correct_single_step - attacked.n_correct
 
 
 def _fall_back(now: Standing, progress: Progress) -> None:
     """Go back to the best weights, and on with PGD."""
-    assert now.best is not None
+    where = "the model before training" if now.best is None else f"epoch {now.best.epoch}"
     progress.say(
-        f"fast FGSM has gone blind (catastrophic overfitting): back to epoch {now.best.epoch}, and on with PGD, "
-        "whose epochs take longer"
+        f"fast FGSM has gone blind (catastrophic overfitting): back to {where}, and on with PGD, whose epochs take "
+        "longer"
     )
     now.classifier.load_state_dict(now.best_weights)
     now.optimiser.state.clear()

@@ -1,16 +1,24 @@
 """Adversarial fine-tuning: it selects by PGD, its guard works, and its rival can be run."""
 
+import contextlib
 import json
 import math
 
 import pytest
 import timm
 import torch
+from torch.nn import functional as F
 
+from robaudit.errors import TrainingError
+from robaudit.load.images import open_images
 from robaudit.load.model import load_model
+from robaudit.progress import Silent
 from robaudit.retrofit import train as training_loop
 from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.record import UnderAttack
+from robaudit.retrofit.samples import Samples
+from robaudit.retrofit.state import Standing, copied
+from robaudit.retrofit.validate import validate
 
 ROBUST = {"robust": "fgsm", "epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
 
@@ -82,17 +90,24 @@ def test_the_rival_is_a_plain_timm_folder(model, data, tmp_path):
         torch.testing.assert_close(theirs(normalised), ours.classifier(x))
 
 
-def test_a_blind_fgsm_is_sent_back_and_pgd_takes_over(model, data, tmp_path, monkeypatch, heard_lines):
-    """Validation pretends: six of eight correct under attack after epoch 1, none after epoch 2."""
-    honest = training_loop.validate
-    shares = iter([0, 6, 0, 7])
+def pretend(monkeypatch, under_attack):
+    """Let validation say how many of eight images withstand PGD, and the single step, epoch by epoch from 0 on."""
+    counts = iter(under_attack)
 
-    def pretending(objective, validation):
-        n_correct = next(shares)
-        attacked = UnderAttack(n_correct=n_correct, n_images=8, cross_entropy=1.0, eps_255=4, steps=5)
-        return honest(objective, validation).model_copy(update={"under_attack": attacked})
+    def pretending(objective, validation, *, single_step):
+        by_pgd, by_single_step = next(counts)
+        attacked = UnderAttack(
+            n_correct=by_pgd, n_images=8, cross_entropy=1.0, eps_255=4, steps=5,
+            n_correct_single_step=by_single_step if single_step else None,
+        )  # fmt: skip
+        return validate(objective, validation).model_copy(update={"under_attack": attacked})
 
     monkeypatch.setattr(training_loop, "validate", pretending)
+
+
+def test_a_blind_fgsm_is_sent_back_and_pgd_takes_over(model, data, tmp_path, monkeypatch, heard_lines):
+    """Six of eight withstand PGD after epoch 1, none after epoch 2."""
+    pretend(monkeypatch, [(0, 0), (6, 6), (0, 8), (7, 8)])
     out = tmp_path / "out"
     record = assimilate(model, data, out=out, progress=heard_lines, trains="front", **ROBUST)
     rows = metrics(out)
@@ -100,6 +115,95 @@ def test_a_blind_fgsm_is_sent_back_and_pgd_takes_over(model, data, tmp_path, mon
     assert [row["fell_back"] for row in rows] == [False, False, True, False]
     assert record.best.epoch == 3
     assert any("back to epoch 1, and on with PGD" in text for text in heard_lines.lines)
+
+
+COLLAPSES = {
+    "what withstood PGD before falls": [(6, 6), (4, 6)],
+    "what withstood little withstands single steps alone": [(0, 2), (0, 8)],
+}
+
+
+@pytest.mark.parametrize("collapse", COLLAPSES.values(), ids=list(COLLAPSES))
+def test_a_collapse_of_the_first_epoch_goes_back_to_the_model_before(
+    model, data, tmp_path, monkeypatch, heard_lines, collapse
+):
+    pretend(monkeypatch, [*collapse, (7, 8), (5, 5)])
+    saved, save = [], Standing.save
+
+    def saving(self, path):
+        saved.append(copied(self.classifier.backbone))
+        save(self, path)
+
+    monkeypatch.setattr(Standing, "save", saving)
+    out = tmp_path / "out"
+    record = assimilate(model, data, out=out, progress=heard_lines, **ROBUST)
+    assert [row["attack"] for row in metrics(out)] == [None, "fgsm", "pgd", "pgd"]
+    assert [row["fell_back"] for row in metrics(out)] == [False, True, False, False]
+    assert record.best.epoch == 2
+    assert any("back to the model before training" in text for text in heard_lines.lines)
+    vanilla = load_model(model).classifier.backbone.state_dict()
+    assert all(torch.equal(saved[0][name], weight) for name, weight in vanilla.items())
+    assert not all(torch.equal(saved[1][name], weight) for name, weight in vanilla.items())
+
+
+NO_COLLAPSES = {
+    "nothing learnt yet": [(0, 6), (0, 6)],
+    "both rise": [(0, 4), (4, 8)],
+    "a little lost": [(6, 6), (5, 6)],
+}
+
+
+@pytest.mark.parametrize("first", NO_COLLAPSES.values(), ids=list(NO_COLLAPSES))
+def test_a_first_epoch_that_sees_what_it_trains_against_stays_with_fgsm(model, data, tmp_path, monkeypatch, first):
+    pretend(monkeypatch, first)
+    record = assimilate(model, data, out=tmp_path / "out", trains="front", **(ROBUST | {"epochs": 1}))
+    assert (record.best.epoch, record.best.fell_back) == (1, False)
+
+
+def test_a_training_that_goes_blind_in_its_only_epoch_writes_nothing(model, data, tmp_path, monkeypatch):
+    pretend(monkeypatch, [(6, 6), (0, 8)])
+    with pytest.raises(TrainingError, match=r"blind in the only epoch .*; nothing was written; use more --epochs"):
+        assimilate(model, data, out=tmp_path / "out", **(ROBUST | {"epochs": 1}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_collapse_of_the_first_epoch_is_remembered_over_an_interruption(model, data, tmp_path, monkeypatch):
+    class Interrupting(Silent):
+        def advance(self, n=1, note=""):
+            if note.startswith("epoch 2/"):
+                raise KeyboardInterrupt
+
+    collapse, after = [(6, 6), (0, 8)], [(7, 7), (6, 6)]
+    records = []
+    for name, pieces in (("whole", [[*collapse, *after]]), ("interrupted", [collapse, after])):
+        for piece in pieces:
+            pretend(monkeypatch, piece)
+            interrupted = contextlib.suppress(KeyboardInterrupt) if piece is collapse else contextlib.nullcontext()
+            with interrupted:
+                heard = Interrupting() if piece is collapse else Silent()
+                records.append(assimilate(model, data, out=tmp_path / name, progress=heard, **ROBUST))
+    whole, interrupted = records
+    assert whole.weights == interrupted.weights
+    assert whole.best.epoch == interrupted.best.epoch == 2
+
+
+def test_the_single_step_that_the_guard_watches_is_fast_fgsm(robust, model, data):
+    """Worked out anew for the model before training: one signed step of 1.25 eps from a random start."""
+    out, _ = robust
+    vanilla = load_model(model)
+    validation = open_images(data, "val").ordered_as(vanilla.info.classes)
+    batch = Samples(validation, vanilla.size, None, vanilla.classifier.mean.device).batch(list(range(8)))
+    pixels, labels = batch.pixels, batch.labels
+    eps = 4 / 255
+    noise = (2 * torch.rand(pixels.shape, generator=torch.Generator().manual_seed(0)) - 1) * eps
+    x = (pixels + noise).clamp(0, 1).requires_grad_()
+    F.cross_entropy(vanilla.classifier(x), labels).backward()
+    attacked = (x.detach() + 1.25 * eps * x.grad.sign()).clamp(pixels - eps, pixels + eps).clamp(0, 1)
+    n_correct = int((vanilla.classifier(attacked).argmax(1) == labels).sum())
+    assert [row["val"]["under_attack"]["n_correct_single_step"] is None for row in metrics(out)] == [
+        False, False, True, True,
+    ]  # fmt: skip
+    assert metrics(out)[0]["val"]["under_attack"]["n_correct_single_step"] == n_correct
 
 
 def test_a_model_under_attack_gets_better_by_training_against_it(model, data, tmp_path):

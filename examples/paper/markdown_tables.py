@@ -1,0 +1,101 @@
+"""Finished cells -> the two tables in Markdown. A cell without an audit says "not run"."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from cells import RIVALS, Cell
+
+from robaudit.records import AuditRecord, Tally, read_audit
+from robaudit.report.comparable import further_attacks, why_untested
+from robaudit.report.paired import PairedTest, paired_tests
+from robaudit.report.sources import Source, read_source
+from robaudit.report.verdict import in_words
+from robaudit.report.words import duration, eps, interval, of, p_value, percent
+from robaudit.retrofit.record import TRAINING_FILE, TrainingRecord
+
+NOT_RUN = "not run"
+NAMES = ("set", "backbone", "seed", "arm")
+
+HOW_TO_READ = (
+    "Right answers under the worst of all attacks, image by image, with Wilson 95% intervals. Against another arm: "
+    "exact McNemar tests on the same images, corrected by Holm over the eps of a cell, not over cells; clean is tested "
+    "alone. An arm's rival is the same training of the network alone, without T and C."
+)
+
+
+def table(cells: Sequence[Cell], out: Path, eps_255: Sequence[int]) -> str:
+    """As the source attacks: a line per cell and attack, accuracy in percent."""
+    heads = [*NAMES, "attack", "images", "clean", *map(eps, eps_255)]
+    return markdown(heads, (cell.names + found for cell in cells for found in _as_the_source(cell, out, eps_255)))
+
+
+def strong_table(cells: Sequence[Cell], out: Path) -> str:
+    """Under the strongest attack: a line per cell and eps, with what may be said against vanilla and the rival."""
+    heads = [*NAMES, "training", "eps", "right", "share", "95% interval", "against vanilla", "against its rival"]
+    lines = markdown(heads, (cell.names + found for cell in cells for found in _by_the_strongest(cell, out)))
+    return f"{HOW_TO_READ}\n\n{lines}"
+
+
+def markdown(heads: Sequence[str], rows: Iterator[list[str]]) -> str:
+    """A table; short rows are filled up."""
+    filled = (row + [""] * (len(heads) - len(row)) for row in rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *filled)) + "\n"
+
+
+def _as_the_source(cell: Cell, out: Path, eps_255: Sequence[int]) -> Iterator[list[str]]:
+    file = cell.audit(out)
+    if not file.exists():
+        yield ["", "", *[NOT_RUN] * (1 + len(eps_255))]
+        return
+    audit = read_audit(file)
+    for attack in audit.attacks:
+        points: dict[int, Tally] = {point.eps_255: point for point in attack.points}
+        shares = [percent(points[eps]) if eps in points else NOT_RUN for eps in eps_255]
+        yield [attack.name, str(audit.clean.n_images), percent(audit.clean), *shares]
+
+
+def _by_the_strongest(cell: Cell, out: Path) -> Iterator[list[str]]:
+    file = cell.audit(out, strong=True)
+    if not file.exists():
+        yield [_training(cell, out), NOT_RUN]
+        return
+    source = read_source(file)
+    against = [_against(cell.other(arm), source, out) if arm else {} for arm in _opponents(cell)]
+    for eps_255, tally in _tallies(source.record).items():
+        said = [found.get(eps_255, found.get(None, "")) for found in against]
+        yield [_training(cell, out), eps(eps_255), of(tally), percent(tally), interval(tally), *said]
+
+
+def _opponents(cell: Cell) -> tuple[str | None, str | None]:
+    """The arms that a cell is tested against: vanilla, and its rival."""
+    return None if cell.arm == "vanilla" else "vanilla", RIVALS.get(cell.arm)
+
+
+def _tallies(audit: AuditRecord) -> dict[int, Tally]:
+    return {0: audit.clean, **{point.eps_255: point for point in audit.worst_case.points}}
+
+
+def _against(opponent: Cell, source: Source, out: Path) -> dict[int | None, str]:
+    """Words per eps (0: clean); under None, why there are none."""
+    file = opponent.audit(out, strong=True)
+    if not file.exists():
+        return {None: f"{opponent.arm} {NOT_RUN}"}
+    other = read_source(file)
+    if why := why_untested(other.record, source.record):
+        return {None: f"no claim: {why}"}
+    harder = bool(further_attacks(other.record, source.record))
+    clean, attacked = paired_tests(other.rows, source.rows, source.record.threat_model.eps_255, attacked_harder=harder)
+    return {test.eps_255: _in_words(test) for test in (clean, *attacked)}
+
+
+def _in_words(test: PairedTest) -> str:
+    return f"{in_words(test.answer)}, {p_value(test.p)} ({test.only_after} gained, {test.only_before} lost)"
+
+
+def _training(cell: Cell, out: Path) -> str:
+    """What its training took: arms with T and C take longer for as many epochs."""
+    file = cell.folder(out) / "model" / TRAINING_FILE
+    if not file.exists():
+        return NOT_RUN
+    record = TrainingRecord.model_validate_json(file.read_text(encoding="utf-8"))
+    return f"{record.n_epochs} epochs, {duration(record.seconds)}"

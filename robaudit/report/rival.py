@@ -1,0 +1,137 @@
+"""What T and C add: an assimilated model against the same training of the network without them.
+
+Against the vanilla model, a gain may be fine-tuning's alone. Whether two audits are of such a pair is told by the
+training.json that stands in the folder of each model, as long as the folder still holds the model that was audited.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from robaudit.records import AuditRecord, Scalar
+from robaudit.report.paired import PairedTest
+from robaudit.report.retrofit_folder import folder_of
+from robaudit.report.words import duration, eps_ranges, listed
+
+TRAINING_FILE = "training.json"
+
+# A training without T and C has no use for these.
+_OF_T_AND_C = frozenset(
+    {"front", "tint", "random_front", "front_learning_rate", "alpha", "levels", "patch", "rows", "scaled", "glcm_on"}
+)
+
+
+class _Read(BaseModel):
+    """A later robaudit may write more; what is not needed here is passed over."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
+
+
+class _Hashed(_Read):
+    sha256: str
+
+
+class Recipe(_Read):
+    """How a model was trained, as its training.json tells."""
+
+    settings: dict[str, Scalar]
+    vanilla: _Hashed
+    train: _Hashed
+    val: _Hashed
+    modules: str
+    seconds: float = Field(ge=0)
+
+    @property
+    def began(self) -> tuple[str, str, str, Scalar]:
+        """What two trainings must share to be rivals: the network, the images, and what training faces."""
+        return self.vanilla.sha256, self.train.sha256, self.val.sha256, self.settings.get("robust")
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Two trainings of one network, with T and C and without."""
+
+    alone: Recipe
+    with_front: Recipe
+
+    @property
+    def modules(self) -> str:
+        """What stands before the network of the one: `T and C`, `T` or `C`."""
+        return listed(self.with_front.modules.split("+"))
+
+    @property
+    def differing(self) -> list[str]:
+        """Settings that differ, though a training without T and C has use for them too."""
+        first, second = self.alone.settings, self.with_front.settings
+        shared = sorted((first.keys() & second.keys()) - _OF_T_AND_C - {"preset"})
+        return [f"{name} ({first[name]} against {second[name]})" for name in shared if first[name] != second[name]]
+
+
+def read_recipe(record: AuditRecord) -> Recipe | None:
+    """Read how the audited model was trained; None where that is not told, or not of this model."""
+    folder = folder_of(record)
+    if folder is None:
+        return None
+    try:
+        return Recipe.model_validate_json((folder / TRAINING_FILE).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValidationError):
+        return None
+
+
+def rivals(alone: Recipe | None, with_front: Recipe | None) -> Rivals | None:
+    """Take the second model for the rival of the first; None where they are no such pair."""
+    if alone is None or with_front is None or alone.began != with_front.began:
+        return None
+    return Rivals(alone, with_front) if alone.modules == "none" != with_front.modules else None
+
+
+def what_they_add(pair: Rivals, tests: Sequence[PairedTest], why: str) -> str:
+    """Say what T and C add, or that there is no evidence of it, and what it took.
+
+    Args:
+        pair: how both models were trained.
+        tests: paired tests under attack, of the network alone against the one with T and C.
+        why: why there are no tests; empty where there are.
+    """
+    differing = pair.differing
+    training = "fine-tuning" if pair.alone.settings.get("robust") == "none" else "adversarial fine-tuning"
+    over = f"over {'' if differing else 'the same '}{training} without {_them(pair)}"
+    took = (
+        f"Training took {duration(pair.with_front.seconds)} with {pair.modules} and {duration(pair.alone.seconds)} "
+        "without."
+    )
+    return " ".join(
+        [
+            f"What {pair.modules} {_verb(pair, 'add')} {over} is not known: {why}."
+            if why
+            else _answer(pair, over, tests),
+            *([f"The trainings differ in {listed(differing)}."] if differing else []),
+            took,
+        ]
+    )
+
+
+def _answer(pair: Rivals, over: str, tests: Sequence[PairedTest]) -> str:
+    grid = [test.eps_255 for test in tests]
+    better, worse, neither = (
+        eps_ranges([test.eps_255 for test in tests if test.answer == answer], grid)
+        for answer in ("improved", "worse", "no evidence")
+    )
+    tested = f"(exact McNemar tests, Holm’s correction over {len(tests)} eps)"
+    if not better and not worse:
+        return f"No evidence that {pair.modules} {_verb(pair, 'add')} anything {over} {tested}."
+    clauses = [
+        *([f"{_verb(pair, 'add')} robust accuracy at {better}"] if better else []),
+        *([f"{_verb(pair, 'cost')} robust accuracy at {worse}"] if worse else []),
+    ]
+    open_still = f"; no evidence of a difference at {neither}" if neither else ""
+    return f"{pair.modules} {listed(clauses)}, {over}{open_still} {tested}."
+
+
+def _verb(pair: Rivals, verb: str) -> str:
+    return verb if "and" in pair.modules else f"{verb}s"
+
+
+def _them(pair: Rivals) -> str:
+    return "them" if "and" in pair.modules else "it"
