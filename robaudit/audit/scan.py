@@ -107,7 +107,8 @@ def scan(
         expect_clean_accuracy: in [0, 1]; clean accuracy clearly below it stops the scan.
         command: what the person typed, for the record.
         progress: told of every image.
-        loading: further arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
+        loading: further arguments of `load_model`: factory, trust, weights, output, label_index,
+            threshold, normalization.
 
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
@@ -118,6 +119,8 @@ def scan(
         data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
     )
     if isinstance(model, nn.Module):
+        if loading:
+            raise SettingsError(f"{', '.join(loading)}: is for a model file; wrap the network in memory instead")
         names = classes or images.classes
         loaded = from_module(model, classes=names, size=input_size or images.size_of_first(), mean=mean, std=std)
     else:

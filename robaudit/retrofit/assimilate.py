@@ -98,7 +98,8 @@ def assimilate(
         command: what the person typed, for the record.
         progress: told of every image and epoch.
         settings: fields of `TrainConfig`, `TextureTerm` and `Adversary`, which take precedence over the preset; and
-            further arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
+            further arguments of `load_model`: factory, trust, weights, output, label_index,
+            threshold, normalization.
 
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
