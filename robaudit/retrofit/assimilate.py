@@ -35,6 +35,7 @@ from robaudit.retrofit.checkpoint import (
     write_model,
 )
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
+from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.pace import duration, epoch_seconds
 from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, Diagnostics, EpochMetrics, TrainingRecord
 from robaudit.retrofit.samples import Samples
@@ -172,7 +173,9 @@ def assimilate(
             seconds=trained.seconds,
             environment=environment(command, batch_size=config.batch_size),
         )
-        diagnostics = write_diagnostics(folder, looked_at, pixels, before, Examined(classifier, pixels, labels))
+        front = classifier.front
+        moved = None if front is None else texture_moved(front, validation, vanilla.size, config.texture)
+        diagnostics = write_diagnostics(folder, looked_at, pixels, before, Examined(classifier, pixels, labels), moved)
         progress.say(_explanation(diagnostics))
         write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
         forget(folder)
@@ -376,7 +379,12 @@ def _explanation(diagnostics: Diagnostics) -> str:
         if all(shares)
         else ""
     )
+    moved = ""
+    if diagnostics.texture is not None:
+        contrast = diagnostics.texture.features["contrast"]
+        now = contrast.after_texture if contrast.after_colour is None else contrast.after_colour
+        moved = f"; contrast of the texture: {contrast.original:.3g} -> {now:.3g}"
     return (
         f"{attention}largest curvature of the loss: {median(before.curvature):.3g} -> {median(after.curvature):.3g} "
-        f"(medians of {len(diagnostics.image_ids)} validation images)"
+        f"(medians of {len(diagnostics.image_ids)} validation images){moved}"
     )
