@@ -90,9 +90,9 @@ def moved(found: Measured) -> Moved | None:
         meaning=_MEANING,
         measured=(
             f"Means over {number(found.n_images)} validation images, their patches of {found.patch}×{found.patch} "
-            f"pixels, and eight orientations; pairs {found.distance} pixels apart, {found.levels} grey levels. By patch "
-            "is the mean absolute difference between image and what the network sees, which also counts what cancels out "
-            "in the means."
+            f"pixels, and eight orientations; pairs {found.distance} pixels apart, {found.levels} grey levels. By "
+            "patch is the mean absolute difference between image and what the network sees, which also counts what "
+            "cancels out in the means."
         ),
         headings=("Image", "After T", "After T and C", "Change", "By patch"),
         rows=tuple(Row(*_FEATURES[name], _values(feature)) for name, feature in known.items()),
