@@ -180,6 +180,8 @@ class Loading(Record):
     """Which part of a structured answer is the classifier's."""
     label_index: int | None = None
     """Which of several findings is audited."""
+    threshold: float | None = None
+    """Probability above which one output decides for the second class; null for 0.5, and where there are several."""
     runs_code: bool = False
     """Whether code from the file, or the user's own factory, has run."""
     left_out: tuple[str, ...] = ()

@@ -118,7 +118,8 @@ def scan(
         gpus_per_worker: share of a GPU each Ray worker needs; None is one where the device is a GPU.
         command: what the person typed, for the record.
         progress: told of every image.
-        loading: further arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
+        loading: further arguments of `load_model`: factory, trust, weights, output, label_index,
+            threshold, normalization.
 
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
@@ -130,6 +131,8 @@ def scan(
         data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
     )
     if isinstance(model, nn.Module):
+        if loading:
+            raise SettingsError(f"{', '.join(loading)}: is for a model file; wrap the network in memory instead")
         names = classes or images.classes
         loaded = from_module(model, classes=names, size=input_size or images.size_of_first(), mean=mean, std=std)
     else:

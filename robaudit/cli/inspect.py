@@ -114,6 +114,8 @@ def _statements(description: "Description") -> Iterator[Line]:
         yield "classes", _some(own.labels)
     if own.many_findings:
         yield "findings", "do not exclude each other; --label-index chooses one"
+    if own.threshold is not None:
+        yield "threshold", f"its one output means the second class above a probability of {own.threshold:g}"
     if own.mean is not None and own.std is not None:
         yield "mean", _numbers(own.mean)
         yield "std", _numbers(own.std)

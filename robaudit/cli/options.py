@@ -80,6 +80,15 @@ LabelIndex = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        help="For a model of one output: probability above which it means the second class [dim](default: the "
+        "folder's config, else 0.5)[/dim].",
+        rich_help_panel=MODEL,
+    ),
+]
 Classes = Annotated[
     str | None,
     typer.Option(metavar="A,B,..", help="Class names in the order of the model's outputs.", rich_help_panel=MODEL),
@@ -282,7 +291,7 @@ def model_options(
     mean: str | None,
     std: str | None,
     input_size: str | None,
-    **further: str | int | None,
+    **further: str | float | None,
 ) -> dict[str, Any]:
     """What a person says of the model, as `scan`, `assimilate` and `run` take it."""
     return {

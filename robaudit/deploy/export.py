@@ -126,6 +126,7 @@ def _metadata(loaded: LoadedModel) -> dict[str, Any]:
         "classes": list(loaded.info.classes),
         "input": {"shape": ["batch", loaded.classifier.takes_channels, height, width], "range": [0, 1]},
         "output": "logits",
+        "threshold": loaded.classifier.outputs.threshold,
         "inside": ["normalisation"] if loaded.classifier.front is None else ["T and C", "normalisation"],
     }
 

@@ -31,7 +31,10 @@ from robaudit.retrofit.pace import duration, epoch_seconds
 from robaudit.retrofit.settings import SETTINGS, TrainConfig, train_config
 
 SPLIT_FILE = "split.csv"
-MODEL_OPTIONS = ("arch", "classes", "mean", "std", "input_size", "weights", "output", "label_index", "normalization")
+MODEL_OPTIONS = (
+    *("arch", "classes", "mean", "std", "input_size"),
+    *("weights", "output", "label_index", "threshold", "normalization"),
+)
 """What a person may have to say about a vanilla model, and an assimilated folder says itself."""
 
 

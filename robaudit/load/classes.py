@@ -47,6 +47,23 @@ def class_names(
     return names
 
 
+def require_one_output(path: Path, n_outputs: int, threshold: float | None) -> None:
+    """Where a threshold is given, make sure that it is a probability and that one output is decided by it.
+
+    Raises:
+        ModelError: it is none, or the model has several outputs, of which the largest decides.
+    """
+    if threshold is None:
+        return
+    if not 0 < threshold < 1:
+        raise ModelError(f"--threshold {threshold:g}: wanted a probability above 0 and below 1, such as 0.3")
+    if n_outputs != 1:
+        raise ModelError(
+            f"{path}: has {n_outputs} outputs, and the largest decides; --threshold is for a model of one output "
+            "(or one finding, with --label-index): leave it out"
+        )
+
+
 def require_finding(path: Path, n_outputs: int, label_index: int | None, own: Stated) -> None:
     """Where the outputs are findings, several of which can be true of one image, make sure that one is chosen.
 

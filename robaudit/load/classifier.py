@@ -103,7 +103,7 @@ class LoadedModel:
         classifier.eval()
         try:
             x = classifier.normalized(classifier.features_in(pictures))
-            outputs = find_outputs(classifier.backbone, x)
+            outputs = replace(find_outputs(classifier.backbone, x), threshold=classifier.outputs.threshold)
             n_columns = outputs.logits(classifier.backbone, x).shape[1]
         finally:
             for module, mode in modes.items():

@@ -79,6 +79,7 @@ class Description:
             "classes": list(own.labels),
             "normalization": {"mean": own.mean, "std": own.std} if own.mean is not None else {},
             "input_size": own.size,
+            "threshold": own.threshold,
             "metadata": dict(self.contents.metadata),
             "globals": sorted(self.contents.globals),
             "foreign_globals": list(self.contents.foreign_globals),

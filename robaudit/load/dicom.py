@@ -27,6 +27,16 @@ MAX_FRAMES = 100_000
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 """A transfer syntax that packs the whole data set: what it unpacks to is bounded by nothing."""
+_DECODERS = {
+    "1.2.840.10008.1.2.5": "pydicom",  # RLE; pylibjpeg's, where it is installed, panics on damaged ones
+    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
+    "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000, by OpenJPEG
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",
+}
+"""Transfer syntax -> the plug-in of pydicom that is asked, so that pixels do not depend on what else is installed:
+lossy JPEG differs by up to 3 grey levels. GDCM is left to lossless JPEG, which nothing else in the extra decodes."""
 _NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "none", "unknown", "n/a"}
 """What anonymisers leave in place of an identifier: it tells no two patients apart."""
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
@@ -131,12 +141,14 @@ def _require_readable(header: Dataset, file: Location, member: str, n_bytes: int
 
 
 def _counts(data: bytes, header: Dataset, frame: int) -> NDArray[Any]:
-    from pydicom.pixels import pixel_array
-    from pydicom.uid import RLELossless
+    from pydicom.pixels import get_decoder, pixel_array
 
-    # Of run lengths, pydicom's own decoder: pylibjpeg's, where it is installed, panics on damaged ones.
-    own = {"decoding_plugin": "pydicom"} if header.file_meta.TransferSyntaxUID == RLELossless else {}
-    return np.asarray(pixel_array(io.BytesIO(data), index=frame, **own))
+    syntax = header.file_meta.TransferSyntaxUID
+    preferred = _DECODERS.get(syntax)
+    chosen = {}
+    if preferred and preferred in get_decoder(syntax).available_plugins:
+        chosen = {"decoding_plugin": preferred}
+    return np.asarray(pixel_array(io.BytesIO(data), index=frame, **chosen))
 
 
 def _apply_functional_groups(header: Dataset, frame: int) -> None:

@@ -11,13 +11,14 @@ import torch
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load.assimilated import fill, read_assimilated
-from robaudit.load.classes import class_names, require_finding
+from robaudit.load.classes import class_names, require_finding, require_one_output
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.contents import read_contents
 from robaudit.load.hub import local_folder
 from robaudit.load.kinds import Contents, Kind
 from robaudit.load.network import Asked, read_network
 from robaudit.load.normalization import normalization_of
+from robaudit.load.outputs import DEFAULT_THRESHOLD, Outputs
 from robaudit.load.recipe import recipe_of
 from robaudit.load.stated import stated
 from robaudit.load.trial import tried
@@ -25,7 +26,7 @@ from robaudit.load.weights import first_line
 from robaudit.records import FileRef, FrontInfo, InputSize, Loading, ModelInfo
 
 DEFAULT_SIZE = (224, 224)
-FURTHER_OPTIONS = ("factory", "trust", "weights", "output", "label_index", "normalization")
+FURTHER_OPTIONS = ("factory", "trust", "weights", "output", "label_index", "threshold", "normalization")
 """Arguments of `load_model` that commands pass on without looking at them."""
 
 
@@ -38,6 +39,7 @@ def load_model(
     weights: str | None = None,
     output: str | None = None,
     label_index: int | None = None,
+    threshold: float | None = None,
     classes: Sequence[str] | None = None,
     folder_classes: Sequence[str] | None = None,
     mean: Sequence[float] | None = None,
@@ -57,6 +59,8 @@ def load_model(
         weights: where in the file the state dict lies, such as `model_ema`; None takes the likeliest.
         output: which of several outputs is the classifier's, by name or number; None takes `logits`, or the only one.
         label_index: of several findings, the one to audit.
+        threshold: probability, within (0, 1), above which one output decides for the second class; None takes the
+            folder's own, then 0.5.
         classes: class names in the order of the outputs; None takes the folder's own, then `folder_classes`.
         folder_classes: class names of the data, sorted; the last resort.
         mean: per channel, in [0, 1] units; None takes the folder's own, then ImageNet's.
@@ -77,12 +81,16 @@ def load_model(
     answered = tried(path, network, size, own.output if output is None else output, chosen)
     require_finding(path, answered.n_outputs, chosen, own)
     n_outputs = answered.n_outputs if chosen is None else 1
+    decides_at = own.threshold if threshold is None else threshold
+    require_one_output(path, n_outputs, decides_at)
+    decides_at = None if decides_at == DEFAULT_THRESHOLD else decides_at
     names = class_names(path, n_outputs, classes, own.labels, folder_classes, is_finding=chosen is not None)
     normalised = normalization_of(path, own, network.in_chans, mean=mean, std=std, preset=normalization)
     if retrofitted:
         fill(path, retrofitted, answered.backbone)
     front = retrofitted.front if retrofitted else None
-    classifier = Classifier(answered.backbone, normalised, in_chans=network.in_chans, front=front)
+    outputs = Outputs(threshold=DEFAULT_THRESHOLD if decides_at is None else decides_at)
+    classifier = Classifier(answered.backbone, normalised, in_chans=network.in_chans, front=front, outputs=outputs)
     return LoadedModel(
         classifier.eval().to(_device(device)),
         ModelInfo(
@@ -99,11 +107,12 @@ def load_model(
                 weights=network.place,
                 output=answered.output,
                 label_index=chosen,
+                threshold=decides_at,
                 runs_code=network.runs_code,
                 left_out=network.left_out,
             ),
         ),
-        recipe_of(network, answered.output, chosen),
+        recipe_of(network, {"output": answered.output, "label_index": chosen, "threshold": decides_at}),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
+from math import log
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+DEFAULT_THRESHOLD = 0.5
 TOLERANCE = 1e-5
 """How far probabilities may leave [0, 1] and sum to other than 1 (Croce & Hein 2020, as AutoAttack checks it)."""
 
@@ -53,18 +55,27 @@ class Outputs:
     kind: OutputKind = OutputKind.LOGITS
     behind: int | None = None
     """Which call of softmax or sigmoid in a forward pass is the last thing the network does; None: none was seen."""
+    threshold: float = DEFAULT_THRESHOLD
+    """Probability, within (0, 1), above which one output decides for the second class; others have none."""
+
+    @property
+    def shift(self) -> float:
+        """What is taken from one output z, so that it decides at 0: logit(threshold)."""
+        return log(self.threshold / (1 - self.threshold))
 
     def logits(self, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """Logits (B, K), two columns where the network has one output.
 
-        One output z becomes [-z/2, z/2]: the same probability, and a gradient that fades at neither end.
+        One output z becomes [-s/2, s/2] with s = z - logit(threshold): at a threshold of 0.5 the same probability, at
+        any other the same decision; and a gradient that fades at neither end.
         """
         with nullcontext() if self.behind is None else _Behind(self.behind):
             answers = network(x)
         if self.behind is None:
             answers = _undone(answers, self.kind)
         if answers.shape[1] == 1:
-            return torch.cat([-answers / 2, answers / 2], 1)
+            decided = answers - self.shift if self.shift else answers
+            return torch.cat([-decided / 2, decided / 2], 1)
         return answers
 
     @property
@@ -74,11 +85,13 @@ class Outputs:
             return ""
         if self.kind is OutputKind.LOG_PROBABILITIES:
             return "the model answers with log-probabilities, which serve as logits"
+        at = f", at its threshold of {self.threshold:g}" if self.shift else ""
         if self.kind is OutputKind.ONE_LOGIT:
-            return "the model answers with one logit z, attacked as [-z/2, z/2]"
+            s = f"[-s/2, s/2] with s = z {-self.shift:+.3f}" if self.shift else "[-z/2, z/2]"
+            return f"the model answers with one logit z, attacked as {s}{at}"
         how = "what it computes before that is attacked" if self.behind is not None else "their logarithm is attacked"
         one = " (one)" if self.kind is OutputKind.ONE_PROBABILITY else ""
-        return f"the model answers with probabilities{one}; {how}"
+        return f"the model answers with probabilities{one}; {how}{at}"
 
 
 def find_outputs(network: nn.Module, x: Tensor) -> Outputs:

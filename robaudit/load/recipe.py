@@ -33,10 +33,9 @@ class Recipe:
         return {**self.config, "program": f"{PROGRAM_FOLDER}/{self.files[0].name}"}
 
 
-def recipe_of(network: Network, output: str | None, label_index: int | None) -> Recipe:
-    """The recipe of a network that was loaded."""
-    head = {"output": output, "label_index": label_index}
-    config: dict[str, Any] = {} if head == {"output": None, "label_index": None} else {"head": head}
+def recipe_of(network: Network, head: Mapping[str, str | int | float | None]) -> Recipe:
+    """The recipe of a network that was loaded, and of what its answers were taken for (output, label_index, ...)."""
+    config: dict[str, Any] = {"head": dict(head)} if any(value is not None for value in head.values()) else {}
     if network.factory is not None:
         config["factory"] = network.factory
     if network.library is not None:

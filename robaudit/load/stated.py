@@ -34,6 +34,8 @@ class Stated:
     """Which part of a structured answer is the classifier's; of a folder that assimilate wrote."""
     label_index: int | None = None
     """Which finding is audited, likewise."""
+    threshold: float | None = None
+    """Probability above which one output decides for the second class, likewise."""
 
 
 def stated(contents: Contents) -> Stated:
@@ -49,7 +51,7 @@ def stated(contents: Contents) -> Stated:
         own = config.get("pretrained_cfg", config)
         if not isinstance(own, Mapping):
             raise ValueError("pretrained_cfg is no object")
-        head = config.get("head", {})
+        head = _head(config.get("head", {}))
         has_both = "mean" in own and "std" in own
         return Stated(
             labels=_labels(config),
@@ -58,8 +60,7 @@ def stated(contents: Contents) -> Stated:
             source=str(config.get("normalization_source", "config.json")),
             size=_size(own.get("input_size")),
             many_findings=config.get("problem_type") == "multi_label_classification",
-            output=head.get("output"),
-            label_index=head.get("label_index"),
+            **head,
         )
     except (TypeError, ValueError, AttributeError) as error:
         raise ModelError(
@@ -76,6 +77,18 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
         if names is not None:
             raise ValueError(f"{key} is no list of names")
     return ()
+
+
+def _head(head: Any) -> dict[str, Any]:
+    """What the answers are taken for, as `robaudit.load.recipe` writes it."""
+    wanted: dict[str, tuple[type, ...]] = {"output": (str,), "label_index": (int,), "threshold": (int, float)}
+    if not isinstance(head, Mapping):
+        raise ValueError("head is no object")
+    found = {name: head.get(name) for name in wanted}
+    for name, value in found.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, wanted[name])):
+            raise ValueError(f"head.{name} is a {type(value).__name__}")
+    return found
 
 
 def _numbers(key: str, values: Any) -> tuple[float, ...]:

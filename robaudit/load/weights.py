@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,8 +64,11 @@ def _unpickled(path: Path) -> Any:
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
-        except zipfile.BadZipFile as error:
-            raise ArchiveError(str(error)) from None
+        except pickle.UnpicklingError:
+            raise
+        except Exception as error:
+            # This reader asserts, indexes and looks up whatever a damaged file says.
+            raise ArchiveError(first_line(error)) from None
 
 
 def _selected(state: State, loaded: Any) -> dict[str, Tensor]:

@@ -30,12 +30,17 @@ def _questions(before: AuditRecord, after: AuditRecord) -> dict[str, tuple[objec
     return {
         "data.sha256": (before.data.sha256, after.data.sha256),
         "model.classes": (sorted(before.model.classes), sorted(after.model.classes)),
+        "model.loading.threshold": (_threshold(before), _threshold(after)),
         "threat_model.eps_255": (before.threat_model.eps_255, after.threat_model.eps_255),
         "threat_model.norm": (before.threat_model.norm, after.threat_model.norm),
         "threat_model.lower": (before.threat_model.lower, after.threat_model.lower),
         "threat_model.upper": (before.threat_model.upper, after.threat_model.upper),
         "threat_model.image_channels": (before.threat_model.image_channels, after.threat_model.image_channels),
     }
+
+
+def _threshold(record: AuditRecord) -> float | None:
+    return record.model.loading.threshold if record.model.loading else None
 
 
 def unpairable(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:

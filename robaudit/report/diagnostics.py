@@ -1,4 +1,4 @@
-"""Attention and loss surface of a network before and after its retrofit, from the diagnostics.json in its folder."""
+"""Attention, loss surface and texture before and after a retrofit, from the diagnostics.json in its folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord
 from robaudit.report.gallery import Shown
+from robaudit.report.moved import Measured, Moved, moved
 from robaudit.report.retrofit_folder import audited_folder
 from robaudit.report.sources import Picture, read_picture
 from robaudit.report.words import number
@@ -39,6 +40,8 @@ class BothModels(_Read):
     held: float
     before: OneModel
     after: OneModel
+    texture: Measured | None = None
+    """Null without T and C, and in folders of earlier versions."""
     pictures: dict[str, str]
 
 
@@ -57,6 +60,8 @@ class Diagnosed:
     sentences: tuple[str, ...]
     surfaces: tuple[Shown, ...]
     images: tuple[Seen, ...]
+    texture: Moved | None
+    """What T and C did to the texture of images, where that was measured."""
 
     @property
     def pictures(self) -> list[Picture]:
@@ -83,6 +88,7 @@ def diagnosed(found: BothModels, pictures: dict[str, Picture]) -> Diagnosed:
         sentences=_sentences(found),
         surfaces=tuple(_surfaces(pictures)),
         images=tuple(_images(found.image_ids, pictures)),
+        texture=moved(found.texture) if found.texture else None,
     )
 
 

@@ -36,6 +36,7 @@ from robaudit.retrofit.checkpoint import (
     write_model,
 )
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
+from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.pace import duration, epoch_seconds
 from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, Diagnostics, EpochMetrics, TrainingRecord
 from robaudit.retrofit.samples import Samples
@@ -99,7 +100,8 @@ def assimilate(
         command: what the person typed, for the record.
         progress: told of every image and epoch.
         settings: fields of `TrainConfig`, `TextureTerm` and `Adversary`, which take precedence over the preset; and
-            further arguments of `load_model`: factory, trust, weights, output, label_index, normalization.
+            further arguments of `load_model`: factory, trust, weights, output, label_index,
+            threshold, normalization.
 
     Raises:
         InputError: the model, data, settings or output folder cannot be used.
@@ -172,7 +174,9 @@ def assimilate(
             seconds=trained.seconds,
             environment=environment(command, batch_size=config.batch_size),
         )
-        diagnostics = write_diagnostics(folder, looked_at, pixels, before, Examined(classifier, pixels, labels))
+        front = classifier.front
+        moved = None if front is None else texture_moved(front, validation, vanilla.size, config.texture)
+        diagnostics = write_diagnostics(folder, looked_at, pixels, before, Examined(classifier, pixels, labels), moved)
         progress.say(_explanation(diagnostics))
         write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
         forget(folder)
@@ -376,7 +380,12 @@ def _explanation(diagnostics: Diagnostics) -> str:
         if all(shares)
         else ""
     )
+    moved = ""
+    if diagnostics.texture is not None:
+        contrast = diagnostics.texture.features["contrast"]
+        now = contrast.after_texture if contrast.after_colour is None else contrast.after_colour
+        moved = f"; contrast of the texture: {contrast.original:.3g} -> {now:.3g}"
     return (
         f"{attention}largest curvature of the loss: {median(before.curvature):.3g} -> {median(after.curvature):.3g} "
-        f"(medians of {len(diagnostics.image_ids)} validation images)"
+        f"(medians of {len(diagnostics.image_ids)} validation images){moved}"
     )

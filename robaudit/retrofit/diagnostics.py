@@ -11,7 +11,7 @@ from robaudit.files import replacing, write_text
 from robaudit.load.images import Images
 from robaudit.retrofit.attention import HELD, attention_map, share_holding
 from robaudit.retrofit.objective import evaluating
-from robaudit.retrofit.record import DIAGNOSTICS_FILE, Diagnostics, ModelDiagnostics
+from robaudit.retrofit.record import DIAGNOSTICS_FILE, Diagnostics, ModelDiagnostics, TextureMoved
 from robaudit.retrofit.sharpness import directions, largest_curvature, loss_surface
 
 PICTURES_FOLDER = "pictures"
@@ -49,7 +49,9 @@ def some_of(images: Images, size: tuple[int, int], device: torch.device) -> tupl
     return few, pixels, torch.tensor([few.label_index(ref) for ref in few.refs], device=device)
 
 
-def write_diagnostics(folder: Path, images: Images, pixels: Tensor, before: Examined, after: Examined) -> Diagnostics:
+def write_diagnostics(
+    folder: Path, images: Images, pixels: Tensor, before: Examined, after: Examined, texture: TextureMoved | None
+) -> Diagnostics:
     """Write diagnostics.json and its pictures to `folder`.
 
     Raises:
@@ -76,6 +78,7 @@ def write_diagnostics(folder: Path, images: Images, pixels: Tensor, before: Exam
         steps_255=STEPS_255,
         before=before.record(),
         after=after.record(),
+        texture=texture,
         pictures=files,
     )
     write_text(folder / DIAGNOSTICS_FILE, diagnostics.model_dump_json(indent=2) + "\n")

@@ -80,6 +80,34 @@ class ModelDiagnostics(Record):
     """Mean loss; adversarial direction down, random direction across, in steps of `steps_255`."""
 
 
+class FeatureMoved(Record):
+    """One texture feature, in units of grey levels: means over images, their patches and the orientations."""
+
+    original: float
+    """Of the images as the model is given them."""
+    after_texture: float | None
+    """After T; null where there is none."""
+    after_colour: float | None
+    """After T and C, in grey; null where there is no C."""
+    moved: float
+    """How far what the network sees is from the image, patch by patch: the mean absolute difference. It is larger than
+    the difference of the means where some patches gain what others lose."""
+
+
+class TextureMoved(Record):
+    """What T and C do to the second-order texture of validation images."""
+
+    n_images: Count
+    levels: Count
+    """Grey levels of the co-occurrence matrix."""
+    patch: Count
+    """Side of a patch in pixels."""
+    distance: Count
+    """Between the pixels of a pair."""
+    features: dict[str, FeatureMoved]
+    """asm, contrast, homogeneity, correlation, dissimilarity."""
+
+
 class Diagnostics(Record):
     """diagnostics.json: the same validation images before and after the retrofit."""
 
@@ -89,6 +117,8 @@ class Diagnostics(Record):
     steps_255: tuple[int, ...]
     before: ModelDiagnostics
     after: ModelDiagnostics
+    texture: TextureMoved | None = None
+    """Null without T and C."""
     pictures: dict[str, str]
     """Paths relative to the folder: `surface-before`, `attention-after-0`, ... and `original-0`, ..."""
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
 
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import plan_of
 from robaudit.cli import main as command_line
-from robaudit.errors import DataError
+from robaudit.errors import DataError, OutputError
 from robaudit.files import write_text
 from robaudit.job import demo as demo_module
 from robaudit.job import phantoms, small_classifier
@@ -190,6 +192,30 @@ def test_undivided_data_is_split_and_both_scans_take_its_test_part(
         assert {(out / row["id"]).resolve() for row in rows} == parts["test"]
     training = json.loads((out / "assimilated" / "training.json").read_text(encoding="utf-8"))
     assert (training["train"]["n_images"], training["val"]["n_images"]) == (18, 6)
+
+
+def test_a_threshold_holds_for_every_stage_and_is_part_of_what_was_asked(undivided: Path, tmp_path: Path) -> None:
+    """One output of probability p means the second class, `plain`, above 0.3."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        made = timm.create_model("test_resnet", num_classes=1).eval()
+    torch.save(made.state_dict(), tmp_path / "model.pt")
+    out = tmp_path / "out"
+    loading = {"arch": "test_resnet", "normalization": "none", "input_size": (64, 64), "threshold": 0.3}
+    job = {"scanning": SCANNING | {"accept_preprocessing": True}, "training": {"epochs": 1}}
+    run(tmp_path / "model.pt", undivided, out=out, loading=loading, **job)
+
+    records = [read_audit(out / stage / "audit.json") for stage in ("before", "after")]
+    assert [record.model.loading and record.model.loading.threshold for record in records] == [0.3, 0.3]
+    images = open_images(out / "split.csv", "test")
+    with torch.no_grad():
+        p = made(torch.stack([images.load(ref, (64, 64)) for ref in images.refs]).expand(-1, 3, -1, -1)).sigmoid()
+    rows = [json.loads(line) for line in (out / "before" / "images.jsonl").read_text().splitlines()]
+    expected = {ref.id: images.classes[int(p[index, 0] > 0.3)] for index, ref in enumerate(images.refs)}
+    assert {row["id"]: row["prediction"] for row in rows} == expected
+
+    with pytest.raises(OutputError, match=r"another scan \(model\.loading\.threshold"):
+        run(tmp_path / "model.pt", undivided, out=out, loading=loading | {"threshold": 0.4}, **job)
 
 
 def test_an_interrupted_job_continues_with_the_stage_it_was_in(

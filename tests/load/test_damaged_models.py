@@ -1,10 +1,14 @@
 """Damaged model files of every kind: each ends in a loaded model or in one line. `tools/fuzz_models.py` runs longer."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
 from damage import KINDS, damaged, intact, outcome
+
+from robaudit.errors import ModelError
+from robaudit.load.model import load_model
 
 ROUNDS = 25
 
@@ -17,6 +21,17 @@ def test_damage_ends_in_a_model_or_in_one_line(tmp_path: Path, kind: str) -> Non
     for seed in range(ROUNDS):
         path.write_bytes(damaged(content, random.Random(seed)))
         assert outcome(path) in ("loaded", "refused"), seed
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_legacy_file_that_lacks_one_of_its_storages(tmp_path: Path) -> None:
+    """Found by the long fuzzing: torch's reader asserts what the file promises."""
+    content = intact("legacy", tmp_path)
+    path = tmp_path / "damaged"
+    [*_, last] = re.finditer(rb"\d{8,}", content)
+    path.write_bytes(content[: last.start()] + b"0" * len(last[0]) + content[last.end() :])
+    with pytest.raises(ModelError, match=r"cannot be loaded \(storage key .*fetch or save it again"):
+        load_model(path, input_size=(16, 16))
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "module"])

@@ -2,6 +2,7 @@
 
 import io
 import random
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -157,6 +158,26 @@ def test_real_files_give_what_their_counts_say(name: str) -> None:
 def test_what_is_lossless_loses_nothing(compressed: str, plain: str) -> None:
     found, expected = (decoded(shipped(name).read_bytes()) for name in (compressed, plain))
     np.testing.assert_array_equal(found.pixels, expected.pixels)
+
+
+def test_the_extra_decodes_what_is_lossless_without_the_gpl() -> None:
+    """pylibjpeg-libjpeg may be installed beside; here it is not asked."""
+    pairs = {
+        "MR_small_jp2klossless.dcm": "MR_small.dcm",
+        "MR_small_jpeg_ls_lossless.dcm": "MR_small.dcm",
+        "SC_rgb_jpeg_gdcm.dcm": "SC_rgb_rle.dcm",
+    }
+    code = (
+        "import sys; from pathlib import Path; from robaudit.load.dicom import decode_dicom\n"
+        "from pydicom.pixels import get_decoder; from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless\n"
+        "for syntax in (JPEGLosslessSV1, JPEGLSLossless):\n"
+        "    if 'pylibjpeg' in get_decoder(syntax).available_plugins: get_decoder(syntax).remove_plugin('pylibjpeg')\n"
+        "def read(name): return decode_dicom(Path(name).read_bytes(), Path(name), '').pixels\n"
+        "for one, other in zip(sys.argv[1::2], sys.argv[2::2]): assert (read(one) == read(other)).all(), one"
+    )
+    paths = [str(shipped(name)) for pair in pairs.items() for name in pair]
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

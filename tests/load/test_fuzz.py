@@ -112,6 +112,7 @@ KINDS: dict[str, tuple[str, Callable[[], bytes], Callable[[Path], object]]] = {
     "dicom-jpeg2000": (".dcm", shipped_dicom("MR_small_jp2klossless.dcm"), one_picture),
     "dicom-jpeg-ls": (".dcm", shipped_dicom("MR_small_jpeg_ls_lossless.dcm"), one_picture),
     "dicom-jpeg": (".dcm", shipped_dicom("SC_rgb_jpeg_dcmtk.dcm"), one_picture),
+    "dicom-jpeg-lossless": (".dcm", shipped_dicom("SC_rgb_jpeg_gdcm.dcm"), one_picture),
     "nifti": (".nii", nifti(".nii"), one_picture),
     "nifti-gz": (".nii.gz", nifti(".nii.gz"), one_picture),
     "medmnist": (".npz", medmnist, every_row),

@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.model import load_model
 from robaudit.load.normalization import IMAGENET_MEAN, IMAGENET_STD
+from robaudit.retrofit.assimilate import with_front
 from robaudit.retrofit.checkpoint import write_model
 
 ARCH = "test_resnet"
@@ -236,6 +238,46 @@ def test_a_single_output_tells_two_classes_apart(tmp_path: Path) -> None:
     torch.testing.assert_close(answers(loaded), torch.cat([-z / 2, z / 2], dim=1))
     with pytest.raises(ModelError, match="has one output, which tells two classes apart, the data has 3 classes"):
         load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("a", "b", "c"))
+
+
+def test_a_threshold_is_recorded_and_goes_with_the_retrofit(tmp_path: Path) -> None:
+    torch.save(weights(made=network(1)), tmp_path / "m.pt")
+    loaded = load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("a", "b"), threshold=0.3)
+    assert loaded.info.loading is not None
+    assert loaded.info.loading.threshold == 0.3
+    p = by_hand(network(1), PICTURES, IMAGENET_MEAN, IMAGENET_STD).sigmoid()[:, 0]
+    assert torch.equal(answers(loaded.with_outputs_seen_on(PICTURES)).argmax(1), (p > 0.3).long())
+
+    whole = with_front(loaded, 3, seed=0)
+    (tmp_path / "retrofit").mkdir()
+    write_model(tmp_path / "retrofit", whole, loaded.info, 3, loaded.recipe)
+    again = load_model(tmp_path / "retrofit")
+    assert again.info.loading is not None
+    assert again.info.loading.threshold == 0.3
+    assert torch.equal(answers(again), answers(replace(loaded, classifier=whole.eval())))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, -0.1, 30, float("nan")])
+def test_a_threshold_is_a_probability(tmp_path: Path, threshold: float) -> None:
+    torch.save(weights(made=network(1)), tmp_path / "m.pt")
+    with pytest.raises(ModelError, match=r"^--threshold .*: wanted a probability above 0 and below 1"):
+        load_model(tmp_path / "m.pt", arch=ARCH, threshold=threshold)
+
+
+def test_a_threshold_is_for_one_output(tmp_path: Path) -> None:
+    torch.save(weights(), tmp_path / "m.pt")
+    with pytest.raises(ModelError, match="has 2 outputs, and the largest decides; --threshold is for"):
+        load_model(tmp_path / "m.pt", arch=ARCH, threshold=0.3)
+    assert load_model(tmp_path / "m.pt", arch=ARCH, threshold=0.3, label_index=1).info.n_classes == 2
+
+
+@pytest.mark.parametrize(
+    "head", ["text", {"threshold": "0.3"}, {"threshold": True}, {"label_index": "1"}, {"output": ["logits"]}]
+)
+def test_what_a_folder_says_of_its_head_is_not_taken_on_trust(tmp_path: Path, head: Any) -> None:
+    write_folder(tmp_path, head=head)
+    with pytest.raises(ModelError, match=r"config\.json holds what robaudit cannot use \(head"):
+        load_model(tmp_path)
 
 
 # Normalisation, input, device

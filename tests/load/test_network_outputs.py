@@ -1,5 +1,7 @@
 """Answers are recognised, and the logits had from them give the same decisions as the answers themselves."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -88,6 +90,26 @@ def test_one_logit_becomes_two_of_the_same_probability_whose_gradient_fades_at_n
     torch.testing.assert_close(logits.softmax(1)[:, 1], z.detach().sigmoid()[:, 0])
     (gradient,) = torch.autograd.grad(logits[0, 1] - logits[0, 0], z)
     assert float(gradient) == 1
+
+
+@pytest.mark.parametrize("name", [name for name, (_, n_outputs, *_) in HEADS.items() if n_outputs == 1])
+@pytest.mark.parametrize("threshold", [0.35, 0.5, 0.65])
+def test_one_output_decides_at_its_threshold(name, threshold):
+    head, n_outputs, *_ = HEADS[name]
+    network = Headed(head, n_outputs)
+    with torch.no_grad():
+        outputs = replace(find_outputs(network, PICTURES), threshold=threshold)
+        decided, p = outputs.logits(network, PICTURES).argmax(1), network.body(PICTURES)[:, 0].sigmoid()
+    assert torch.equal(decided, (p > threshold).long())
+    assert 0 < decided.sum() < len(decided), "or every threshold would do"
+
+
+def test_a_threshold_moves_the_decision_and_leaves_the_gradient_alone():
+    z = torch.tensor([[-40.0], [0.3], [40.0]], requires_grad=True)
+    logits = Outputs(OutputKind.ONE_LOGIT, threshold=0.2).logits(lambda x: x, z)
+    (gradient,) = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), z)
+    assert torch.equal(gradient, torch.ones(3, 1))
+    assert "threshold of 0.2" in Outputs(OutputKind.ONE_LOGIT, threshold=0.2).words
 
 
 def test_rows_without_finite_numbers_do_not_hide_what_the_others_are():

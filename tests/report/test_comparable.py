@@ -4,7 +4,7 @@ import pytest
 from made_up_audits import PARAMS, make_data, make_model, make_record, make_rows
 
 from robaudit.errors import RecordError
-from robaudit.records import AuditRecord, InputSize, Verdict
+from robaudit.records import AuditRecord, InputSize, Loading, Verdict
 from robaudit.report.believability import believable
 from robaudit.report.comparable import further_attacks, require_comparable, unpairable
 
@@ -25,6 +25,7 @@ def changed(**changes: Any) -> AuditRecord:
             "threat_model.eps_255",
             changed(threat_model=RECORD.threat_model.model_copy(update={"eps_255": (1, 2)})),
         ),
+        ("model.loading.threshold", changed(model=make_model(loading=Loading(kind="checkpoint", threshold=0.3)))),
         ("threat_model.upper", changed(threat_model=RECORD.threat_model.model_copy(update={"upper": 2.0}))),
         (
             "threat_model.image_channels",

@@ -10,8 +10,21 @@ from test_page import Page, assert_static
 
 from robaudit.report.diagnostics import Diagnosed, read_diagnostics
 from robaudit.report.html import compare
+from robaudit.report.moved import Feature, Measured, moved
 
 IDS = ("cancer/0000.png", "<b>odd</b>.png")
+TEXTURE = {
+    "n_images": 64,
+    "levels": 32,
+    "patch": 20,
+    "distance": 3,
+    "features": {
+        "asm": {"original": 0.2, "after_texture": 0.19, "after_colour": 0.18, "moved": 0.03},
+        "contrast": {"original": 3.2, "after_texture": 3.6, "after_colour": 4.0, "moved": 1.1},
+        "correlation": {"original": 0.01, "after_texture": 0.05, "after_colour": 0.1, "moved": 0.2},
+        "invented later": {"original": 1, "after_texture": 9, "after_colour": 9, "moved": 9},
+    },
+}
 
 
 @pytest.fixture
@@ -29,6 +42,7 @@ def diagnosed_folder(folder: Path) -> Path:
         "steps_255": [-8, 0, 8],
         "before": {"attention_share": [0.2, 0.1], "curvature": [4.0, 2.0], "surface": [[1.0]]},
         "after": {"attention_share": [0.05, None], "curvature": [1.0, 2.0], "surface": [[0.5]]},
+        "texture": TEXTURE,
         "pictures": {name: f"pictures/{name}.png" for name in names},
     }
     (folder / "diagnostics.json").write_text(json.dumps(content))
@@ -64,10 +78,41 @@ def test_the_page_shows_them_under_the_strictest_policy(diagnosed_folder: Path, 
     page = Page(compare(before, after, out=tmp_path / "out").read_text(encoding="utf-8"))
     assert_static(page)
     assert "Attention and loss surface" in page.text
+    assert "Texture moved by T and C" in page.text
+    assert "T and C moved contrast most" in page.text
     assert "How the retrofit was trained" in page.text
     assert "<b>odd</b>.png" in page.text
     for attributes in (attributes for tag, attributes in page.elements if tag == "img"):
         assert (tmp_path / "out" / str(attributes["src"])).is_file()
+
+
+def test_the_texture_that_moved_is_a_table_and_a_sentence(diagnosed_folder: Path):
+    texture = read(diagnosed_folder).texture
+    assert texture is not None
+    assert texture.sentence == (
+        "T and C moved contrast most: from 3.2 in the image to 4 in what the network sees (+25%), mean over 64 "
+        "validation images."
+    )
+    assert [row.name for row in texture.rows] == ["Angular second moment", "Contrast", "Correlation"]
+    assert texture.rows[1].values == ("3.2", "3.6", "4", "+0.8", "1.1")
+
+
+def test_texture_that_stays_is_said_to_stay_and_what_is_not_there_is_a_dash():
+    contrast = Feature(original=3.2, after_texture=3.21, after_colour=None, moved=0.1)
+    found = moved(Measured(n_images=9, levels=32, patch=20, distance=3, features={"contrast": contrast}))
+    assert found is not None
+    assert found.sentence.startswith("T and C left texture as it was: no feature's mean changed by 1% or more, over 9")
+    assert found.rows[0].values[2] == "–"
+
+
+def test_a_folder_of_before_texture_was_measured_still_has_the_rest(diagnosed_folder: Path):
+    file = diagnosed_folder / "diagnostics.json"
+    content = json.loads(file.read_text())
+    del content["texture"]
+    file.write_text(json.dumps(content))
+    found = read(diagnosed_folder)
+    assert found.texture is None
+    assert found.sentences
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "gone.png"])

@@ -2,14 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage.feature import graycomatrix, graycoprops
 from torch import nn
 from torch.nn import functional as F
 
+from robaudit.front.front import Front
+from robaudit.load.images import open_images
 from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.attention import attention_map, share_holding
+from robaudit.retrofit.loss import TextureTerm
+from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.record import Diagnostics
 from robaudit.retrofit.sharpness import Directions, directions, largest_curvature, loss_surface
 
@@ -89,5 +95,37 @@ def test_a_retrofit_leaves_them_before_and_after_with_pictures(model, data, tmp_
     sizes = {name: size_of(out / file) for name, file in diagnostics.pictures.items()}
     assert sizes["attention-after-7"] == sizes["original-7"] == (40, 40)
     assert sizes["surface-before"] == sizes["surface-after"]
+    assert diagnostics.texture is not None
+    assert list(diagnostics.texture.features) == ["asm", "contrast", "homogeneity", "correlation", "dissimilarity"]
+    assert any("contrast of the texture" in text for text in heard_lines.lines)
     assert any(text.startswith("attention: ") for text in heard_lines.lines)
     assert json.loads((out / "training.json").read_text())["n_epochs"] == 1
+
+
+def test_the_texture_that_t_and_c_move_is_measured_as_scikit_image_would(model, data, tmp_path):
+    """Of the first image alone: whole grey levels are where the two agree, and T and C start as changing nothing."""
+    images = open_images(data, "val").limited(2, seed=0)
+    front, term = Front(1, 3).eval(), TextureTerm(levels=256)
+    untouched = texture_moved(front, images, (40, 40), term)
+    assert untouched.n_images == 2
+    with torch.no_grad():
+        by_hand = dict.fromkeys(untouched.features, 0.0)
+        for ref in images.refs:
+            levels = (images.load(ref, (40, 40))[0] * 255).round().to(torch.uint8).numpy()
+            for row, column in ((0, 0), (0, 20), (20, 0), (20, 20)):
+                patch = levels[row : row + 20, column : column + 20]
+                for angle in (0, 45, 90, 135):
+                    matrix = graycomatrix(patch, [3], [np.deg2rad(angle)], levels=256, symmetric=True, normed=True)
+                    for name in ("contrast", "dissimilarity"):
+                        by_hand[name] += graycoprops(matrix, name)[0, 0] / (2 * 4 * 4)
+    for name in ("contrast", "dissimilarity"):
+        feature = untouched.features[name]
+        assert feature.original == pytest.approx(by_hand[name], rel=1e-4)
+        assert feature.original == pytest.approx(feature.after_texture) == pytest.approx(feature.after_colour)
+        assert feature.moved == pytest.approx(0, abs=1e-4)
+
+    torch.manual_seed(0)
+    front.start_at_random()
+    moved = texture_moved(front, images, (40, 40), term).features["contrast"]
+    assert moved.original == untouched.features["contrast"].original
+    assert moved.moved >= abs(moved.after_colour - moved.original) > 0

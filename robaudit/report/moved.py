@@ -1,0 +1,122 @@
+"""What T and C did to the texture of images: the table and the sentence, from what the retrofit measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from robaudit.report.words import NOT_MEASURED, number
+
+UNMOVED = 0.01
+"""Change of a mean, as a share of it, below which a feature counts as left alone."""
+
+_FEATURES = {
+    "asm": ("Angular second moment", "1 where all pairs of pixels are alike, near 0 where no two are"),
+    "contrast": ("Contrast", "mean squared step within a pair, in grey levels"),
+    "homogeneity": ("Homogeneity", "1 where the two pixels of every pair are equal"),
+    "correlation": ("Correlation", "how far one pixel of a pair tells the other; 1 where it does, and in flat patches"),
+    "dissimilarity": ("Dissimilarity", "mean step within a pair, in grey levels"),
+}
+_MEANING = (
+    "More contrast and dissimilarity are a rougher texture; more homogeneity and angular second moment a plainer one. "
+    "The GLCM loss asks that no patch changes much. How far texture moved says nothing about robustness: the counts do."
+)
+
+
+class _Read(BaseModel):
+    """A later robaudit may write more; what is not needed here is passed over."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
+
+
+class Feature(_Read):
+    """One feature: means over images, patches and orientations."""
+
+    original: float
+    after_texture: float | None
+    after_colour: float | None
+    moved: float
+    """Mean absolute difference, patch by patch."""
+
+    @property
+    def seen(self) -> float:
+        """Of what the network sees."""
+        stages = (self.after_colour, self.after_texture, self.original)
+        return next(value for value in stages if value is not None)
+
+    @property
+    def change(self) -> float:
+        """Of the mean, as a share of it; 0 where it was zero."""
+        return (self.seen - self.original) / abs(self.original) if self.original else 0.0
+
+
+class Measured(_Read):
+    """The part of diagnostics.json about texture."""
+
+    n_images: int = Field(ge=1)
+    levels: int
+    patch: int
+    distance: int
+    features: dict[str, Feature] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A feature and its numbers."""
+
+    name: str
+    meaning: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The texture features before and after T and C."""
+
+    sentence: str
+    meaning: str
+    measured: str
+    headings: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+def moved(found: Measured) -> Moved | None:
+    """Lay out the features that are known here; None where none is."""
+    known = {name: found.features[name] for name in _FEATURES if name in found.features}
+    if not known:
+        return None
+    return Moved(
+        sentence=_sentence(known, found.n_images),
+        meaning=_MEANING,
+        measured=(
+            f"Means over {number(found.n_images)} validation images, their patches of {found.patch}×{found.patch} "
+            f"pixels, and eight orientations; pairs {found.distance} pixels apart, {found.levels} grey levels. By "
+            "patch is the mean absolute difference between image and what the network sees, which also counts what "
+            "cancels out in the means."
+        ),
+        headings=("Image", "After T", "After T and C", "Change", "By patch"),
+        rows=tuple(Row(*_FEATURES[name], _values(feature)) for name, feature in known.items()),
+    )
+
+
+def _sentence(known: Mapping[str, Feature], n_images: int) -> str:
+    # Correlation is no amount: it can be zero or negative, and a share of it says nothing.
+    amounts = {name: feature for name, feature in known.items() if name != "correlation"} or known
+    name, most = max(amounts.items(), key=lambda item: abs(item[1].change))
+    over = f"over {number(n_images)} validation images"
+    if abs(most.change) < UNMOVED:
+        return f"T and C left texture as it was: no feature's mean changed by {UNMOVED:.0%} or more, {over}."
+    what = _FEATURES[name][0].lower()
+    return (
+        f"T and C moved {what} most: from {most.original:.3g} in the image to {most.seen:.3g} in what the network sees "
+        f"({most.change:+.0%}), mean {over}."
+    )
+
+
+def _values(feature: Feature) -> tuple[str, ...]:
+    stages = (feature.original, feature.after_texture, feature.after_colour)
+    return (
+        *(NOT_MEASURED if value is None else f"{value:.3g}" for value in stages),
+        f"{feature.seen - feature.original:+.2g}",
+        f"{feature.moved:.2g}",
+    )
