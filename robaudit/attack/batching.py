@@ -8,8 +8,9 @@ once. Batches are padded to one shape, so what an image is told never depends on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from robaudit.attack.losses import Loss, ascent_loss
 from robaudit.attack.step import Iterate, take_steps
 from robaudit.attack.threats import Source
+from robaudit.memory import ran_out
 
 T = TypeVar("T")
 
@@ -120,7 +122,7 @@ class _Open(Generic[T]):
     seen: list[Sight] = field(default_factory=list)
 
 
-Ready = list[tuple[Task[T], Answer | None]]
+Ready = list[tuple[Task[T], Answer | MemoryError | None]]
 
 
 class Batches:
@@ -136,7 +138,10 @@ class Batches:
         self.width = width
 
     def run(self, tasks: Iterable[Task[T]]) -> Iterator[T]:
-        """Conduct all tasks, yielding each one's result as it ends."""
+        """Conduct all tasks, yielding each one's result as it ends.
+
+        Where memory runs out on a single image, its dialogue is told so by a `MemoryError`; on more, the caller is.
+        """
         waiting = iter(tasks)
         exhausted = False
         climbing: dict[Source, deque[_Open[T]]] = {source: deque() for source in self.sources}
@@ -149,9 +154,11 @@ class Batches:
             climb = max(climbing, key=lambda source: len(climbing[source]))
             n_asking, n_climbing = len(asking[queue]), len(climbing[climb])
             if n_asking >= self.width or (exhausted and n_asking and n_climbing < self.width):
-                ready = self._answer(queue, [asking[queue].popleft() for _ in range(min(self.width, n_asking))])
+                asked = [asking[queue].popleft() for _ in range(min(self.width, n_asking))]
+                ready = self._within_memory([opened for opened, _ in asked], partial(self._answer, queue, asked))
             elif n_climbing >= self.width or (exhausted and n_climbing):
-                ready = self._ascend(climb, [climbing[climb].popleft() for _ in range(min(self.width, n_climbing))])
+                climbers = [climbing[climb].popleft() for _ in range(min(self.width, n_climbing))]
+                ready = self._within_memory(climbers, partial(self._ascend, climb, climbers))
             elif exhausted:
                 return
             else:
@@ -159,7 +166,8 @@ class Batches:
                 exhausted = not ready
             for task, answer in ready:
                 try:
-                    request = task.dialogue.send(answer)
+                    told = task.dialogue.throw if isinstance(answer, MemoryError) else task.dialogue.send
+                    request = told(answer)  # type: ignore[arg-type]
                 except StopIteration as stop:
                     yield stop.value
                     continue
@@ -169,6 +177,15 @@ class Batches:
                 else:
                     source = None if request.source is None else self._same[request.source]
                     asking[source].extend((opened, picture) for picture in request.pictures)
+
+    def _within_memory(self, asked: Sequence[_Open[T]], work: Callable[[], Ready[T]]) -> Ready[T]:
+        """What a pass answers; a single image that needs more memory than there is gets that for an answer."""
+        try:
+            return work()
+        except Exception as error:
+            if self.width > 1 or not ran_out(error):
+                raise
+        return [(opened.task, MemoryError()) for opened in asked]
 
     def _answer(self, source: Source | None, asked: list[tuple[_Open[T], Tensor]]) -> Ready[T]:
         model = self.untouched if source is None else self.sources[source]

@@ -12,11 +12,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
 from pydantic import Field
 
 from robaudit.checks.evidence import GradientCounts, Probe
@@ -111,6 +106,8 @@ def _key(probe: Probe) -> tuple[str, str, str]:
 def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]:
     """Open the log in `folder` for appending, with what an earlier run of the same identity left in it.
 
+    The caller is `alone_in` the folder.
+
     Raises:
         OutputError: the log belongs to another model, data set or settings, or cannot be written.
     """
@@ -121,7 +118,6 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
     try:
-        _lock(file)
         lines = _whole_lines(path)
         if lines:
             refuse_other(path, _read_identity(path, lines[0]), json.loads(header)["identity"])
@@ -157,20 +153,6 @@ def _read_lines(path: Path, lines: list[str]) -> tuple[list[Entry], list[Probe]]
 
 def _has_pictures(folder: Path, entry: Entry) -> bool:
     return entry.gallery is None or all((folder / name).is_file() for name in entry.gallery.files.values())
-
-
-def _lock(file: TextIO) -> None:
-    """Keep a second scan out of the folder for as long as this process lives.
-
-    Raises:
-        OutputError: another process is writing here.
-    """
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(f"{file.name}: another scan is writing here; wait for it, or choose another --out") from None
 
 
 def refuse_other(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -1,11 +1,11 @@
 """The `robaudit` command: its sub-commands, and the one place that turns errors into exit codes."""
 
+import errno
 import os
 import signal
 import sys
 import tempfile
 import traceback
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -23,7 +23,9 @@ from robaudit.cli.inspect import inspect
 from robaudit.cli.run import run
 from robaudit.cli.scan import scan
 from robaudit.cli.schema import schema
+from robaudit.cli.streams import drop_stdout, require_text, settle_streams
 from robaudit.errors import ExitCode, RobauditError
+from robaudit.memory import OUT_OF_MEMORY, ran_out
 
 app = typer.Typer(
     name="robaudit",
@@ -60,7 +62,9 @@ def main() -> NoReturn:
     """Run the command line and exit with a code of `ExitCode`."""
     # A CI server ends a job with SIGTERM: what is under way is kept as for Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settle_streams()
     try:
+        require_text(sys.argv[1:])
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except RobauditError as error:
@@ -72,22 +76,34 @@ def main() -> NoReturn:
     except TyperException as error:
         to_stderr(f"robaudit: {error.format_message()} See `robaudit --help`.")
         code = ExitCode.UNUSABLE_INPUT
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
     except Exception as error:
-        to_stderr(f"robaudit: internal error: {_one_line(error)}; please report it with {_save_traceback()}")
-        code = ExitCode.INTERNAL_ERROR
+        code = _unforeseen(error)
     sys.exit(code or ExitCode.OK)
+
+
+def _unforeseen(error: Exception) -> ExitCode:
+    """Tell of what no stage foresaw: the machine has run out of something, or robaudit is wrong."""
+    if ran_out(error):
+        to_stderr(f"robaudit: {OUT_OF_MEMORY}; pass a smaller --batch-size, or free memory")
+        return ExitCode.UNUSABLE_INPUT
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        to_stderr(f"robaudit: {error.filename or 'stdout'}: cannot be written ({error.strerror}); free space")
+        drop_stdout()
+        return ExitCode.UNUSABLE_INPUT
+    to_stderr(f"robaudit: internal error: {_one_line(error)}; please report it{_with_traceback()}")
+    return ExitCode.INTERNAL_ERROR
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _save_traceback() -> Path:
-    handle, name = tempfile.mkstemp(prefix="robaudit-error-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(traceback.format_exc())
-    return Path(name)
+def _with_traceback() -> str:
+    """Save the traceback; says where, or nothing where it cannot be saved."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="robaudit-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(traceback.format_exc())
+    except OSError:
+        return ""
+    return f" with {name}"

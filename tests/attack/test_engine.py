@@ -281,7 +281,7 @@ def test_a_batch_size_that_was_asked_for_is_not_changed_silently(network, images
         raise torch.OutOfMemoryError
 
     engine.sources = dict.fromkeys(engine.sources, no_memory)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(SettingsError, match="--batch-size 8: memory ran out; pass a smaller one"):
         rows_of(engine, images)
     assert engine.width == 8
 
