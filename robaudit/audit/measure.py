@@ -134,7 +134,8 @@ class Measurement:
         self.progress.start("attacking", len(self.images))
         self.progress.advance(len(journal.entries))
         fallen = _fallen(journal)
-        started = saved = time.monotonic()
+        started = time.monotonic()
+        due = started + PARTIAL_EVERY_SECONDS
         for measured in self.engine.measure(self.images, remaining, self.pictured, clean):
             now = time.monotonic()
             gallery = self._pictures(refs[measured.row.id], measured)
@@ -142,9 +143,10 @@ class Measurement:
             started = now
             fallen[tally.worst_eps(measured.row)] += 1
             self.progress.advance(note=self._note(fallen))
-            if now - saved > PARTIAL_EVERY_SECONDS:
+            if now > due:
                 self._write_partial(journal)
-                saved = now
+                # Of many images even the curve so far takes a while: never more than a twentieth of the time.
+                due = time.monotonic() + max(PARTIAL_EVERY_SECONDS, 20 * (time.monotonic() - now))
         self.progress.finish()
 
     def _doubts(self, journal: Journal, clean: dict[str, Sight], state: str) -> Doubts:
