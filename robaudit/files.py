@@ -58,6 +58,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
+def workplace_of(out: Path) -> Path:
+    """The hidden folder beside `out` where a retrofit is made until it is whole."""
+    return out.parent / f".{out.name}.unfinished"
+
+
 @contextmanager
 def alone_in(folder: Path, *below: str) -> Iterator[None]:
     """Make a folder, keep every other robaudit out of it for a while, and remove what a killed one left half-written.

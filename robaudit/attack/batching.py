@@ -21,6 +21,7 @@ from robaudit.attack.losses import Loss, ascent_loss
 from robaudit.attack.step import Iterate, take_steps
 from robaudit.attack.threats import Source
 from robaudit.memory import ran_out
+from robaudit.progress import Progress, Silent
 
 T = TypeVar("T")
 
@@ -111,6 +112,8 @@ class Task(Generic[T]):
 
     dialogue: Dialogue[T]
     work: Work
+    image: str = ""
+    """Id of the image it is about."""
 
 
 @dataclass
@@ -128,7 +131,9 @@ Ready = list[tuple[Task[T], Answer | MemoryError | None]]
 class Batches:
     """Answers the requests of many tasks in batches of `width` images."""
 
-    def __init__(self, sources: Mapping[Source, Logits], untouched: Logits, width: int) -> None:
+    def __init__(
+        self, sources: Mapping[Source, Logits], untouched: Logits, width: int, progress: Progress | None = None
+    ) -> None:
         self.sources = sources
         """Where gradients, and answers that decide nothing, are taken from."""
         # Two sources may be one function: their requests then share a queue, and fill a batch sooner.
@@ -136,6 +141,7 @@ class Batches:
         self.untouched = untouched
         """The model that alone decides whether an image is fooled."""
         self.width = width
+        self.progress = progress or Silent()
 
     def run(self, tasks: Iterable[Task[T]]) -> Iterator[T]:
         """Conduct all tasks, yielding each one's result as it ends.
@@ -180,6 +186,7 @@ class Batches:
 
     def _within_memory(self, asked: Sequence[_Open[T]], work: Callable[[], Ready[T]]) -> Ready[T]:
         """What a pass answers; a single image that needs more memory than there is gets that for an answer."""
+        self.progress.asking([opened.task.image for opened in asked])
         try:
             return work()
         except Exception as error:

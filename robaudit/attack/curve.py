@@ -82,7 +82,7 @@ class Engine:
     surrogate: nn.Module | None = None
     """Another model of the same pixels and classes, for attacks that transfer."""
     progress: Progress = field(default_factory=Silent)
-    """Told where memory ran out."""
+    """Told what the model is asked, and where memory ran out."""
 
     def __post_init__(self) -> None:
         """Prepare the working copies, and find a batch shape that fits.
@@ -112,7 +112,7 @@ class Engine:
                 seen = UNANSWERED
             return ref, seen
 
-        yield from self._conduct(refs, lambda ref: Task(ask(ref), Work()))
+        yield from self._conduct(refs, lambda ref: Task(ask(ref), Work(), ref.id))
 
     def measure(
         self,
@@ -139,7 +139,8 @@ class Engine:
 
         def task(ref: ImageRef) -> Task[tuple[ImageRef, Measured]]:
             work = Work(forwards=1)  # the clean prediction
-            return Task(self._examined(images, ref, clean[ref.id], work, ref.id in keep_adversarials_of), work)
+            examined = self._examined(images, ref, clean[ref.id], work, ref.id in keep_adversarials_of)
+            return Task(examined, work, ref.id)
 
         for _, measured in self._conduct(refs, task):
             yield measured
@@ -172,7 +173,7 @@ class Engine:
 
         def task(ref: ImageRef) -> Task[tuple[ImageRef, tuple[T, Work]]]:
             work = Work()
-            return Task(self._told(images, ref, clean[ref.id], work, dialogue), work)
+            return Task(self._told(images, ref, clean[ref.id], work, dialogue), work, ref.id)
 
         for ref, (answer, work) in self._conduct([ref for ref in images.refs if ref.id in ids], task):
             yield ref, answer, work
@@ -208,7 +209,7 @@ class Engine:
         while remaining:
             try:
                 with judging(self.model) as untouched:
-                    batches = Batches(self.sources, untouched, self.width)
+                    batches = Batches(self.sources, untouched, self.width, self.progress)
                     for ref, result in batches.run(task(ref) for ref in list(remaining.values())):
                         del remaining[ref.id]
                         yield ref, result

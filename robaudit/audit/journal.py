@@ -16,9 +16,8 @@ from pydantic import Field
 
 from robaudit.checks.evidence import GradientCounts, Probe
 from robaudit.errors import OutputError
-from robaudit.records import GalleryItem, ImageRow, Observed, Record, Spent
+from robaudit.records import JOURNAL_FILE, GalleryItem, ImageRow, Observed, Record, Spent
 
-JOURNAL_FILE = "images.partial.jsonl"
 CHUNK_BYTES = 2**16
 
 

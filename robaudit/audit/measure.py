@@ -17,7 +17,7 @@ from robaudit.attack.curve import Engine, Measured, Pursued
 from robaudit.attack.prepare import fingerprint
 from robaudit.audit.believe import Doubts, gradient_counts, spent
 from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
-from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal, refuse_other
+from robaudit.audit.journal import Entry, Journal, open_journal, refuse_other
 from robaudit.audit.record import filled, identity
 from robaudit.checks.evidence import Share
 from robaudit.errors import OutputError
@@ -28,6 +28,7 @@ from robaudit.progress import Progress
 from robaudit.records import (
     AUDIT_FILE,
     IMAGES_FILE,
+    JOURNAL_FILE,
     PARTIAL_AUDIT_FILE,
     AuditRecord,
     Check,

@@ -15,7 +15,7 @@ from robaudit import __version__
 from robaudit.cli.assimilate import assimilate
 from robaudit.cli.badge import badge
 from robaudit.cli.compare import compare
-from robaudit.cli.console import to_stderr
+from robaudit.cli.console import event, logs_json, to_stderr
 from robaudit.cli.demo import demo
 from robaudit.cli.export import export
 from robaudit.cli.gate import gate
@@ -23,6 +23,7 @@ from robaudit.cli.inspect import inspect
 from robaudit.cli.run import run
 from robaudit.cli.scan import scan
 from robaudit.cli.schema import schema
+from robaudit.cli.status import status
 from robaudit.cli.streams import drop_stdout, require_text, settle_streams
 from robaudit.errors import ExitCode, RobauditError
 from robaudit.memory import OUT_OF_MEMORY, ran_out
@@ -38,7 +39,7 @@ app = typer.Typer(
     "130 interrupted.",
 )
 
-for command in (demo, scan, assimilate, compare, run, gate, inspect, export, badge, schema):
+for command in (demo, scan, assimilate, compare, run, gate, status, inspect, export, badge, schema):
     app.command()(command)
 
 
@@ -68,29 +69,35 @@ def main() -> NoReturn:
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except RobauditError as error:
-        to_stderr(f"robaudit: {' '.join(str(error).splitlines())}")
+        _fail(" ".join(str(error).splitlines()))
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        to_stderr("robaudit: interrupted; the same command continues")
+        _fail("interrupted; the same command continues")
         code = ExitCode.INTERRUPTED
     except TyperException as error:
-        to_stderr(f"robaudit: {error.format_message()} See `robaudit --help`.")
+        _fail(f"{error.format_message()} See `robaudit --help`.")
         code = ExitCode.UNUSABLE_INPUT
     except Exception as error:
         code = _unforeseen(error)
+    if logs_json():
+        event("end", exit_code=int(code or ExitCode.OK))
     sys.exit(code or ExitCode.OK)
+
+
+def _fail(line: str) -> None:
+    to_stderr(f"robaudit: {line}", "error")
 
 
 def _unforeseen(error: Exception) -> ExitCode:
     """Tell of what no stage foresaw: the machine has run out of something, or robaudit is wrong."""
     if ran_out(error):
-        to_stderr(f"robaudit: {OUT_OF_MEMORY}; pass a smaller --batch-size, or free memory")
+        _fail(f"{OUT_OF_MEMORY}; pass a smaller --batch-size, or free memory")
         return ExitCode.UNUSABLE_INPUT
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        to_stderr(f"robaudit: {error.filename or 'stdout'}: cannot be written ({error.strerror}); free space")
+        _fail(f"{error.filename or 'stdout'}: cannot be written ({error.strerror}); free space")
         drop_stdout()
         return ExitCode.UNUSABLE_INPUT
-    to_stderr(f"robaudit: internal error: {_one_line(error)}; please report it{_with_traceback()}")
+    _fail(f"internal error: {_one_line(error)}; please report it{_with_traceback()}")
     return ExitCode.INTERNAL_ERROR
 
 

@@ -221,6 +221,7 @@ def _examine(
     progress.start("reading images", len(listed))
     for item in listed:
         try:
+            _require_text(item)
             stored = read_stored(item.path, item.member, view)
             _require_pinned(item, stored)
         except DataError as error:
@@ -234,6 +235,16 @@ def _examine(
         progress.advance()
     progress.finish()
     return refs, 1 if grey else 3, n_skipped
+
+
+def _require_text(item: Listed) -> None:
+    """Refuse names that no record can hold: file systems take any bytes, JSON takes text."""
+    try:
+        f"{item.id}{item.label}".encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{item.path}: its name is no text in the encoding of this locale; rename it or use --on-bad-image skip"
+        ) from None
 
 
 def _require_pinned(item: Listed, stored: Stored) -> None:

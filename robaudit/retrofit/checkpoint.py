@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from robaudit.errors import OutputError
-from robaudit.files import LOCK_FILE, alone_in, replacing, write_text
+from robaudit.files import LOCK_FILE, alone_in, replacing, workplace_of, write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.recipe import Recipe
@@ -64,11 +64,6 @@ def workplace(out: Path) -> Iterator[Path]:
         finally:
             if not (folder / STATE_FILE).exists():
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def workplace_of(out: Path) -> Path:
-    """The hidden folder beside `out` where a retrofit is made."""
-    return out.parent / f".{out.name}.unfinished"
 
 
 def identify(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> None:
