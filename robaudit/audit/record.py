@@ -127,7 +127,7 @@ def filled(
         ),
     }
     batch_sizes = sorted({entry.batch_size for entry in entries}, reverse=True)
-    if len(batch_sizes) > 1:
+    if entries and batch_sizes != [record.environment.batch_size]:
         # Memory ran out on the way: the shapes that rows were measured in are part of how they came about.
         settings = {**record.environment.settings, "batch_sizes": ",".join(map(str, batch_sizes))}
         update["environment"] = record.environment.model_copy(

@@ -1,9 +1,10 @@
-"""kill -9 at random moments of scan, assimilate and compare: is the rerun what would have been without?
+"""Signals at random moments of scan, assimilate and compare: is the rerun what would have been without?
 
     python tests/faults/kills.py [--kills 100] [--seed 0] [--folder DIR]
 
-Each kill has a folder of its own. After it, no file may be half-written under its final name; then the same command
-runs again, must end as an uninterrupted one, and everything it leaves must equal an uninterrupted run's, times aside.
+Four of five signals are SIGKILL; the fifth, SIGTERM and SIGINT by turns, must end the command with 130. Each has a
+folder of its own. After it, no file may be half-written under its final name; then the same command runs again, must
+end as an uninterrupted one, and everything it leaves must equal an uninterrupted run's, times aside.
 Prints a line per command and exits 1 where anything went wrong. A short version is part of the tests.
 
 Commands run in forks of this process, so that moments fall into their work and not into the import of torch.
@@ -85,7 +86,7 @@ def main() -> None:
     for name, what in tried.items():
         stages = ", ".join(f"{stage} {n}" for stage, n in sorted(what.stages.items()))
         print(
-            f"{name}: {what.kills} killed ({stages}), {what.finished_before} had ended before; done again at most "
+            f"{name}: {what.kills} ended ({stages}), {what.finished_before} had ended before; done again at most "
             f"{what.most_lost} {UNITS[name]}; {len(what.wrong)} wrong"
         )
         for line in what.wrong:
@@ -143,13 +144,14 @@ def one_kill(folder: Path, name: str, index: int, dice: random.Random, tried: Tr
     if name == "compare" and index % 2:
         shutil.copytree(folder / name, out)  # over an earlier report
     command = COMMANDS[name](folder, out)
-    code = forked(lambda: run(command), folder / "log", kill_after=dice.uniform(0, tried.seconds))
+    sent = (signal.SIGTERM, signal.SIGINT)[index % 2] if index % 5 == 4 else signal.SIGKILL
+    code = forked(lambda: run(command), folder / "log", sent, after=dice.uniform(0.05, tried.seconds))
     if code == tried.code:
         tried.finished_before += 1
     else:
         tried.kills += 1
         tried.stages[stage_of(out)] += 1
-        if code != -signal.SIGKILL:
+        if code != (-signal.SIGKILL if sent == signal.SIGKILL else ExitCode.INTERRUPTED):
             tried.wrong.append(f"{index}: ended with {code}: {(folder / 'log').read_text()[-300:]}")
     tried.wrong += [f"{index}: {path.relative_to(folder)} is half-written" for path in half_written(out.parent)]
     before = done_in(out)
@@ -172,7 +174,7 @@ def run(command: list[str]) -> None:
     robaudit_main()
 
 
-def forked(work: Callable[[], None], log: Path, kill_after: float | None = None) -> int:
+def forked(work: Callable[[], None], log: Path, sent: signal.Signals | None = None, after: float = 0) -> int:
     """Do something in a process of its own; returns its exit code, negative for the signal that ended it."""
     pid = os.fork()
     if pid == 0:
@@ -187,12 +189,12 @@ def forked(work: Callable[[], None], log: Path, kill_after: float | None = None)
             code = int(end.code or 0)
         finally:
             os._exit(code)
-    if kill_after is not None:
-        time.sleep(kill_after)
+    if sent is not None:
+        time.sleep(after)
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, sent)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
