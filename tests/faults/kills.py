@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # a fork cannot take a pool of threads along
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"  # a fork cannot take a pool of threads along
 
 import argparse
 import json
