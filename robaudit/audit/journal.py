@@ -154,12 +154,20 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]
         if header:
             refuse_other(path, _read_identity(path, header), json.loads(wanted)["identity"])
         else:
-            file.write(wanted.encode() + b"\n")
+            _begin(path, file, wanted)
         yield Journal(entries, _read_lines(path, entries), file)
     finally:
         entries.close()
         with suppress(OSError):  # what could not be written, `append` has told
             file.close()
+
+
+def _begin(path: Path, file: BinaryIO, header: str) -> None:
+    try:
+        file.write(header.encode() + b"\n")
+        file.flush()  # `robaudit status` reads along
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); free space") from None
 
 
 def _read_identity(path: Path, line: bytes) -> dict[str, Any]:

@@ -82,7 +82,10 @@ def _of_scan(folder: Path) -> Status | None:
         return _status(folder, "scan", folder, audit, n, n, "images", record.verdict.sentence)
     if not journal.exists():
         return None
-    header, *entries = _json_lines(journal)
+    found = _json_lines(journal)
+    if not found:
+        return _status(folder, "scan", folder, journal, 0, None, "images", "begun")
+    header, *entries = found
     try:
         identity = header["identity"]
         rows = {entry["row"]["id"]: ImageRow.model_validate(entry["row"]) for entry in entries if "row" in entry}

