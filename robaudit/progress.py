@@ -1,5 +1,6 @@
 """How long work tells of itself. A leaf: the stages know this protocol, the command line draws it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -18,6 +19,9 @@ class Progress(Protocol):
     def say(self, line: str) -> None:
         """Tell the person one thing."""
 
+    def asking(self, images: Sequence[str]) -> None:
+        """The model is about to be asked about these images, by id: where it never answers, they may be why."""
+
 
 class Silent:
     """Progress that nobody watches: the Python API's default."""
@@ -32,4 +36,7 @@ class Silent:
         """Say nothing."""
 
     def say(self, line: str) -> None:
+        """Say nothing."""
+
+    def asking(self, images: Sequence[str]) -> None:
         """Say nothing."""

@@ -21,6 +21,8 @@ SCHEMA_VERSION = 1
 AUDIT_FILE = "audit.json"
 PARTIAL_AUDIT_FILE = "audit.partial.json"
 IMAGES_FILE = "images.jsonl"
+JOURNAL_FILE = "images.partial.jsonl"
+"""Of a scan under way."""
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """schema_version -> what makes a record of it one of the next version. Empty as long as 1 is the only version."""

@@ -16,7 +16,7 @@ from robaudit.errors import RecordError
 from robaudit.records import AuditRecord, read_audit
 
 REPOSITORY = Path(__file__).parents[1]
-NAMES = ("audit", "row", "policy", "gate", "page")
+NAMES = ("audit", "row", "policy", "gate", "page", "status")
 
 
 def schema(*names: str) -> dict[str, Any]:

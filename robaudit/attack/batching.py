@@ -8,8 +8,9 @@ once. Batches are padded to one shape, so what an image is told never depends on
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -19,6 +20,8 @@ from torch import Tensor
 from robaudit.attack.losses import Loss, ascent_loss
 from robaudit.attack.step import Iterate, take_steps
 from robaudit.attack.threats import Source
+from robaudit.memory import ran_out
+from robaudit.progress import Progress, Silent
 
 T = TypeVar("T")
 
@@ -109,6 +112,8 @@ class Task(Generic[T]):
 
     dialogue: Dialogue[T]
     work: Work
+    image: str = ""
+    """Id of the image it is about."""
 
 
 @dataclass
@@ -120,13 +125,15 @@ class _Open(Generic[T]):
     seen: list[Sight] = field(default_factory=list)
 
 
-Ready = list[tuple[Task[T], Answer | None]]
+Ready = list[tuple[Task[T], Answer | MemoryError | None]]
 
 
 class Batches:
     """Answers the requests of many tasks in batches of `width` images."""
 
-    def __init__(self, sources: Mapping[Source, Logits], untouched: Logits, width: int) -> None:
+    def __init__(
+        self, sources: Mapping[Source, Logits], untouched: Logits, width: int, progress: Progress | None = None
+    ) -> None:
         self.sources = sources
         """Where gradients, and answers that decide nothing, are taken from."""
         # Two sources may be one function: their requests then share a queue, and fill a batch sooner.
@@ -134,9 +141,13 @@ class Batches:
         self.untouched = untouched
         """The model that alone decides whether an image is fooled."""
         self.width = width
+        self.progress = progress or Silent()
 
     def run(self, tasks: Iterable[Task[T]]) -> Iterator[T]:
-        """Conduct all tasks, yielding each one's result as it ends."""
+        """Conduct all tasks, yielding each one's result as it ends.
+
+        Where memory runs out on a single image, its dialogue is told so by a `MemoryError`; on more, the caller is.
+        """
         waiting = iter(tasks)
         exhausted = False
         climbing: dict[Source, deque[_Open[T]]] = {source: deque() for source in self.sources}
@@ -149,9 +160,11 @@ class Batches:
             n_asking, n_climbing = len(asking[queue]), len(climbing[climb])
             # A judgement frees whole climbs, so a full batch of them comes first; at the end, whatever is fuller.
             if n_asking >= self.width or (exhausted and n_asking >= max(n_climbing, 1)):
-                ready = self._answer(queue, [asking[queue].popleft() for _ in range(min(self.width, n_asking))])
+                asked = [asking[queue].popleft() for _ in range(min(self.width, n_asking))]
+                ready = self._within_memory([opened for opened, _ in asked], partial(self._answer, queue, asked))
             elif n_climbing >= self.width or (exhausted and n_climbing):
-                ready = self._ascend(climb, [climbing[climb].popleft() for _ in range(min(self.width, n_climbing))])
+                climbers = [climbing[climb].popleft() for _ in range(min(self.width, n_climbing))]
+                ready = self._within_memory(climbers, partial(self._ascend, climb, climbers))
             elif exhausted:
                 return
             else:
@@ -159,7 +172,8 @@ class Batches:
                 exhausted = not ready
             for task, answer in ready:
                 try:
-                    request = task.dialogue.send(answer)
+                    told = task.dialogue.throw if isinstance(answer, MemoryError) else task.dialogue.send
+                    request = told(answer)  # type: ignore[arg-type]
                 except StopIteration as stop:
                     yield stop.value
                     continue
@@ -169,6 +183,16 @@ class Batches:
                 else:
                     source = None if request.source is None else self._same[request.source]
                     asking[source].extend((opened, picture) for picture in request.pictures)
+
+    def _within_memory(self, asked: Sequence[_Open[T]], work: Callable[[], Ready[T]]) -> Ready[T]:
+        """What a pass answers; a single image that needs more memory than there is gets that for an answer."""
+        self.progress.asking([opened.task.image for opened in asked])
+        try:
+            return work()
+        except Exception as error:
+            if self.width > 1 or not ran_out(error):
+                raise
+        return [(opened.task, MemoryError()) for opened in asked]
 
     def _answer(self, source: Source | None, asked: list[tuple[_Open[T], Tensor]]) -> Ready[T]:
         model = self.untouched if source is None else self.sources[source]

@@ -6,7 +6,7 @@ Images stream: only those being worked on are in memory, and their adversarials 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TypeVar
 
@@ -20,8 +20,11 @@ from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
 from robaudit.attack.prepare import Speedups, StraightThrough, in_bfloat16, judging, working_copy
 from robaudit.attack.threats import AnyAttack, FoolboxAttack, Source
 from robaudit.attack.trial import Plan, smallest_eps
+from robaudit.errors import ModelError, SettingsError
 from robaudit.load.classifier import Classifier
 from robaudit.load.images import ImageRef, Images
+from robaudit.memory import OUT_OF_MEMORY, ran_out
+from robaudit.progress import Progress, Silent
 from robaudit.records import ImageRow, Observed
 
 CPU_BATCH_SIZE = 8
@@ -30,6 +33,9 @@ CUDA_BATCH_SIZE = 128
 """First try on a GPU; halved until it fits. Not more, as a set of few images cannot fill it."""
 
 NO_FINITE_ANSWER = "the model gave no finite answer"
+NO_MEMORY = "memory ran out on this image alone"
+
+UNANSWERED = Sight((), None)
 
 T = TypeVar("T")
 
@@ -75,6 +81,8 @@ class Engine:
     speedups: Speedups = Speedups()  # noqa: RUF009 (frozen)
     surrogate: nn.Module | None = None
     """Another model of the same pixels and classes, for attacks that transfer."""
+    progress: Progress = field(default_factory=Silent)
+    """Told what the model is asked, and where memory ran out."""
 
     def __post_init__(self) -> None:
         """Prepare the working copies, and find a batch shape that fits.
@@ -98,10 +106,13 @@ class Engine:
         """What the untouched model sees in each image, in no particular order."""
 
         def ask(ref: ImageRef) -> Dialogue[tuple[ImageRef, Sight]]:
-            (seen,) = yield from query([self._picture(images, ref)])
+            try:
+                (seen,) = yield from query([self._picture(images, ref)])
+            except MemoryError:
+                seen = UNANSWERED
             return ref, seen
 
-        yield from self._conduct(refs, lambda ref: Task(ask(ref), Work()))
+        yield from self._conduct(refs, lambda ref: Task(ask(ref), Work(), ref.id))
 
     def measure(
         self,
@@ -120,15 +131,16 @@ class Engine:
 
         Raises:
             DataError: an image changed on disk.
-            torch.OutOfMemoryError: at a given batch size, or for one image alone. A chosen batch size is halved, and
-                what was under way is done again.
+            SettingsError: memory ran out at a given batch size. A chosen one is halved, and what was under way is done
+                again; an image that needs more memory than there is counts as an error.
         """
         if clean is None:
             clean = {ref.id: seen for ref, seen in self.clean_sights(images, refs)}
 
         def task(ref: ImageRef) -> Task[tuple[ImageRef, Measured]]:
             work = Work(forwards=1)  # the clean prediction
-            return Task(self._examined(images, ref, clean[ref.id], work, ref.id in keep_adversarials_of), work)
+            examined = self._examined(images, ref, clean[ref.id], work, ref.id in keep_adversarials_of)
+            return Task(examined, work, ref.id)
 
         for _, measured in self._conduct(refs, task):
             yield measured
@@ -161,7 +173,7 @@ class Engine:
 
         def task(ref: ImageRef) -> Task[tuple[ImageRef, tuple[T, Work]]]:
             work = Work()
-            return Task(self._told(images, ref, clean[ref.id], work, dialogue), work)
+            return Task(self._told(images, ref, clean[ref.id], work, dialogue), work, ref.id)
 
         for ref, (answer, work) in self._conduct([ref for ref in images.refs if ref.id in ids], task):
             yield ref, answer, work
@@ -197,20 +209,47 @@ class Engine:
         while remaining:
             try:
                 with judging(self.model) as untouched:
-                    batches = Batches(self.sources, untouched, self.width)
+                    batches = Batches(self.sources, untouched, self.width, self.progress)
                     for ref, result in batches.run(task(ref) for ref in list(remaining.values())):
                         del remaining[ref.id]
                         yield ref, result
-            except torch.OutOfMemoryError:
-                if self.batch_size is not None or self.width == 1:
+            except Exception as error:
+                if not ran_out(error):
                     raise
-                self.width //= 2
+                self._halve()
+
+    def _halve(self) -> None:
+        """Go on with smaller batches.
+
+        Raises:
+            SettingsError: the person asked for this batch size.
+            ModelError: there is no smaller one.
+        """
+        if self.width == 1:
+            raise ModelError(f"the model: {OUT_OF_MEMORY} on a single image; free memory, or use a larger machine")
+        if self.batch_size is not None:
+            raise SettingsError(
+                f"--batch-size {self.batch_size}: {OUT_OF_MEMORY}; pass a smaller one, or none to have it chosen"
+            )
+        self.width //= 2
+        self.progress.say(
+            f"{OUT_OF_MEMORY}: going on in batches of {self.width}; images under way are done again, and the record "
+            "says so"
+        )
 
     def _examined(
         self, images: Images, ref: ImageRef, clean: Sight, work: Work, keep: bool
     ) -> Dialogue[tuple[ImageRef, Measured]]:
-        findings = yield from examine(self._subject(images, ref, clean), self.plan, self._foolbox(work))
-        row = _row(ref, findings, images.classes)
+        subject, error = self._subject(images, ref, clean), None
+        try:
+            findings = yield from examine(subject, self.plan, self._foolbox(work))
+        except Exception as raised:
+            if not ran_out(raised):
+                raise
+            # An image that could not be attacked to the end has withstood nothing.
+            error = NO_MEMORY
+            findings = yield from examine(replace(subject, clean=UNANSWERED), self.plan, self._foolbox(work))
+        row = _row(ref, findings, images.classes, error)
         if not keep:
             return ref, Measured(row, work, self.width, findings.observed)
         kept = (findings.adversarial, findings.adversarial_attack)
@@ -251,7 +290,7 @@ class Engine:
         return width
 
 
-def _row(ref: ImageRef, findings: Findings, classes: Sequence[str]) -> ImageRow:
+def _row(ref: ImageRef, findings: Findings, classes: Sequence[str], error: str | None) -> ImageRow:
     seen = findings.prediction
     return ImageRow(
         id=ref.id,
@@ -260,5 +299,5 @@ def _row(ref: ImageRef, findings: Findings, classes: Sequence[str]) -> ImageRow:
         prediction=None if seen is None else classes[seen],
         fooled_at=findings.fooled_at,
         raw_fooled_at=findings.raw_fooled_at,
-        error=NO_FINITE_ANSWER if seen is None else None,
+        error=error or (NO_FINITE_ANSWER if seen is None else None),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from robaudit import tally
 from robaudit.attack.batching import Sight, Work
-from robaudit.attack.curve import Engine, Pursued
+from robaudit.attack.curve import NO_MEMORY, Engine, Pursued
 from robaudit.attack.prepare import fingerprint
 from robaudit.attack.threats import AnyAttack
 from robaudit.audit.journal import Amendment, Entry, Journal
@@ -104,7 +104,7 @@ class Doubts:
             outputs=self.loaded.classifier.outputs,
             state_before=self.state_before,
             state_after=self._state_after(),
-            unrepeatable=self.engine.unrepeatable(self.images, N_PASSES),
+            unrepeatable=self.engine.unrepeatable(self._askable(), N_PASSES),
             has_front=self._has_front,
             has_surrogate=self.engine.surrogate is not None,
             overlap=self.overlap,
@@ -117,6 +117,12 @@ class Doubts:
         if isinstance(self.examiner, Fleet) and self.examiner.changed_model:
             return "changed in a worker"
         return fingerprint(self.loaded.classifier)
+
+    def _askable(self) -> Images:
+        """The images, without those that need more memory than there is, unless all do."""
+        too_large = {row.id for row in self._rows() if row.error == NO_MEMORY}
+        refs = tuple(ref for ref in self.images.refs if ref.id not in too_large)
+        return replace(self.images, refs=refs) if refs else self.images
 
     def _questions(self) -> Iterator[Question]:
         if not self.sample_size:

@@ -10,20 +10,15 @@ import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
+from typing import Any, BinaryIO
 
 from pydantic import Field
 
 from robaudit.checks.evidence import GradientCounts, Probe
 from robaudit.errors import OutputError
-from robaudit.records import GalleryItem, ImageRow, Observed, Record, Spent
+from robaudit.records import JOURNAL_FILE, GalleryItem, ImageRow, Observed, Record, Spent
 
-JOURNAL_FILE = "images.partial.jsonl"
+CHUNK_BYTES = 2**16
 
 
 class Amendment(Record):
@@ -66,12 +61,40 @@ class Entry(Record):
         return self.model_copy(update=update)
 
 
+class KeptEntries(Mapping[str, Entry]):
+    """Entries by image, what was found last. They stay on disk: a long scan needs no more memory than a short one."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._starts: dict[str, int] = {}
+
+    def keep(self, id_: str, start: int) -> None:
+        """Take note of where an image's line begins, in bytes."""
+        self._starts[id_] = start
+
+    def close(self) -> None:
+        """Read no more."""
+        self._file.close()
+
+    def __getitem__(self, id_: str) -> Entry:
+        self._file.seek(self._starts[id_])
+        return Entry.model_validate_json(self._file.readline())
+
+    def __contains__(self, id_: object) -> bool:
+        return id_ in self._starts
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._starts)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+
 class Journal:
     """Entries and probes read back, and the file that further ones are appended to."""
 
-    def __init__(self, entries: Iterable[Entry], probes: Iterable[Probe], file: TextIO) -> None:
-        self.entries = {entry.row.id: entry for entry in entries}
-        """By image; what was found last."""
+    def __init__(self, entries: KeptEntries, probes: Iterable[Probe], file: BinaryIO) -> None:
+        self.entries = entries
         self.probes = {_key(probe): probe for probe in probes}
         self._file = file
 
@@ -81,8 +104,9 @@ class Journal:
         Raises:
             OutputError: the disk is full.
         """
+        start = self._file.tell()
         self._write(entry)
-        self.entries[entry.row.id] = entry
+        self.entries.keep(entry.row.id, start)
 
     def append_probe(self, probe: Probe) -> None:
         """Write what one image was asked for a check; likewise."""
@@ -95,7 +119,7 @@ class Journal:
 
     def _write(self, line: Record) -> None:
         try:
-            self._file.write(line.model_dump_json() + "\n")
+            self._file.write(line.model_dump_json().encode() + b"\n")
             self._file.flush()
         except OSError as error:
             raise OutputError(
@@ -111,29 +135,42 @@ def _key(probe: Probe) -> tuple[str, str, str]:
 def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]:
     """Open the log in `folder` for appending, with what an earlier run of the same identity left in it.
 
+    The caller is `alone_in` the folder.
+
     Raises:
         OutputError: the log belongs to another model, data set or settings, or cannot be written.
     """
     path = folder / JOURNAL_FILE
-    header = json.dumps({"identity": identity}, sort_keys=True)
+    wanted = json.dumps({"identity": identity}, sort_keys=True)
     try:
-        file = path.open("a", encoding="utf-8")
+        file = path.open("ab")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+    entries = KeptEntries(path)
     try:
-        _lock(file)
-        lines = _whole_lines(path)
-        if lines:
-            refuse_other(path, _read_identity(path, lines[0]), json.loads(header)["identity"])
+        _drop_torn_line(path)
+        with path.open("rb") as written:
+            header = written.readline()
+        if header:
+            refuse_other(path, _read_identity(path, header), json.loads(wanted)["identity"])
         else:
-            file.write(header + "\n")
-        yield Journal(*_read_lines(path, lines[1:]), file)
+            _begin(path, file, wanted)
+        yield Journal(entries, _read_lines(path, entries), file)
     finally:
+        entries.close()
         with suppress(OSError):  # what could not be written, `append` has told
             file.close()
 
 
-def _read_identity(path: Path, line: str) -> dict[str, Any]:
+def _begin(path: Path, file: BinaryIO, header: str) -> None:
+    try:
+        file.write(header.encode() + b"\n")
+        file.flush()  # `robaudit status` reads along
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); free space") from None
+
+
+def _read_identity(path: Path, line: bytes) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(line)["identity"]
     except (ValueError, KeyError, TypeError):
@@ -141,36 +178,26 @@ def _read_identity(path: Path, line: str) -> dict[str, Any]:
     return found
 
 
-def _read_lines(path: Path, lines: list[str]) -> tuple[list[Entry], list[Probe]]:
-    """Entries and probes; an image whose pictures were lost is left out, and so measured again."""
-    entries, probes = [], []
-    try:
-        for line in lines:
-            if "row" in json.loads(line):
-                entries.append(Entry.model_validate_json(line))
-            else:
-                probes.append(Probe.model_validate_json(line))
-    except (ValueError, TypeError):  # pydantic's ValidationError is a ValueError
-        raise OutputError(f"{path}: is damaged; start again with --restart") from None
-    return [entry for entry in entries if _has_pictures(path.parent, entry)], probes
+def _read_lines(path: Path, entries: KeptEntries) -> list[Probe]:
+    """Take note of the entries, and return the probes; an image whose pictures were lost is measured again."""
+    probes = []
+    with path.open("rb") as file:
+        start = len(file.readline())
+        # Lines end with a line feed alone: a file name may hold a line separator of Unicode, which JSON leaves in.
+        for line in file:
+            try:
+                if "row" not in json.loads(line):
+                    probes.append(Probe.model_validate_json(line))
+                elif _has_pictures(path.parent, entry := Entry.model_validate_json(line)):
+                    entries.keep(entry.row.id, start)
+            except (ValueError, TypeError):  # pydantic's ValidationError is a ValueError
+                raise OutputError(f"{path}: is damaged; start again with --restart") from None
+            start += len(line)
+    return probes
 
 
 def _has_pictures(folder: Path, entry: Entry) -> bool:
     return entry.gallery is None or all((folder / name).is_file() for name in entry.gallery.files.values())
-
-
-def _lock(file: TextIO) -> None:
-    """Keep a second scan out of the folder for as long as this process lives.
-
-    Raises:
-        OutputError: another process is writing here.
-    """
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(f"{file.name}: another scan is writing here; wait for it, or choose another --out") from None
 
 
 def refuse_other(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
@@ -188,19 +215,19 @@ def refuse_other(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
             )
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """Complete lines of the log; a torn last one is cut off the file too, so that appending starts a fresh line."""
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    try:
-        # Not splitlines: a file name may hold a line separator of Unicode, which JSON leaves as it is.
-        return whole.decode("utf-8").split("\n")[:-1]
-    except UnicodeDecodeError:
-        raise OutputError(f"{path}: is damaged; start again with --restart") from None
+def _drop_torn_line(path: Path) -> None:
+    """Cut off a last line that a kill left unfinished, so that appending starts a fresh one."""
+    with path.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - CHUNK_BYTES)
+            file.seek(start)
+            chunk = file.read(end - start)
+            if b"\n" in chunk:
+                end = start + chunk.rindex(b"\n") + 1
+                break
+            end = start
+        file.truncate(end)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

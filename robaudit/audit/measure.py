@@ -6,6 +6,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,11 @@ from robaudit.attack.curve import Engine, Measured, Pursued
 from robaudit.attack.prepare import fingerprint
 from robaudit.audit.believe import Doubts, gradient_counts, spent
 from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
-from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal, refuse_other
+from robaudit.audit.journal import Entry, Journal, open_journal, refuse_other
 from robaudit.audit.record import filled, identity
 from robaudit.checks.evidence import Share
 from robaudit.errors import OutputError
-from robaudit.files import write_text
+from robaudit.files import alone_in, write_text
 from robaudit.fleet.fleet import Fleet
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import ImageRef, Images
@@ -28,6 +29,7 @@ from robaudit.progress import Progress
 from robaudit.records import (
     AUDIT_FILE,
     IMAGES_FILE,
+    JOURNAL_FILE,
     PARTIAL_AUDIT_FILE,
     AuditRecord,
     Check,
@@ -64,22 +66,29 @@ class Measurement:
 
     def finish(self, restart: bool) -> AuditRecord:
         """Return the finished record: reused, continued or measured from the start."""
-        if restart:
-            _discard(self.out)
         wanted = identity(self.draft)
-        finished = self.out / AUDIT_FILE
-        if finished.exists():
-            record = read_audit(finished)
-            refuse_other(finished, identity(record), wanted)
-            read_rows(finished, record)
-            self.progress.say(f"{finished} holds this scan already; --restart measures again")
-        else:
-            preprocessing = self.check_preprocessing()  # first: where it stops the scan, nothing is written
-            _make_folder(self.out)
+        if not restart and (finished := self._finished(wanted)):
+            return finished
+        preprocessing = self.check_preprocessing()  # first: where it stops the scan, nothing is written
+        with alone_in(self.out, GALLERY_FOLDER):
+            if restart:
+                _discard(self.out)
             place = self.draft.environment
             record = self._measured(preprocessing, wanted | {"versions": place.versions, "n_threads": place.n_threads})
-        for leftover in (JOURNAL_FILE, PARTIAL_AUDIT_FILE):
-            (self.out / leftover).unlink(missing_ok=True)
+            _tidy(self.out)
+        return record
+
+    def _finished(self, wanted: dict[str, Any]) -> AuditRecord | None:
+        """The record that is there already; None where there is none."""
+        path = self.out / AUDIT_FILE
+        if not path.exists():
+            return None
+        record = read_audit(path)
+        refuse_other(path, identity(record), wanted)
+        read_rows(path, record)
+        self.progress.say(f"{path} holds this scan already; --restart measures again")
+        with suppress(OSError):  # an archive that may not be written is as good
+            _tidy(self.out)
         return record
 
     def _measured(self, preprocessing: Check, wanted: dict[str, Any]) -> AuditRecord:
@@ -94,7 +103,8 @@ class Measurement:
                 judged = replace(judged, checks=(preprocessing, *judged.checks))
             except BaseException:
                 # Whatever stopped the scan, the curve so far is worth keeping; the journal has every finished image.
-                self._write_partial(journal)
+                with suppress(OutputError):  # a full disk must not hide what stopped it
+                    self._write_partial(journal)
                 fallen = _fallen(journal)
                 self.progress.say(f"stopped after {fallen.total()} of {len(self.images)} images: {self._note(fallen)}")
                 raise
@@ -128,7 +138,8 @@ class Measurement:
         self.progress.start("attacking", len(self.images))
         self.progress.advance(len(journal.entries))
         fallen = _fallen(journal)
-        started = saved = time.monotonic()
+        started = time.monotonic()
+        due = started + PARTIAL_EVERY_SECONDS
         for measured in self.examiner.measure(self.images, remaining, self.pictured, clean):
             now = time.monotonic()
             gallery = self._pictures(refs[measured.row.id], measured)
@@ -136,9 +147,10 @@ class Measurement:
             started = now
             fallen[tally.worst_eps(measured.row)] += 1
             self.progress.advance(note=self._note(fallen))
-            if now - saved > PARTIAL_EVERY_SECONDS:
+            if now > due:
                 self._write_partial(journal)
-                saved = now
+                # Of many images even the curve so far takes a while: never more than a twentieth of the time.
+                due = time.monotonic() + max(PARTIAL_EVERY_SECONDS, 20 * (time.monotonic() - now))
         self.progress.finish()
 
     def _doubts(self, journal: Journal, clean: dict[str, Sight], state: str) -> Doubts:
@@ -192,11 +204,10 @@ def _entry(measured: Measured, gallery: GalleryItem | None, seconds: float) -> E
     )
 
 
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
+def _tidy(out: Path) -> None:
+    """Remove what only an unfinished scan needs."""
+    for leftover in (JOURNAL_FILE, PARTIAL_AUDIT_FILE):
+        (out / leftover).unlink(missing_ok=True)
 
 
 def _discard(out: Path) -> None:

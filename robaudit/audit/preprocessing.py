@@ -12,11 +12,13 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
+from torch import Tensor
 
 from robaudit.audit.hypotheses import Hypothesis, alternatives, stated
 from robaudit.errors import SettingsError
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import ImageRef, Images
+from robaudit.memory import ran_out
 from robaudit.progress import Progress
 from robaudit.records import Check
 from robaudit.significance import SIGNIFICANCE, holm, mcnemar
@@ -133,13 +135,25 @@ def _answers(
     for start in range(0, len(refs), _BATCH):
         batch = refs[start : start + _BATCH]
         x = torch.stack([viewed.load(ref, loaded.size) for ref in batch]).to(device)
-        with torch.no_grad():
-            logits = loaded.classifier(hypothesis.prepared(x, loaded.info.normalization))
-        finite = logits.isfinite().all(dim=1).tolist()
-        for ref, known, answer in zip(batch, finite, logits.argmax(dim=1).tolist(), strict=True):
-            answers[ref.id] = answer if known else None
+        progress.asking([ref.id for ref in batch])
+        answers |= dict(zip((ref.id for ref in batch), _answered(loaded, hypothesis, x), strict=True))
         progress.advance(len(batch))
     return answers
+
+
+def _answered(loaded: LoadedModel, hypothesis: Hypothesis, x: Tensor) -> list[int | None]:
+    """Answers to a batch, in halves where memory runs out; an image that needs more alone has none."""
+    try:
+        with torch.no_grad():
+            logits = loaded.classifier(hypothesis.prepared(x, loaded.info.normalization))
+    except Exception as error:
+        if not ran_out(error):
+            raise
+        if len(x) == 1:
+            return [None]
+        return [answer for half in x.chunk(2) for answer in _answered(loaded, hypothesis, half)]
+    finite = logits.isfinite().all(dim=1).tolist()
+    return [answer if known else None for known, answer in zip(finite, logits.argmax(dim=1).tolist(), strict=True)]
 
 
 def _other_order(sample: Images, answers: Answers, right: set[str]) -> Outcome:

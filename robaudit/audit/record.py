@@ -12,7 +12,7 @@ from robaudit.attack.curve import Engine
 from robaudit.attack.threats import AnyAttack
 from robaudit.attack.trial import Plan
 from robaudit.audit.believe import Judged
-from robaudit.audit.journal import JOURNAL_FILE, Entry
+from robaudit.audit.journal import Entry
 from robaudit.audit.verdict import verdict
 from robaudit.checks.evidence import Probe
 from robaudit.load.classifier import LoadedModel
@@ -20,6 +20,7 @@ from robaudit.load.images import Images
 from robaudit.load.provenance import device_name, environment
 from robaudit.records import (
     IMAGES_FILE,
+    JOURNAL_FILE,
     AttackCurve,
     AuditRecord,
     Cost,
@@ -126,7 +127,7 @@ def filled(
         ),
     }
     batch_sizes = sorted({entry.batch_size for entry in entries}, reverse=True)
-    if len(batch_sizes) > 1:
+    if entries and batch_sizes != [record.environment.batch_size]:
         # Memory ran out on the way: the shapes that rows were measured in are part of how they came about.
         settings = {**record.environment.settings, "batch_sizes": ",".join(map(str, batch_sizes))}
         update["environment"] = record.environment.model_copy(

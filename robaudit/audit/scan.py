@@ -156,8 +156,9 @@ def scan(
     )  # fmt: skip
     speedups = speedups_of(precision, without, loaded.classifier.mean.device)
     own_engine = Engine(
-        loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, other.network if other else None
-    )
+        loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, other.network if other else None,
+        progress,
+    )  # fmt: skip
     overlap = _overlap(data, images, merge, on_bad_image, progress)
     _introduce(loaded, images, own_engine, other, progress)
     started = draft(

@@ -288,6 +288,7 @@ def assimilate(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    log_json: options.LogJson = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Retrofit a classifier with domain assimilation; write a folder that scan accepts as MODEL.

@@ -1,10 +1,49 @@
-"""Where words go: people read stderr, the artefact goes to stdout or its file."""
+"""Where words go: people read stderr, the artefact goes to stdout or its file.
 
+With `--log-json` every line on stderr is a JSON object instead, for programs (docs/faults.md).
+"""
+
+from __future__ import annotations
+
+import json
 import sys
+import time
+import warnings
+from datetime import UTC, datetime
 
 from robaudit.inert import inert
 
+_started = time.monotonic()
+_as_json = False
 
-def to_stderr(line: str) -> None:
+
+def log_as_json(wanted: bool) -> bool:
+    """Tell programs instead of people from now on."""
+    global _as_json
+    _as_json = wanted
+    if wanted:
+        warnings.showwarning = lambda message, *_, **__: event("warning", text=str(message))
+    return wanted
+
+
+def logs_json() -> bool:
+    """Whether stderr is for programs."""
+    return _as_json
+
+
+def to_stderr(line: str, kind: str = "message") -> None:
     """Tell the person one line; whatever it quotes from a file comes out inert."""
-    print(inert(line), file=sys.stderr, flush=True)
+    if _as_json:
+        event(kind, text=line)
+    else:
+        print(inert(line), file=sys.stderr, flush=True)
+
+
+def event(kind: str, **fields: object) -> None:
+    """Tell a program one thing, as a line of JSON in ASCII. `seconds` come from a clock that never jumps."""
+    when = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "seconds": _elapsed()}
+    print(json.dumps({"event": kind, **when, **fields}), file=sys.stderr, flush=True)
+
+
+def _elapsed() -> float:
+    return round(time.monotonic() - _started, 3)

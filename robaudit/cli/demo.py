@@ -12,6 +12,7 @@ def demo(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for images, models, audits and the report.")],
     seed: options.Seed = 0,
     restart: options.Restart = False,
+    log_json: options.LogJson = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Show the whole job on generated phantoms; takes minutes and no input.

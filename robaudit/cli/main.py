@@ -1,11 +1,11 @@
 """The `robaudit` command: its sub-commands, and the one place that turns errors into exit codes."""
 
+import errno
 import os
 import signal
 import sys
 import tempfile
 import traceback
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -15,7 +15,7 @@ from robaudit import __version__
 from robaudit.cli.assimilate import assimilate
 from robaudit.cli.badge import badge
 from robaudit.cli.compare import compare
-from robaudit.cli.console import to_stderr
+from robaudit.cli.console import event, logs_json, to_stderr
 from robaudit.cli.demo import demo
 from robaudit.cli.export import export
 from robaudit.cli.gate import gate
@@ -23,7 +23,10 @@ from robaudit.cli.inspect import inspect
 from robaudit.cli.run import run
 from robaudit.cli.scan import scan
 from robaudit.cli.schema import schema
+from robaudit.cli.status import status
+from robaudit.cli.streams import drop_stdout, require_text, settle_streams
 from robaudit.errors import ExitCode, RobauditError
+from robaudit.memory import OUT_OF_MEMORY, ran_out
 
 app = typer.Typer(
     name="robaudit",
@@ -36,7 +39,7 @@ app = typer.Typer(
     "130 interrupted.",
 )
 
-for command in (demo, scan, assimilate, compare, run, gate, inspect, export, badge, schema):
+for command in (demo, scan, assimilate, compare, run, gate, status, inspect, export, badge, schema):
     app.command()(command)
 
 
@@ -60,34 +63,54 @@ def main() -> NoReturn:
     """Run the command line and exit with a code of `ExitCode`."""
     # A CI server ends a job with SIGTERM: what is under way is kept as for Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settle_streams()
     try:
+        require_text(sys.argv[1:])
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except RobauditError as error:
-        to_stderr(f"robaudit: {' '.join(str(error).splitlines())}")
+        _fail(" ".join(str(error).splitlines()))
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        to_stderr("robaudit: interrupted; the same command continues")
+        _fail("interrupted; the same command continues")
         code = ExitCode.INTERRUPTED
     except TyperException as error:
-        to_stderr(f"robaudit: {error.format_message()} See `robaudit --help`.")
+        _fail(f"{error.format_message()} See `robaudit --help`.")
         code = ExitCode.UNUSABLE_INPUT
-    except BrokenPipeError:
-        # The reader of our output went away (`| head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
     except Exception as error:
-        to_stderr(f"robaudit: internal error: {_one_line(error)}; please report it with {_save_traceback()}")
-        code = ExitCode.INTERNAL_ERROR
+        code = _unforeseen(error)
+    if logs_json():
+        event("end", exit_code=int(code or ExitCode.OK))
     sys.exit(code or ExitCode.OK)
+
+
+def _fail(line: str) -> None:
+    to_stderr(f"robaudit: {line}", "error")
+
+
+def _unforeseen(error: Exception) -> ExitCode:
+    """Tell of what no stage foresaw: the machine has run out of something, or robaudit is wrong."""
+    if ran_out(error):
+        _fail(f"{OUT_OF_MEMORY}; pass a smaller --batch-size, or free memory")
+        return ExitCode.UNUSABLE_INPUT
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _fail(f"{error.filename or 'stdout'}: cannot be written ({error.strerror}); free space")
+        drop_stdout()
+        return ExitCode.UNUSABLE_INPUT
+    _fail(f"internal error: {_one_line(error)}; please report it{_with_traceback()}")
+    return ExitCode.INTERNAL_ERROR
 
 
 def _one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def _save_traceback() -> Path:
-    handle, name = tempfile.mkstemp(prefix="robaudit-error-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(traceback.format_exc())
-    return Path(name)
+def _with_traceback() -> str:
+    """Save the traceback; says where, or nothing where it cannot be saved."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="robaudit-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(traceback.format_exc())
+    except OSError:
+        return ""
+    return f" with {name}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from robaudit.cli.console import log_as_json
 from robaudit.errors import SettingsError
 
 MODEL, DATA, ATTACK, RUN = "The model", "The images", "The attack", "The run"
@@ -200,6 +201,26 @@ ExpectCleanAccuracy = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Of random starts, --limit and training order.", rich_help_panel=RUN)]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Discard what the folder holds and start again.", rich_help_panel=RUN)
+]
+HangAfter = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="A model that takes longer over one batch counts as hanging: the command ends with 130 and names its "
+        "images; 0 waits for ever.",
+        rich_help_panel=RUN,
+    ),
+]
+LogJson = Annotated[
+    bool,
+    typer.Option(
+        "--log-json",
+        help="Progress and messages on stderr as JSON, an object a line.",
+        callback=log_as_json,
+        is_eager=True,
+        rich_help_panel=RUN,
+    ),
 ]
 AsJson = Annotated[
     bool,

@@ -1,4 +1,4 @@
-"""Progress on stderr: a bar with ETA where a person watches, a line now and then where a log is kept."""
+"""Progress on stderr: a bar with ETA for a person who watches, lines for a log, JSON for a program."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import os
 import sys
 import time
 
-from robaudit.cli.console import to_stderr
+from robaudit.cli.console import event, logs_json, to_stderr
 from robaudit.inert import inert
-from robaudit.progress import Progress
+from robaudit.progress import Progress, Silent
 
 SECONDS_BETWEEN_LINES = 15.0
+SECONDS_BETWEEN_EVENTS = 1.0
 QUIET_SECONDS = 2.0
 """A stage that ends within this needs no progress of its own."""
 
 
 def terminal_progress() -> Progress:
     """The right kind of progress for where stderr goes."""
+    if logs_json():
+        return _Events()
     # Some CI servers lend their jobs a terminal, and keep a log of every frame that a bar draws.
     watched = sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
     return _Bar() if watched else _Lines()
 
 
-class _Bar:
+class _Bar(Silent):
     """A rich progress bar."""
 
     def __init__(self) -> None:
@@ -63,7 +66,7 @@ class _Bar:
         self._bars.console.print(inert(line), markup=False, highlight=False)
 
 
-class _Lines:
+class _Lines(Silent):
     """Plain lines, few enough for a log."""
 
     def start(self, stage: str, total: int) -> None:
@@ -91,6 +94,33 @@ class _Lines:
     def _eta(self) -> str:
         elapsed = time.monotonic() - self._started
         return _clock(elapsed / self._done * (self._total - self._done)) if self._done else "unknown"
+
+
+class _Events(Silent):
+    """Lines of JSON: a stage starts, goes on, at most once a second, and finishes."""
+
+    def start(self, stage: str, total: int) -> None:
+        self._stage, self._total, self._done = stage, total, 0
+        self._started = self._last = time.monotonic()
+        event("start", stage=stage, total=total)
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        self._done += n
+        now = time.monotonic()
+        if now - self._last >= SECONDS_BETWEEN_EVENTS:
+            self._last = now
+            left = (now - self._started) / self._done * (self._total - self._done) if self._done else None
+            event(
+                "progress", stage=self._stage, done=self._done, total=self._total, note=note,
+                seconds_left=None if left is None else round(left, 1),
+            )  # fmt: skip
+
+    def finish(self) -> None:
+        took = round(time.monotonic() - self._started, 3)
+        event("finish", stage=self._stage, done=self._done, total=self._total, took_seconds=took)
+
+    def say(self, line: str) -> None:
+        to_stderr(line)
 
 
 def _clock(seconds: float) -> str:

@@ -6,6 +6,7 @@ import typer
 
 from robaudit.cli import options
 from robaudit.cli.assimilate import Alpha, Epochs, LearningRate, Robust, RobustBy, RobustEps, Trains
+from robaudit.cli.hang_guard import DEFAULT_SECONDS, guarded
 from robaudit.cli.scan import Attacks, Eps
 from robaudit.errors import ExitCode
 
@@ -69,6 +70,8 @@ def run(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    hang_after: options.HangAfter = DEFAULT_SECONDS,
+    log_json: options.LogJson = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Scan, assimilate, scan again and compare, in one go.
@@ -126,7 +129,7 @@ def run(
         seed=seed,
         restart=restart,
         command=options.command_line(),
-        progress=terminal_progress(),
+        progress=guarded(terminal_progress(), hang_after),
     )
     typer.echo(Stages(out).document() if as_json else page, nl=not as_json)
     if Stages(out).inconclusive:

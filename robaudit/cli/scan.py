@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from robaudit.cli import options
+from robaudit.cli.console import event, logs_json
+from robaudit.cli.hang_guard import DEFAULT_SECONDS, guarded
 from robaudit.errors import ExitCode
 
 Attacks = Annotated[
@@ -185,6 +187,8 @@ def scan(
     precision: Precision = "auto",
     without: Without = None,
     warm_start: WarmStart = False,
+    hang_after: options.HangAfter = DEFAULT_SECONDS,
+    log_json: options.LogJson = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Measure a classifier's accuracy under attack; write audit.json.
@@ -244,13 +248,16 @@ def scan(
         surrogate=surrogate,
         check_sample=check_sample,
         command=options.command_line(),
-        progress=terminal_progress(),
+        progress=guarded(terminal_progress(), hang_after),
     )
     page = write_beside(out / AUDIT_FILE)
+    if logs_json():
+        event("result", path=str(out / AUDIT_FILE), verdict=record.verdict.kind, sentence=record.verdict.sentence)
     if as_json:
         typer.echo((out / AUDIT_FILE).read_text(encoding="utf-8"), nl=False)
     else:
-        print_audit(record, Console(stderr=True), page)
+        if not logs_json():
+            print_audit(record, Console(stderr=True), page)
         typer.echo(out / AUDIT_FILE)
     if record.verdict.kind == "inconclusive":
         raise typer.Exit(ExitCode.INCONCLUSIVE)

@@ -17,6 +17,7 @@ class Name(StrEnum):
     POLICY = "policy"
     GATE = "gate"
     PAGE = "page"
+    STATUS = "status"
 
 
 def schema(
@@ -24,7 +25,8 @@ def schema(
         Name | None,
         typer.Argument(
             help="audit: audit.json · row: a line of images.jsonl · policy: robaudit.toml · gate: what gate --json "
-            "prints · page: what compare --json prints [dim](default: all, by name)[/dim]."
+            "prints · page: what compare --json prints · status: what status --json prints "
+            "[dim](default: all, by name)[/dim]."
         ),
     ] = None,
 ) -> None:
@@ -40,6 +42,7 @@ def _schema(name: Name) -> dict[str, Any]:
     from robaudit.gates.policy import PolicyFile
     from robaudit.records import AuditRecord, ImageRow
     from robaudit.report.document import PageDocument
+    from robaudit.report.status import Status
 
     models: dict[Name, type[BaseModel]] = {
         Name.AUDIT: AuditRecord,
@@ -47,5 +50,6 @@ def _schema(name: Name) -> dict[str, Any]:
         Name.POLICY: PolicyFile,
         Name.GATE: GateDocument,
         Name.PAGE: PageDocument,
+        Name.STATUS: Status,
     }
     return {"$schema": DIALECT, **models[name].model_json_schema(mode="validation")}

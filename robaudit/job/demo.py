@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from robaudit.errors import OutputError
+from robaudit.files import alone_in
 from robaudit.job.phantoms import CLASSES, NOTE, SIDE, write_phantoms
 from robaudit.job.run import run
 from robaudit.job.small_classifier import made_with, train_small_classifier
@@ -31,12 +31,10 @@ def demo(
     """
     out, progress = Path(out), progress or Silent()
     data, model = out / "data", out / "model"
-    try:
-        if restart or made_with(model) != seed:
+    if restart or made_with(model) != seed:
+        with alone_in(out):
             write_phantoms(data, seed, progress)
             train_small_classifier(data, model, (SIDE, SIDE), seed, progress)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
     training: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "learning_rate": LEARNING_RATE}
     return run(
         model,

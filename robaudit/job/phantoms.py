@@ -15,6 +15,7 @@ from skimage.draw import disk, ellipse
 from skimage.filters import gaussian
 from skimage.io import imsave
 
+from robaudit.files import replacing
 from robaudit.progress import Progress
 
 CLASSES = ("healthy", "lesion")
@@ -54,10 +55,10 @@ def write_phantoms(folder: Path, seed: int, progress: Progress) -> None:
     progress.start("drawing phantoms", len(CLASSES) * sum(PER_CLASS.values()))
     for split, count in PER_CLASS.items():
         for name in CLASSES:
-            (folder / split / name).mkdir(parents=True, exist_ok=True)
             for index in range(count):
                 pixels = phantom(name == "lesion", rng)
-                imsave(folder / split / name / f"{name}-{index:03d}.png", pixels, check_contrast=False)
+                with replacing(folder / split / name / f"{name}-{index:03d}.png") as temporary:
+                    imsave(temporary, pixels, check_contrast=False)
                 progress.advance()
     progress.finish()
 

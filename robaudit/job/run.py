@@ -14,6 +14,7 @@ from robaudit.attack.curve import Engine
 from robaudit.attack.settings import plan_of
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import scan
+from robaudit.files import alone_in
 from robaudit.job.estimate import gradient_seconds, scan_seconds
 from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
@@ -136,8 +137,21 @@ def run(
 
     # First what tries the model on the images: nothing is written for a job that cannot be done.
     _say_estimate(model, data, measured, trained, 2 + without_glcm, progress)
-    divided = _divided(data, stages.out / SPLIT_FILE, reading or {}, seed, progress)
+    with alone_in(stages.out):
+        divided = _divided(data, stages.out / SPLIT_FILE, reading or {}, seed, progress)
+        return _run_stages(model, divided, stages, measured, trained, without_glcm, progress)
 
+
+def _run_stages(
+    model: Path,
+    divided: Location,
+    stages: Stages,
+    measured: Mapping[str, Any],
+    trained: Mapping[str, Any],
+    without_glcm: bool,
+    progress: Progress,
+) -> Path:
+    """One stage after the other; those that are finished are reused."""
     progress.say("1 scan: the model as it is")
     scan(model, divided, out=stages.before, **measured)
     progress.say("2 assimilate: T and C in front, with GLCM loss")

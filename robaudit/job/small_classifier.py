@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from robaudit.files import write_text
+from robaudit.files import replacing, write_text
 from robaudit.load.folder import CONFIG_FILE
 from robaudit.load.images import Images, open_images
 from robaudit.progress import Progress
@@ -71,8 +71,8 @@ def _fit(x: Tensor, y: Tensor, n_classes: int, progress: Progress) -> torch.nn.M
 
 
 def _write(folder: Path, model: torch.nn.Module, images: Images, size: tuple[int, int], seed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / "model.safetensors")
+    with replacing(folder / "model.safetensors") as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, temporary)
     config = {
         "architecture": ARCHITECTURE,
         "num_classes": len(images.classes),

@@ -255,11 +255,22 @@ def _looked_at(listed: Sequence[Listed], view: View) -> Iterator[Look]:
 
 def _look(item: Listed, view: View) -> Look:
     try:
+        _require_text(item)
         stored = read_stored(item.path, item.member, view)
         _require_pinned(item, stored)
     except DataError as error:
         return error
     return _ref(item, stored), stored.picture.is_grey
+
+
+def _require_text(item: Listed) -> None:
+    """Refuse names that no record can hold: file systems take any bytes, JSON takes text."""
+    try:
+        f"{item.id}{item.label}".encode()
+    except UnicodeEncodeError:
+        raise DataError(
+            f"{item.path}: its name is no text in the encoding of this locale; rename it or use --on-bad-image skip"
+        ) from None
 
 
 def _require_pinned(item: Listed, stored: Stored) -> None:

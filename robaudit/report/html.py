@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robaudit.errors import SettingsError
-from robaudit.files import replacing, write_text
+from robaudit.files import alone_in, replacing, write_text
 from robaudit.inert import inert
 from robaudit.report.comparison import read_comparison
 from robaudit.report.guides import GUIDES_PAGE, read_guides
@@ -86,18 +86,19 @@ def write_report(page: Page, out: Path, *, single_file: bool = False) -> Path:
     """Write the report; the page comes last, so that it never names a picture that is not there.
 
     Raises:
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or another report is being written there.
     """
     rendered = render(page, single_file=single_file)
     pictures = {} if single_file else {picture.name: picture for picture in _pictures(page)}
-    for name, picture in pictures.items():
-        with replacing(out / name) as temporary:
-            temporary.write_bytes(picture.content)
-    if not single_file:
-        write_text(out / STYLE, _style())
-        write_text(out / GUIDES_PAGE, render_guides())
-    write_text(out / PAGE, rendered)
-    _remove_pictures_of_earlier_reports(out, keep=pictures)
+    with alone_in(out, IMAGES_FOLDER):
+        for name, picture in pictures.items():
+            with replacing(out / name) as temporary:
+                temporary.write_bytes(picture.content)
+        if not single_file:
+            write_text(out / STYLE, _style())
+            write_text(out / GUIDES_PAGE, render_guides())
+        write_text(out / PAGE, rendered)
+        _remove_pictures_of_earlier_reports(out, keep=pictures)
     return out / PAGE
 
 

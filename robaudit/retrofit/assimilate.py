@@ -28,10 +28,10 @@ from robaudit.progress import Progress, Silent
 from robaudit.records import DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.checkpoint import (
     STATE_FILE,
-    forget,
     identify,
     refuse_foreign,
     take_place,
+    tidy,
     workplace,
     write_model,
 )
@@ -138,6 +138,7 @@ def assimilate(
             "val": _data_info(data, validation),
         }
         if not restart and (finished := _finished(out, inputs)):
+            tidy(out)
             progress.say(f"{out}: already made with these settings; nothing to do")
             return finished
         identify(folder, {name: _plain(value) for name, value in inputs.items()}, restart=restart)
@@ -179,7 +180,6 @@ def assimilate(
         diagnostics = write_diagnostics(folder, looked_at, pixels, before, Examined(classifier, pixels, labels), moved)
         progress.say(_explanation(diagnostics))
         write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
-        forget(folder)
         take_place(folder, out)
     return record
 

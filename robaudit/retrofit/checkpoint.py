@@ -14,28 +14,22 @@ A network fine-tuned without T and C is written as a timm folder: keys as timm h
 
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
-
 from robaudit.errors import OutputError
-from robaudit.files import write_text
+from robaudit.files import LOCK_FILE, alone_in, replacing, workplace_of, write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.recipe import Recipe
 from robaudit.records import FileRef, ModelInfo
-from robaudit.retrofit.record import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
+from robaudit.retrofit.record import CONFIG_FILE, METRICS_FILE, PICTURES_FOLDER, TRAINING_FILE, WEIGHTS_FILE
 
 FORMAT = "robaudit-assimilated"
 # 1: first format.
@@ -46,7 +40,6 @@ TIMM_NAME = "robaudit_assimilated"
 
 STATE_FILE = "state.pt"
 IDENTITY_FILE = "identity.json"
-_LOCK_FILE = ".lock"
 
 
 @contextmanager
@@ -58,15 +51,11 @@ def workplace(out: Path) -> Iterator[Path]:
     Raises:
         OutputError: the place cannot be written, the disk is full, or another training is using it.
     """
-    folder = out.parent / f".{out.name}.unfinished"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK_FILE).open("a")
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another --out") from None
-    with lock:
-        _lock(lock, out)
+    folder = workplace_of(out)
+    with alone_in(folder, PICTURES_FOLDER):
         try:
+            for leftover in folder.glob(".tmp*"):  # of safetensors' own writing, when it was killed
+                leftover.unlink()
             yield folder
         except OSError as error:
             raise OutputError(
@@ -101,21 +90,6 @@ def identify(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> Non
         )
 
 
-def forget(folder: Path) -> None:
-    """Remove what only an unfinished training needs."""
-    for name in (STATE_FILE, IDENTITY_FILE, _LOCK_FILE):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _lock(file: TextIO, out: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise OutputError(f"{out}: another training is writing there; wait for it or choose another --out") from None
-
-
 def write_model(
     folder: Path, classifier: Classifier, vanilla: ModelInfo, image_channels: int, recipe: Recipe | None = None
 ) -> Path:
@@ -138,8 +112,8 @@ def write_model(
         for name, weight in whole.state_dict().items()
     }
     try:
-        save_file(weights, folder / WEIGHTS_FILE)
-        (folder / WEIGHTS_FILE).chmod(0o644)  # safetensors makes it readable to its owner alone
+        with replacing(folder / WEIGHTS_FILE) as temporary:
+            save_file(weights, temporary)
     except SafetensorError as error:
         raise OutputError(f"{folder / WEIGHTS_FILE}: cannot be written ({error}); free space") from None
     if classifier.front is None:
@@ -186,21 +160,32 @@ def _timm_config(classifier: Classifier, vanilla: ModelInfo) -> dict[str, Any]:
 def take_place(folder: Path, out: Path) -> None:
     """Rename `folder` to `out`, putting an older retrofit, and nothing else, out of the way.
 
+    What only an unfinished training needs goes along and is removed last: killed at any moment, nothing is lost.
+
     Raises:
         OutputError: something else is at `out`.
     """
     folder.chmod(0o755)
-    if not out.exists():
+    older = out.parent / f".{out.name}.replaced"
+    if out.exists():
+        refuse_foreign(out)
+        shutil.rmtree(older, ignore_errors=True)
+        out.rename(older)
+    try:
         folder.replace(out)
-        return
-    refuse_foreign(out)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as aside:
-        old = out.rename(Path(aside) / "old")
-        try:
-            folder.replace(out)
-        except OSError:
-            old.rename(out)
-            raise
+    except OSError:
+        if older.exists():
+            older.rename(out)
+        raise
+    tidy(out)
+
+
+def tidy(out: Path) -> None:
+    """Remove what a finished retrofit has no use for."""
+    shutil.rmtree(out.parent / f".{out.name}.replaced", ignore_errors=True)
+    for name in (STATE_FILE, IDENTITY_FILE, LOCK_FILE):
+        with suppress(OSError):
+            (out / name).unlink(missing_ok=True)
 
 
 def refuse_foreign(out: Path) -> None:

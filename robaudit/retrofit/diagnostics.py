@@ -11,10 +11,9 @@ from robaudit.files import replacing, write_text
 from robaudit.load.images import Images
 from robaudit.retrofit.attention import HELD, attention_map, share_holding
 from robaudit.retrofit.objective import evaluating
-from robaudit.retrofit.record import DIAGNOSTICS_FILE, Diagnostics, ModelDiagnostics, TextureMoved
+from robaudit.retrofit.record import DIAGNOSTICS_FILE, PICTURES_FOLDER, Diagnostics, ModelDiagnostics, TextureMoved
 from robaudit.retrofit.sharpness import directions, largest_curvature, loss_surface
 
-PICTURES_FOLDER = "pictures"
 N_IMAGES = 8
 STEPS_255 = (-8, -4, 0, 4, 8)
 """How far the loss is followed along each direction."""

@@ -11,6 +11,7 @@ METRICS_FILE = "metrics.jsonl"
 WEIGHTS_FILE = "model.safetensors"
 SPLIT_FILE = "split.csv"
 DIAGNOSTICS_FILE = "diagnostics.json"
+PICTURES_FOLDER = "pictures"
 
 
 class Losses(Record):

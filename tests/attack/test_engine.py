@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import TensorImages, engine_for, images_for, rows_of, small_network
+from small_models import SIDE, TensorImages, engine_for, images_for, rows_of, small_network
 from torch import nn
 
 from robaudit import tally
@@ -16,6 +16,7 @@ from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.search import Search
 from robaudit.attack.threats import Source
 from robaudit.errors import SettingsError
+from robaudit.progress import Silent
 
 FOUR = ("fgsm", "bim", "mifgsm", "pgd")
 GRID = tuple(range(1, 9))
@@ -274,6 +275,55 @@ def test_memory_running_out_halves_the_batch_and_changes_nothing(network, images
     assert engine.width == 4
 
 
+def on_a_cpu():
+    """Ask for more memory than any machine has, as a network would: the error is torch's own."""
+    torch.empty(2**55)
+
+
+def test_a_cpu_out_of_memory_halves_the_batch_and_says_so(network, images, rows):
+    told = []
+    engine = engine_for(network, images, *FOUR, batch_size=None)
+    engine.progress = Silent()
+    engine.progress.say = told.append
+    working = engine.sources[Source.MODEL]
+    engine.sources = dict.fromkeys(engine.sources, lambda x: on_a_cpu() if len(x) > 4 else working(x))
+    assert sorted((each.row for each in engine.measure(images, images.refs)), key=lambda row: row.id) == rows
+    assert len(told) == 1
+    assert "memory ran out: going on in batches of 4" in told[0]
+
+
+@pytest.mark.parametrize("batch_size", [None, 1])
+@pytest.mark.parametrize("when", ["clean", "attacked"])
+def test_an_image_that_needs_more_memory_than_there_is_counts_as_an_error(network, images, rows, batch_size, when):
+    """Alone it cannot be asked about, so it withstands nothing; the others are measured as ever."""
+    victim = next(row for row in rows if row.prediction == row.label)
+    picture = images.load(next(ref for ref in images.refs if ref.id == victim.id), (SIDE, SIDE))
+
+    class Greedy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network
+
+        def forward(self, x):
+            return on_a_cpu() if when == "clean" and is_exactly(x, picture) else self.inner(x)
+
+    engine = engine_for(Greedy(), images, *FOUR, batch_size=batch_size)
+    if when == "attacked":
+        engine.sources = dict.fromkeys(engine.sources, lambda x: on_a_cpu() if is_exactly(x, picture) else network(x))
+    found = {row.id: row for row in rows_of(engine, images)}
+    lost = found[victim.id]
+    assert lost.error is not None
+    assert lost.prediction is None
+    assert set(lost.fooled_at.values()) == {0}
+    others = {row.id for row in rows if row.id != victim.id}
+    assert {id_ for id_ in others if found[id_].error} == set()
+    assert tally.clean_tallies(list(found.values()), images.classes).n_errors == 1
+
+
+def is_exactly(x, picture):
+    return bool((x == picture).flatten(1).all(1).any())
+
+
 def test_a_batch_size_that_was_asked_for_is_not_changed_silently(network, images):
     engine = engine_for(network, images, "bim", batch_size=8)
 
@@ -281,7 +331,7 @@ def test_a_batch_size_that_was_asked_for_is_not_changed_silently(network, images
         raise torch.OutOfMemoryError
 
     engine.sources = dict.fromkeys(engine.sources, no_memory)
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(SettingsError, match="--batch-size 8: memory ran out; pass a smaller one"):
         rows_of(engine, images)
     assert engine.width == 8
 

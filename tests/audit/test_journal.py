@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, open_journal
+from robaudit.audit.journal import JOURNAL_FILE, Entry, Journal, KeptEntries, open_journal
 from robaudit.errors import OutputError
 from robaudit.records import ImageRow, Spent
 
@@ -101,8 +101,10 @@ def test_what_goes_wrong_while_it_is_open_is_not_blamed_on_it(tmp_path: Path, er
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_said_with_what_to_do() -> None:
-    file = Path("/dev/full").open("w")  # noqa: SIM115 (closing it fails, as it must)
+    kept = KeptEntries(Path("/dev/null"))
+    file = Path("/dev/full").open("wb")  # noqa: SIM115 (closing it fails, as it must)
     with pytest.raises(OutputError, match="free space, then the same command continues"):
-        Journal([], [], file).append(entry("a/1.png"))
+        Journal(kept, [], file).append(entry("a/1.png"))
+    kept.close()
     with pytest.raises(OSError, match="No space left"):
         file.close()

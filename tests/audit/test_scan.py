@@ -284,7 +284,7 @@ small_scan(Path({str(model)!r}), Path({str(data)!r}), Path({str(tmp_path)!r}), p
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=False)
     assert done.returncode == -9
-    assert {path.name for path in tmp_path.iterdir()} == {"images.partial.jsonl", "gallery"}
+    assert {path.name for path in tmp_path.iterdir()} == {"images.partial.jsonl", "gallery", ".lock"}
     watcher = Watcher()
     record = small_scan(model, data, tmp_path, progress=watcher)
     assert watcher.n_attacked == N_IMAGES - 5

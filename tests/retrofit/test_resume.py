@@ -107,7 +107,7 @@ def test_two_trainings_do_not_share_a_folder(model, data, tmp_path):
     class Second(Interrupting):
         def advance(self, n=1, note=""):
             if note.startswith("epoch 1/"):
-                with pytest.raises(OutputError, match="another training is writing there"):
+                with pytest.raises(OutputError, match=r"another robaudit .* is writing here"):
                     assimilate(model, data, out=tmp_path / "out", **SETTINGS)
                 raise KeyboardInterrupt
 

@@ -1,0 +1,187 @@
+"""What a run has done so far, running or dead, from the files on disk alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from robaudit.errors import OutputError
+from robaudit.files import holder_of, workplace_of
+from robaudit.records import AUDIT_FILE, JOURNAL_FILE, Count, ImageRow, Record, read_audit
+from robaudit.report.words import eps
+from robaudit.tally import worst_eps
+
+TRAINING_FILE, METRICS_FILE, IDENTITY_FILE, PAGE = "training.json", "metrics.jsonl", "identity.json", "index.html"
+Kind = Literal["scan", "assimilate", "report", "run"]
+STAGES: dict[str, Kind] = {
+    "before": "scan",
+    "assimilated": "assimilate",
+    "after": "scan",
+    "assimilated-without-glcm": "assimilate",
+    "without-glcm": "scan",
+    "report": "report",
+}
+"""Folders of a run, in their order."""
+
+
+class Status(Record):
+    """What `robaudit status --json` prints."""
+
+    format_version: Literal[1] = 1
+    path: str
+    kind: Kind
+    state: Literal["finished", "running", "stopped"]
+    """Running: a process holds the folder now, on this machine or where it shares locks. Stopped: the same command
+    continues."""
+    process: str | None
+    """Number of the process that holds the folder; null where none does, empty where it is unknown."""
+    done: Count | None
+    total: Count | None
+    unit: Literal["images", "epochs", "stages"] | None
+    says: str
+    """The result, or how it stands so far."""
+    last_written: datetime | None
+    """By the clock of the machine that wrote."""
+    stages: tuple[Status, ...] = ()
+    """Of a run, those that have begun."""
+
+
+def read_status(folder: Path) -> Status:
+    """Find out what a folder that was given as `--out` holds.
+
+    Raises:
+        OutputError: nothing that robaudit wrote, or it cannot be read.
+    """
+    found = _of_scan(folder) or _of_retrofit(folder) or _of_run(folder) or _of_report(folder)
+    if found is None:
+        raise OutputError(f"{folder}: holds nothing that robaudit has written; pass the folder given as --out")
+    return found
+
+
+def lines(status: Status, indent: str = "") -> Iterator[str]:
+    """Word a status, a line each for the whole and its stages."""
+    process = f" (process {status.process})" if status.process else ""
+    counted = "" if status.total is None else f", {status.done} of {status.total} {status.unit}"
+    when = f", last written {status.last_written:%Y-%m-%d %H:%M:%S} UTC" if status.last_written else ""
+    says = f": {status.says}" if status.says else ""
+    yield f"{indent}{status.path}  {status.kind} {status.state}{process}{counted}{when}{says}"
+    for stage in status.stages:
+        yield from lines(stage, indent + "  ")
+
+
+def _of_scan(folder: Path) -> Status | None:
+    audit, journal = folder / AUDIT_FILE, folder / JOURNAL_FILE
+    if audit.exists():
+        record = read_audit(audit)
+        n = record.clean.n_images
+        return _status(folder, "scan", folder, audit, n, n, "images", record.verdict.sentence)
+    if not journal.exists():
+        return None
+    found = _json_lines(journal)
+    if not found:
+        return _status(folder, "scan", folder, journal, 0, None, "images", "begun")
+    header, *entries = found
+    try:
+        identity = header["identity"]
+        rows = {entry["row"]["id"]: ImageRow.model_validate(entry["row"]) for entry in entries if "row" in entry}
+        total, grid = identity["data"]["n_images"], identity["threat_model"]["eps_255"]
+    except (KeyError, TypeError, ValidationError):
+        raise _damaged(journal) from None
+    return _status(folder, "scan", folder, journal, len(rows), total, "images", _curve(list(rows.values()), grid))
+
+
+def _curve(rows: Sequence[ImageRow], grid: Sequence[int]) -> str:
+    shown = dict.fromkeys((grid[0], grid[len(grid) // 2], grid[-1]))
+    standing = {eps_255: sum(worst_eps(row) > eps_255 for row in rows) for eps_255 in shown}
+    return "worst case so far " + ", ".join(f"{n} of {len(rows)} at {eps(at)}" for at, n in standing.items())
+
+
+def _of_retrofit(out: Path) -> Status | None:
+    finished, unfinished = out / TRAINING_FILE, workplace_of(out)
+    if finished.exists() and not unfinished.exists():
+        record = _read(finished, json.loads)
+        n, best = record["n_epochs"], record["best"]["epoch"]
+        return _status(out, "assimilate", out, finished, n, n, "epochs", f"keeps the weights of epoch {best}")
+    if not unfinished.exists():
+        return None
+    metrics, identity = unfinished / METRICS_FILE, unfinished / IDENTITY_FILE
+    total = _read(identity, lambda text: json.loads(text)["settings"]["epochs"]) if identity.exists() else None
+    measured = _json_lines(metrics) if metrics.exists() else []
+    said = ""
+    if measured:
+        last = measured[-1]["val"]
+        said = f"{last['n_correct']} of {last['n_images']} validation images correct"
+    return _status(
+        out, "assimilate", unfinished, metrics, max(0, len(measured) - 1), total, "epochs", said, is_finished=False
+    )
+
+
+def _of_run(folder: Path) -> Status | None:
+    stages = tuple(stage for name in STAGES if (stage := _stage(folder / name)))
+    if not stages:
+        return None
+    n_finished = sum(stage.state == "finished" for stage in stages)
+    latest = max((stage.last_written for stage in stages if stage.last_written), default=None)
+    page = folder / "report" / PAGE
+    process = holder_of(folder)
+    state: Literal["finished", "running", "stopped"] = "finished" if page.exists() else "stopped"
+    return Status(
+        path=str(folder), kind="run", state=state if process is None else "running", process=process, done=n_finished,
+        total=None, unit="stages", says=f"open {page}" if page.exists() else "", last_written=latest, stages=stages,
+    )  # fmt: skip
+
+
+def _stage(folder: Path) -> Status | None:
+    read = {"scan": _of_scan, "assimilate": _of_retrofit, "report": _of_report}[STAGES[folder.name]]
+    return read(folder)
+
+
+def _of_report(folder: Path) -> Status | None:
+    page = folder / PAGE
+    return _status(folder, "report", folder, page, None, None, None, f"open {page}") if page.exists() else None
+
+
+def _status(
+    folder: Path,
+    kind: Kind,
+    held: Path,
+    newest: Path,
+    done: int | None,
+    total: int | None,
+    unit: Literal["images", "epochs"] | None,
+    says: str,
+    *,
+    is_finished: bool | None = None,
+) -> Status:
+    """Put together what was read, with who holds the folder `held` now and when the file `newest` was written."""
+    process = holder_of(held)
+    finished = newest.name != JOURNAL_FILE if is_finished is None else is_finished
+    written = datetime.fromtimestamp(newest.stat().st_mtime, UTC) if newest.exists() else None
+    return Status(
+        path=str(folder), kind=kind, state="running" if process is not None else "finished" if finished else "stopped",
+        process=process, done=done, total=total, unit=unit, says=says, last_written=written,
+    )  # fmt: skip
+
+
+def _json_lines(path: Path) -> list[Any]:
+    """Every whole line; one that is being written is left out."""
+    found: list[Any] = _read(path, lambda text: [json.loads(line) for line in text.split("\n")[:-1]])
+    return found
+
+
+def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> OutputError:
+    return OutputError(f"{path}: is damaged; start again with --restart")

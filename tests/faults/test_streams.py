@@ -1,0 +1,94 @@
+"""Whatever becomes of stdout and stderr, the work is done and the exit code is its own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robaudit.records import AuditRecord
+
+REPOSITORY = Path(__file__).parents[2]
+RULE = '[[rule]]\nmeasure = "worst_case"\neps_255 = 4\nmode = "lenient"\nat_least = '
+ACCENTED = "tumeur-bénigne"
+
+
+@pytest.fixture
+def gate(audit_of: Callable[..., AuditRecord], tmp_path: Path) -> list[str]:
+    """A gate that says no: exit 1."""
+    audit = audit_of(60, 100)
+    counts = {"per_class": {ACCENTED: audit.clean}}
+    audit = audit.model_copy(update={"clean": audit.clean.model_copy(update=counts)})
+    (tmp_path / "audit.json").write_text(audit.model_dump_json(), encoding="utf-8")
+    rules = f'{RULE}0.9\n[[rule]]\nmeasure = "clean"\nclass = "{ACCENTED}"\nat_least = 0\n'
+    (tmp_path / "robaudit.toml").write_text(rules, encoding="utf-8")
+    files = [str(tmp_path / "audit.json"), "--policy", str(tmp_path / "robaudit.toml")]
+    return [sys.executable, "-m", "robaudit", "gate", *files]
+
+
+def shell(command: list[str], redirection: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    line = f'"$@" {redirection}'
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}", "bash", *command], cwd=REPOSITORY, capture_output=True, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("redirection", ["| true", "2>&1 | true", "| head -c 1", "2>&-", ">&-", "2>/dev/full", "<&-"])
+def test_a_gate_that_failed_has_failed_whether_or_not_anybody_reads_it(gate: list[str], redirection: str) -> None:
+    done = shell(gate, redirection)
+    assert done.returncode == 1, done
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+
+
+def test_words_do_not_end_up_in_the_result_where_stderr_is_closed(gate: list[str]) -> None:
+    json.loads(shell([*gate, "--json"], "2>&-").stdout)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_result_that_cannot_be_written_is_an_error(gate: list[str]) -> None:
+    done = shell(gate, ">/dev/full")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"stdout: cannot be written (No space left on device); free space" in done.stderr
+    assert b"Exception" not in done.stderr
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_json_is_utf8_whatever_stdout_would_be(tmp_path: Path, encoding: str) -> None:
+    folder = tmp_path / ACCENTED
+    folder.mkdir()
+    (folder / "index.html").write_text("a page")
+    command = [sys.executable, "-m", "robaudit", "status", str(folder), "--json"]
+    done = shell(command, "", PYTHONIOENCODING=encoding)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode("utf-8"))["path"] == str(folder)
+
+
+def test_results_are_printed_where_the_locale_knows_ascii_alone(gate: list[str]) -> None:
+    done = shell(gate, "", **ASCII)
+    assert done.returncode == 1, done.stderr
+    assert ACCENTED in done.stdout.decode("utf-8")
+
+
+def test_words_are_escaped_where_the_locale_lacks_letters(gate: list[str]) -> None:
+    done = shell([*gate[:-1], "naïve.toml"], "", **ASCII)
+    assert done.returncode == 2
+    assert done.stderr.isascii()
+    assert b"na" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text elsewhere")
+def test_a_name_that_is_no_text_is_refused_in_one_line(gate: list[str]) -> None:
+    command: list[Any] = [*gate[:4], b"caf\xe9.json", *gate[5:]]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False, env={**os.environ, **ASCII})
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"robaudit: caf\\udce9.json: is no text in the encoding of this locale")
+    assert len(done.stderr.splitlines()) == 1
