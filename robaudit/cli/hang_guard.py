@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -77,9 +78,17 @@ class HangGuard:
             "error",
         )
         self._asked = None
-        _thread.interrupt_main()
+        _interrupt()
         time.sleep(GRACE_SECONDS)
         os._exit(ExitCode.INTERRUPTED)
+
+
+def _interrupt() -> None:
+    """Press Ctrl-C: a real signal, since only that ends a call that sleeps or waits."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def guarded(progress: Progress, seconds: float) -> Progress:

@@ -30,7 +30,7 @@ def ended(then: str, grace: float) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_says_what_was_asked_and_lets_python_say_farewell() -> None:
-    done = ended("sys.exit(130)", grace=600)
+    done = ended("sys.exit(130)", grace=100)
     assert (done.returncode, done.stdout) == (130, "farewell\n")
     assert "has not answered for 0.2 s, asked about well/1.png, well/2.png" in done.stderr
     assert "--hang-after" in done.stderr
