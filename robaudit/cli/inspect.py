@@ -49,8 +49,14 @@ def inspect(
         if table.row_count:
             console.print(Text(title, "bold"))
             console.print(table)
+    if description.command is not None:
+        console.print(Text("Audit", "bold"))
+        # On one line however narrow the terminal: it is there to be copied.
+        console.print(Text(inert(description.command)), soft_wrap=True)
 
 
+_METADATA = {"epoch": "epoch", "pytorch-lightning_version": "lightning", "best_acc": "best_acc", "arch": "arch"}
+"""Entries of a training checkpoint worth a line, and what the line is called."""
 _WARNING = ("would run", "left out", "not computed")
 
 
@@ -65,7 +71,8 @@ def _sections(description: "Description") -> Iterator[tuple[str, list[Line]]]:
     yield "Network", list(chain(_network(description), _layers(description)))
     yield "What it says of itself", list(_statements(description))
     yield "Code", list(_code(description))
-    yield "Audit", list(_next(description))
+    if description.obstacle is not None:
+        yield "Audit", [("scan refuses", description.obstacle)]
 
 
 def _file(description: "Description") -> Iterator[Line]:
@@ -121,10 +128,10 @@ def _statements(description: "Description") -> Iterator[Line]:
         yield "std", _numbers(own.std)
     if own.size is not None:
         yield "input size", f"{own.size[0]} x {own.size[1]}"
-    for key in ("epoch", "pytorch-lightning_version", "best_acc", "arch"):
+    for key, label in _METADATA.items():
         value = description.contents.metadata.get(key)
         if isinstance(value, str | int | float):
-            yield key.removeprefix("pytorch-").replace("_", " "), str(value)
+            yield label, str(value)
 
 
 def _code(description: "Description") -> Iterator[Line]:
@@ -137,13 +144,6 @@ def _code(description: "Description") -> Iterator[Line]:
         yield "left out", f"{_some(description.left_out)}: the weights load without running it"
     elif contents.foreign_globals:
         yield "would run", _some(contents.foreign_globals)
-
-
-def _next(description: "Description") -> Iterator[Line]:
-    if description.command is not None:
-        yield "scan", description.command
-    else:
-        yield "scan refuses", description.obstacle or ""
 
 
 def _some(names: tuple[str, ...]) -> str:

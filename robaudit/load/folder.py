@@ -39,7 +39,9 @@ def read_folder(path: Path) -> Folder:
         config = _read_json(path / BUNDLE_FILE)
         return Folder(Kind.MONAI_BUNDLE, path / BUNDLE_FILE, _bundle(path, config), _bundle_weights(path))
     if not (path / CONFIG_FILE).is_file():
-        raise ModelError(f"{path}: is a folder without {CONFIG_FILE}; pass the model file in it")
+        raise ModelError(
+            f"{path}: is a folder without {CONFIG_FILE}; pass the model file in it; a folder of images is DATA, after a MODEL"
+        )
     config = _read_json(path / CONFIG_FILE)
     kind, config = _recognised(path, config)
     return Folder(kind, path / CONFIG_FILE, config, _weights_file(path))

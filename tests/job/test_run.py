@@ -196,9 +196,14 @@ def test_undivided_data_is_split_and_both_scans_take_its_test_part(
 
 def test_a_threshold_holds_for_every_stage_and_is_part_of_what_was_asked(undivided: Path, tmp_path: Path) -> None:
     """One output of probability p means the second class, `plain`, above 0.3."""
-    with torch.random.fork_rng(devices=[]):
+    everything = open_images(undivided)
+    x = torch.stack([everything.load(ref, (64, 64)) for ref in everything.refs]).expand(-1, 3, -1, -1)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
         made = timm.create_model("test_resnet", num_classes=1).eval()
+        z = made(x)
+        made.fc.weight *= 3 / z.std()  # logits that nobody takes for probabilities, around zero
+        made.fc.bias -= made(x).median()
     torch.save(made.state_dict(), tmp_path / "model.pt")
     out = tmp_path / "out"
     loading = {"arch": "test_resnet", "normalization": "none", "input_size": (64, 64), "threshold": 0.3}
@@ -213,6 +218,7 @@ def test_a_threshold_holds_for_every_stage_and_is_part_of_what_was_asked(undivid
     rows = [json.loads(line) for line in (out / "before" / "images.jsonl").read_text().splitlines()]
     expected = {ref.id: images.classes[int(p[index, 0] > 0.3)] for index, ref in enumerate(images.refs)}
     assert {row["id"]: row["prediction"] for row in rows} == expected
+    assert ((p > 0.3) & (p <= 0.5)).any(), "or the threshold decides nothing"
 
     with pytest.raises(OutputError, match=r"another scan \(model\.loading\.threshold"):
         run(tmp_path / "model.pt", undivided, out=out, loading=loading | {"threshold": 0.4}, **job)
