@@ -190,8 +190,8 @@ def test_a_collapse_of_the_first_epoch_is_remembered_over_an_interruption(model,
 def test_the_single_step_that_the_guard_watches_is_fast_fgsm(robust, model, data):
     """Worked out anew for the model before training: one signed step of 1.25 eps from a random start."""
     out, _ = robust
-    vanilla = load_model(model)
-    validation = open_images(data, "val").ordered_as(vanilla.info.classes)
+    validation = open_images(data, "val")
+    vanilla = load_model(model, folder_classes=validation.classes)
     batch = Samples(validation, vanilla.size, None, vanilla.classifier.mean.device).batch(list(range(8)))
     pixels, labels = batch.pixels, batch.labels
     eps = 4 / 255
