@@ -149,6 +149,7 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]
     entries = KeptEntries(path)
     try:
         _drop_torn_line(path)
+        file.seek(0, os.SEEK_END)  # the end has moved
         with path.open("rb") as written:
             header = written.readline()
         if header:
