@@ -32,7 +32,7 @@ def texture_moved(front: Front, images: Images, size: tuple[int, int], term: Tex
     def features(picture: Tensor) -> Tensor:
         """(N, 5): per patch, each feature as the mean over its orientations."""
         matrix = second_order_texture(grayscale(picture), levels=term.levels, patch=term.patch)[0]
-        return matrix.unflatten(1, (len(ORIENTATIONS), len(FEATURES))).mean(1)
+        return matrix.reshape(-1, len(ORIENTATIONS), len(FEATURES)).mean(1)
 
     totals: dict[str, Tensor] = {}
     for ref in some.refs:
