@@ -40,8 +40,7 @@ def read_folder(path: Path) -> Folder:
         return Folder(Kind.MONAI_BUNDLE, path / BUNDLE_FILE, _bundle(path, config), _bundle_weights(path))
     if not (path / CONFIG_FILE).is_file():
         raise ModelError(
-            f"{path}: is a folder without {CONFIG_FILE}; pass the model file in it; a folder of images is DATA, after "
-            "a MODEL"
+            f"{path}: is a folder without {CONFIG_FILE}; pass the model file in it; images are DATA, after MODEL"
         )
     config = _read_json(path / CONFIG_FILE)
     kind, config = _recognised(path, config)

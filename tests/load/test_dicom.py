@@ -49,7 +49,8 @@ def dicom(counts: np.ndarray = COUNTS, bits: int = 12, **tags: Any) -> bytes:
 
 def shipped(name: str) -> Path:
     """A test file of pydicom's own package; nothing is fetched."""
-    return Path(str(pydicom_file(name, download=False)))
+    found = pydicom_file(name, download=False)
+    return Path(str(found)) if found else pytest.skip(f"this version of pydicom does not ship {name}")
 
 
 def decoded(data: bytes, member: str = "") -> Picture:
