@@ -27,7 +27,7 @@ FLAGS = {
     for name, command in {"": GROUP, **COMMANDS}.items()
 }
 PROGRAM = ("robaudit ", ".venv/bin/robaudit ")
-OTHER_PROGRAMS = ("python", ".venv/bin/python", "pip")
+OTHER_PROGRAMS = ("python", ".venv/bin/python", "pip", "ray ", "srun ", "#SBATCH ")
 FRAME = re.compile(r"[╭╮╰╯─│┌┐└┘|+]|\x1b\[[0-9;]*m|<bool>")
 """What differs between terminals and versions of typer without saying anything else."""
 

@@ -84,9 +84,12 @@ class HangGuard:
 
 
 def _interrupt() -> None:
-    """Press Ctrl-C: a real signal, since only that ends a call that sleeps or waits."""
+    """Have the main thread stop as for Ctrl-C: by a real signal, since only that ends a call that sleeps or waits.
+
+    SIGTERM, for which `main` has arranged that: in a shell's background job SIGINT is ignored.
+    """
     if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
     else:
         _thread.interrupt_main()
 

@@ -9,9 +9,10 @@ from robaudit.cli.hang_guard import HangGuard, guarded
 from robaudit.progress import Silent
 
 HANGING = """
-import sys, time
+import signal, sys, time
 from robaudit.cli import hang_guard
 from robaudit.progress import Silent
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # as main does
 hang_guard.GRACE_SECONDS = {grace}
 guard = hang_guard.HangGuard(Silent(), 0.2)
 guard.asking(["well/1.png", "well/2.png"])
