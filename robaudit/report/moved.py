@@ -94,7 +94,7 @@ def moved(found: Measured) -> Moved | None:
             "patch is the mean absolute difference between image and what the network sees, which also counts what "
             "cancels out in the means."
         ),
-        headings=("Image", "After T", "After T and C", "Change", "By patch"),
+        headings=("image", "after T", "after T and C", "change", "by patch"),
         rows=tuple(Row(*_FEATURES[name], _values(feature)) for name, feature in known.items()),
     )
 
@@ -116,7 +116,7 @@ def _sentence(known: Mapping[str, Feature], n_images: int) -> str:
 def _values(feature: Feature) -> tuple[str, ...]:
     stages = (feature.original, feature.after_texture, feature.after_colour)
     return (
-        *(NOT_MEASURED if value is None else f"{value:.3g}" for value in stages),
-        f"{feature.seen - feature.original:+.2g}",
-        f"{feature.moved:.2g}",
+        *(NOT_MEASURED if value is None else f"{value:.3f}" for value in stages),
+        f"{feature.seen - feature.original:+.3f}",
+        f"{feature.moved:.3f}",
     )

@@ -94,7 +94,7 @@ def test_the_texture_that_moved_is_a_table_and_a_sentence(diagnosed_folder: Path
         "validation images."
     )
     assert [row.name for row in texture.rows] == ["Angular second moment", "Contrast", "Correlation"]
-    assert texture.rows[1].values == ("3.2", "3.6", "4", "+0.8", "1.1")
+    assert texture.rows[1].values == ("3.200", "3.600", "4.000", "+0.800", "1.100")
 
 
 def test_texture_that_stays_is_said_to_stay_and_what_is_not_there_is_a_dash():
