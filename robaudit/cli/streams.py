@@ -35,14 +35,15 @@ def settle_streams() -> None:
     _open_closed()
     if os.name == "nt":
         return  # pipes end otherwise there, and a console is no file descriptor
-    if sys.stdout is sys.__stdout__:  # a program that calls us may have put its own there
+    stdout_is_own, stderr_is_own = sys.stdout is sys.__stdout__, sys.stderr is sys.__stderr__
+    if stdout_is_own:  # a program that calls us may have put its own there
         encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
         # Bytes of a file name that are no text in the locale come out as they went in.
         errors = "backslashreplace" if sys.stdout.isatty() else "surrogateescape"
         sys.stdout = io.TextIOWrapper(
             io.BufferedWriter(_Outlet(1, BrokenPipeError)), encoding, errors, line_buffering=sys.stdout.isatty()
         )
-    if sys.stderr is sys.__stderr__:
+    if stderr_is_own:
         sys.stderr = io.TextIOWrapper(
             io.BufferedWriter(_Outlet(2, OSError)), sys.stderr.encoding, "backslashreplace", line_buffering=True
         )
