@@ -53,10 +53,12 @@ class Doubts:
     """Makes new pictures of an image, where it is pictured and fell at a smaller eps than before."""
     progress: Progress
     attacks: tuple[AnyAttack, ...] = field(init=False)
+    entries: list[Entry] = field(init=False)
+    """Of all images, as far as `attacks` go; the journal keeps them on disk, so they are read once a round."""
 
     def settled(self) -> Judged:
         """Ask, judge, and add attacks until none would help."""
-        self.attacks = self.engine.plan.attacks
+        self._read(self.engine.plan.attacks)
         added: dict[str, str] = {}
         checks = self._judged()
         mended: dict[str, tuple[Check, str]] = {}
@@ -64,7 +66,8 @@ class Doubts:
             attack, asked_by = repair
             self.progress.say(f"{asked_by}: {_first(checks, asked_by).why} Adding {attack.name} to mend it.")
             self._pursue(attack)
-            self.attacks, added = (*self.attacks, attack), added | {attack.name: asked_by}
+            self._read((*self.attacks, attack))
+            added[attack.name] = asked_by
             before, checks = checks, self._judged()
             for old, new in zip(before, checks, strict=True):
                 if old.status == "failed" != new.status:
@@ -86,9 +89,8 @@ class Doubts:
         return judge(self._evidence(asked, sample))
 
     def _evidence(self, asked: Sequence[Question], sample: Sequence[ImageRef]) -> Evidence:
-        entries = self._entries()
         counts = GradientCounts()
-        for entry in entries:
+        for entry in self.entries:
             counts = counts.plus(entry.gradients)
         probes: dict[str, list[Probe]] = {}
         for question in asked:
@@ -97,7 +99,7 @@ class Doubts:
             probes[question.check] = [*probes.get(question.check, []), *chosen]
         return Evidence(
             rows=self._rows(),
-            observed=[entry.observed for entry in entries if entry.observed is not None],
+            observed=[entry.observed for entry in self.entries if entry.observed is not None],
             attacks=self.attacks,
             grid=self.engine.plan.grid,
             gradients=counts,
@@ -203,13 +205,14 @@ class Doubts:
         update = {"amendments": (*entry.amendments, amendment), "gallery": gallery or entry.gallery}
         self.journal.append(entry.model_copy(update=update))
 
-    def _entries(self) -> list[Entry]:
-        """Entries as far as the attacks of this moment go: a resumed scan judges as the interrupted one did."""
-        names = [attack.name for attack in self.attacks]
-        return [self.journal.entries[ref.id].including(names) for ref in self.images.refs]
+    def _read(self, attacks: tuple[AnyAttack, ...]) -> None:
+        """Read the entries as far as these attacks go: a resumed scan judges as the interrupted one did."""
+        names = [attack.name for attack in attacks]
+        self.attacks = attacks
+        self.entries = [self.journal.entries[ref.id].including(names) for ref in self.images.refs]
 
     def _rows(self) -> list[ImageRow]:
-        return [entry.row for entry in self._entries()]
+        return [entry.row for entry in self.entries]
 
     def _worst(self, row: ImageRow) -> int | None:
         worst = tally.worst_eps(row)
