@@ -143,13 +143,12 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]
     path = folder / JOURNAL_FILE
     wanted = json.dumps({"identity": identity}, sort_keys=True)
     try:
+        _drop_torn_line(path)
         file = path.open("ab")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
     entries = KeptEntries(path)
     try:
-        _drop_torn_line(path)
-        file.seek(0, os.SEEK_END)  # the end has moved
         with path.open("rb") as written:
             header = written.readline()
         if header:
@@ -218,7 +217,7 @@ def refuse_other(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
 
 def _drop_torn_line(path: Path) -> None:
     """Cut off a last line that a kill left unfinished, so that appending starts a fresh one."""
-    with path.open("r+b") as file:
+    with path.open("a+b") as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:
             start = max(0, end - CHUNK_BYTES)
