@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robaudit.attack.batching import Batches, Dialogue, Logits, Sight, Task, Work, query
 from robaudit.attack.climb import Adversarial, Target
-from robaudit.attack.examine import Findings, Subject, examine
+from robaudit.attack.examine import Findings, Subject, examine, fooled_from_the_start
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
 from robaudit.attack.prepare import Speedups, StraightThrough, in_bfloat16, judging, working_copy
 from robaudit.attack.threats import AnyAttack, FoolboxAttack, Source
@@ -178,6 +178,11 @@ class Engine:
         for ref, (answer, work) in self._conduct([ref for ref in images.refs if ref.id in ids], task):
             yield ref, answer, work
 
+    def failed(self, ref: ImageRef, work: Work, why: str) -> Measured:
+        """An image that could not be attacked to the end: it has withstood nothing."""
+        row = _row(ref, fooled_from_the_start(None, self.plan), (), why)
+        return Measured(row, work, self.width)
+
     def unrepeatable(self, images: Images, n_passes: int) -> float:
         """Largest change of a logit between passes of the same batch, relative to the largest logit; 0 is exact.
 
@@ -240,16 +245,13 @@ class Engine:
     def _examined(
         self, images: Images, ref: ImageRef, clean: Sight, work: Work, keep: bool
     ) -> Dialogue[tuple[ImageRef, Measured]]:
-        subject, error = self._subject(images, ref, clean), None
         try:
-            findings = yield from examine(subject, self.plan, self._foolbox(work))
-        except Exception as raised:
-            if not ran_out(raised):
+            findings = yield from examine(self._subject(images, ref, clean), self.plan, self._foolbox(work))
+        except Exception as error:
+            if not ran_out(error):
                 raise
-            # An image that could not be attacked to the end has withstood nothing.
-            error = NO_MEMORY
-            findings = yield from examine(replace(subject, clean=UNANSWERED), self.plan, self._foolbox(work))
-        row = _row(ref, findings, images.classes, error)
+            return ref, self.failed(ref, work, NO_MEMORY)
+        row = _row(ref, findings, images.classes)
         if not keep:
             return ref, Measured(row, work, self.width, findings.observed)
         kept = (findings.adversarial, findings.adversarial_attack)
@@ -290,7 +292,8 @@ class Engine:
         return width
 
 
-def _row(ref: ImageRef, findings: Findings, classes: Sequence[str], error: str | None) -> ImageRow:
+def _row(ref: ImageRef, findings: Findings, classes: Sequence[str], error: str = NO_FINITE_ANSWER) -> ImageRow:
+    """The record of an image; `error` is why there is no prediction, where there is none."""
     seen = findings.prediction
     return ImageRow(
         id=ref.id,
@@ -299,5 +302,5 @@ def _row(ref: ImageRef, findings: Findings, classes: Sequence[str], error: str |
         prediction=None if seen is None else classes[seen],
         fooled_at=findings.fooled_at,
         raw_fooled_at=findings.raw_fooled_at,
-        error=error or (NO_FINITE_ANSWER if seen is None else None),
+        error=error if seen is None else None,
     )

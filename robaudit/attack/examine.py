@@ -62,12 +62,10 @@ class Findings:
 
 def examine(subject: Subject, plan: Plan, foolbox: FoolboxRunner) -> Dialogue[Findings]:
     """Run every attack of the plan on one image."""
-    findings = Findings(subject.clean.prediction)
     if subject.clean.prediction != subject.label:
-        findings.fooled_at = {attack.name: 0 for attack in plan.attacks}
-        findings.raw_fooled_at = {attack.name: plan.grid for attack in plan.attacks if plan.runs_every_eps(attack)}
-        return findings
+        return fooled_from_the_start(subject.clean.prediction, plan)
 
+    findings = Findings(subject.clean.prediction)
     target = subject.target(plan.seed)
     gradients = yield from _gradients_at_the_image(target)
     if plan.share_first_gradient:
@@ -91,6 +89,15 @@ def examine(subject: Subject, plan: Plan, foolbox: FoolboxRunner) -> Dialogue[Fi
         climbed=tuple(target.unfinished),
     )
     return findings
+
+
+def fooled_from_the_start(prediction: int | None, plan: Plan) -> Findings:
+    """What is found without any attack: a wrong answer, or none (None), is fooled at every eps."""
+    return Findings(
+        prediction,
+        fooled_at={attack.name: 0 for attack in plan.attacks},
+        raw_fooled_at={attack.name: plan.grid for attack in plan.attacks if plan.runs_every_eps(attack)},
+    )
 
 
 def _gradients_at_the_image(target: Target) -> Dialogue[dict[Loss, Tensor]]:

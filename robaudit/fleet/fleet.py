@@ -23,7 +23,6 @@ from robaudit.fleet.crew import Crew, WorkerLostError
 from robaudit.fleet.worker import Ask, Finding, Found, Place, Shard, place_of, sealed
 from robaudit.load.images import ImageRef, Images
 from robaudit.progress import Progress
-from robaudit.records import ImageRow
 
 SHARDS_PER_WORKER = 8
 """So many that workers end at about the same time, as few as keep their batches full."""
@@ -84,7 +83,7 @@ class Fleet:
             return partial(_measured, keep=frozenset(keep_adversarials_of), clean=sights)
 
         for id_, measured in self._ask(refs, ask):
-            yield self._error(by_id[id_], measured) if isinstance(measured, Fatal) else measured
+            yield self.engine.failed(by_id[id_], Work(), measured.why) if isinstance(measured, Fatal) else measured
 
     def pursue(
         self, images: Images, attack: AnyAttack, worst_255: Mapping[str, int | None], clean: Mapping[str, Sight]
@@ -233,16 +232,6 @@ class Fleet:
     def _images_per_shard(self, n_images: int) -> int:
         even = math.ceil(n_images / (SHARDS_PER_WORKER * self.crew.size))
         return min(max(even, self.engine.width), MAX_BATCHES_PER_SHARD * self.engine.width)
-
-    def _error(self, ref: ImageRef, fatal: Fatal) -> Measured:
-        plan = self.engine.plan
-        row = ImageRow(
-            id=ref.id, sha256=ref.sha256, label=ref.label, prediction=None,
-            fooled_at={attack.name: 0 for attack in plan.attacks},
-            raw_fooled_at={attack.name: plan.grid for attack in plan.attacks if plan.runs_every_eps(attack)},
-            error=fatal.why,
-        )  # fmt: skip
-        return Measured(row, Work(), self.engine.width)
 
 
 # What workers are asked. Pictures come back on the CPU, alone: the batch they were part of stays where it was.
