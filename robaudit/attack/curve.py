@@ -17,7 +17,7 @@ from robaudit.attack.batching import Batches, Dialogue, Logits, Sight, Task, Wor
 from robaudit.attack.climb import Adversarial, Target
 from robaudit.attack.examine import Findings, Subject, examine, fooled_from_the_start
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
-from robaudit.attack.prepare import Speedups, StraightThrough, in_bfloat16, judging, working_copy
+from robaudit.attack.prepare import Speedups, StraightThrough, fingerprint, in_bfloat16, judging, working_copy
 from robaudit.attack.threats import AnyAttack, FoolboxAttack, Source
 from robaudit.attack.trial import Plan, smallest_eps
 from robaudit.errors import ModelError, SettingsError
@@ -182,6 +182,13 @@ class Engine:
         """An image that could not be attacked to the end: it has withstood nothing."""
         row = _row(ref, fooled_from_the_start(None, self.plan), (), why)
         return Measured(row, work, self.width)
+
+    def state(self) -> str:
+        """What an audit must leave as it was, as a hash."""
+        return fingerprint(self.model)
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def unrepeatable(self, images: Images, n_passes: int) -> float:
         """Largest change of a logit between passes of the same batch, relative to the largest logit; 0 is exact.

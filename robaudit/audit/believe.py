@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from robaudit import tally
 from robaudit.attack.batching import Sight, Work
 from robaudit.attack.curve import NO_MEMORY, Engine, Pursued
-from robaudit.attack.prepare import fingerprint
 from robaudit.attack.threats import AnyAttack
 from robaudit.audit.journal import Amendment, Entry, Journal
 from robaudit.checks.evidence import Evidence, GradientCounts, Probe, Share
@@ -105,7 +104,7 @@ class Doubts:
             gradients=counts,
             outputs=self.loaded.classifier.outputs,
             state_before=self.state_before,
-            state_after=self._state_after(),
+            state_after=self.examiner.state(),
             unrepeatable=self.engine.unrepeatable(self._askable(), N_PASSES),
             has_front=self._has_front,
             has_surrogate=self.engine.surrogate is not None,
@@ -113,12 +112,6 @@ class Doubts:
             sample_size=self.sample_size,
             probes=probes,
         )
-
-    def _state_after(self) -> str:
-        """The model's state now, or words that are no state where it changed itself in a worker."""
-        if isinstance(self.examiner, Fleet) and self.examiner.changed_model:
-            return "changed in a worker"
-        return fingerprint(self.loaded.classifier)
 
     def _askable(self) -> Images:
         """The images, without those that need more memory than there is, unless all do."""

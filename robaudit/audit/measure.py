@@ -14,7 +14,6 @@ from typing import Any
 from robaudit import tally
 from robaudit.attack.batching import Sight
 from robaudit.attack.curve import Engine, Measured, Pursued
-from robaudit.attack.prepare import fingerprint
 from robaudit.audit.believe import Doubts, gradient_counts, spent
 from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
 from robaudit.audit.journal import Entry, Journal, open_journal, refuse_other
@@ -93,7 +92,7 @@ class Measurement:
 
     def _measured(self, preprocessing: Check, wanted: dict[str, Any]) -> AuditRecord:
         with open_journal(self.out, wanted) as journal:
-            state = fingerprint(self.loaded.classifier)
+            state = self.engine.state()
             if journal.entries:
                 self.progress.say(f"continuing: {len(journal.entries)} of {len(self.images)} images are done")
             clean = self._clean_sights()

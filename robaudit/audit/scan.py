@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -168,15 +169,10 @@ def scan(
     asked = partial(
         check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
     )
-    fleet = None if crew is None else Fleet(own_engine, images, crew, progress)
-    try:
-        measurement = Measurement(
-            loaded, images, own_engine, fleet or own_engine, started, out, progress, check_sample, overlap, asked
-        )
-        return measurement.finish(restart)
-    finally:
-        if fleet is not None:
-            fleet.close()
+    with closing(own_engine if crew is None else Fleet(own_engine, images, crew, progress)) as examiner:
+        return Measurement(
+            loaded, images, own_engine, examiner, started, out, progress, check_sample, overlap, asked
+        ).finish(restart)
 
 
 def _overlap(

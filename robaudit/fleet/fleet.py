@@ -100,6 +100,10 @@ class Fleet:
         for id_, pursued in self._ask(list(by_id.values()), ask):
             yield by_id[id_], Pursued(0, None, Work(), {}) if isinstance(pursued, Fatal) else pursued
 
+    def state(self) -> str:
+        """What an audit must leave as it was, as a hash; words that are none where a worker's model changed itself."""
+        return "changed in a worker" if self.changed_model else self.engine.state()
+
     def close(self) -> None:
         """End all workers."""
         if self._is_open:
