@@ -1,5 +1,6 @@
 """Per-image rows -> counts and curves. Pure and exact: every number of a record is a sum over its rows."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from robaudit.records import ClassTallies, ImageRow, Point, Tally
@@ -56,6 +57,17 @@ def worst_eps(row: ImageRow) -> int:
 def headline_eps(grid: Sequence[int]) -> int:
     """The eps_255 that headlines: the one of the grid nearest to 4, whatever the result there."""
     return min(grid, key=lambda eps: (abs(eps - 4), eps))
+
+
+def sketch(fallen: Counter[int], grid: Sequence[int]) -> dict[int, int]:
+    """How many images stand at the first, the middle and the last eps_255 of the grid.
+
+    Args:
+        fallen: how many fell at each eps, as `worst_eps` tells.
+        grid: ascending.
+    """
+    shown = dict.fromkeys((grid[0], grid[len(grid) // 2], grid[-1]))
+    return {eps: sum(count for at, count in fallen.items() if at > eps) for eps in shown}
 
 
 def _points(

@@ -176,9 +176,7 @@ class Measurement:
 
     def _note(self, fallen: Counter[int]) -> str:
         """The curve so far, from how many images fell at each eps."""
-        grid, n = self.engine.plan.grid, max(1, fallen.total())
-        shown = dict.fromkeys((grid[0], grid[len(grid) // 2], grid[-1]))
-        standing = {eps: sum(count for at, count in fallen.items() if at > eps) for eps in shown}
+        n, standing = max(1, fallen.total()), tally.sketch(fallen, self.engine.plan.grid)
         return "worst case " + ", ".join(f"{count / n:.0%} at {eps}/255" for eps, count in standing.items())
 
     def _write_partial(self, journal: Journal) -> None:

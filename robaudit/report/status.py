@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from robaudit.errors import OutputError
 from robaudit.files import holder_of, workplace_of
 from robaudit.records import AUDIT_FILE, JOURNAL_FILE, Count, ImageRow, Record, read_audit
 from robaudit.report.words import eps
-from robaudit.tally import worst_eps
+from robaudit.tally import sketch, worst_eps
 
 TRAINING_FILE, METRICS_FILE, IDENTITY_FILE, PAGE = "training.json", "metrics.jsonl", "identity.json", "index.html"
 Kind = Literal["scan", "assimilate", "report", "run"]
@@ -96,8 +97,7 @@ def _of_scan(folder: Path) -> Status | None:
 
 
 def _curve(rows: Sequence[ImageRow], grid: Sequence[int]) -> str:
-    shown = dict.fromkeys((grid[0], grid[len(grid) // 2], grid[-1]))
-    standing = {eps_255: sum(worst_eps(row) > eps_255 for row in rows) for eps_255 in shown}
+    standing = sketch(Counter(map(worst_eps, rows)), grid)
     return "worst case so far " + ", ".join(f"{n} of {len(rows)} at {eps(at)}" for at, n in standing.items())
 
 
