@@ -67,3 +67,8 @@ class TrainingError(RobauditError):
     """Training could not go on; the last good weights were kept."""
 
     exit_code = ExitCode.INCONCLUSIVE
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

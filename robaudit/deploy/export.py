@@ -13,7 +13,7 @@ from torch import Tensor
 from robaudit import __version__
 from robaudit.deploy.formats import FORMATS, Run
 from robaudit.deploy.pictures import of_audit, of_data
-from robaudit.errors import ModelError, SettingsError
+from robaudit.errors import ModelError, SettingsError, first_line
 from robaudit.files import replacing
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.generated import generated
@@ -92,7 +92,7 @@ def export(
         except (SettingsError, OSError):
             raise
         except Exception as error:  # exporters raise whatever the unsupported operation made them think of
-            raise ModelError(f"{model}: cannot be written as {form} ({_first_line(error)}); try another") from None
+            raise ModelError(f"{model}: cannot be written as {form} ({first_line(error)}); try another") from None
         differences = [_difference(model, form, classifier, run, batch) for batch in pictures.values()]
     return Checked({source: len(batch) for source, batch in pictures.items()}, max(differences))
 
@@ -129,7 +129,3 @@ def _metadata(loaded: LoadedModel) -> dict[str, Any]:
         "threshold": loaded.classifier.outputs.threshold,
         "inside": ["normalisation"] if loaded.classifier.front is None else ["T and C", "normalisation"],
     }
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

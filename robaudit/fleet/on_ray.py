@@ -13,10 +13,9 @@ import sys
 from concurrent.futures import Future
 from typing import Any
 
-from robaudit.errors import SettingsError
+from robaudit.errors import SettingsError, first_line
 from robaudit.fleet.crew import WorkerLostError
 from robaudit.fleet.worker import Found, Place, Shard, Worker
-from robaudit.load.weights import first_line
 
 
 class RayCrew:

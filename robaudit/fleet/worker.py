@@ -21,11 +21,10 @@ from robaudit import __version__
 from robaudit.attack.curve import Engine
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.trial import Plan
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.load.images import ImageRef, Images
 from robaudit.load.provenance import versions
 from robaudit.load.trusted import own_code_importable
-from robaudit.load.weights import first_line
 
 HAND_OVER_SECONDS = 0.5
 """How often findings are handed on: a driver of 64 workers then hears 128 times a second, however fast they are."""

@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.front.front import Front
 from robaudit.load import architecture
 from robaudit.load.contents import read_contents
 from robaudit.load.kinds import Contents, Kind
 from robaudit.load.network import Asked, Network, factory_network, library_network, read_network
 from robaudit.load.state import State
-from robaudit.load.weights import first_line, put_into, read_weights
+from robaudit.load.weights import put_into, read_weights
 
 FRONT, BACKBONE, WRAPPED = "front.", "backbone.", "network."
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.load.architecture_index import learnt
 from robaudit.load.kinds import Contents
-from robaudit.load.weights import first_line
 
 MONAI_NETWORKS = frozenset(
     [

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from robaudit.errors import DataError
+from robaudit.errors import DataError, first_line
 from robaudit.load.listed import Listed, part_named, patient_key
 from robaudit.load.remote import Location, Remote, is_url, located
 
@@ -66,7 +66,7 @@ def _parquet_rows(path: Location) -> Iterator[tuple[int, dict[str, str]]]:
             _require_rows(path, opened.metadata.num_rows)
             table: list[dict[str, Any]] = opened.read(columns=[n for n in _READ if n in names]).to_pylist()
     except (ArrowException, OSError) as error:
-        raise DataError(f"{path}: is damaged Parquet ({_first_line(error)}); write it again") from None
+        raise DataError(f"{path}: is damaged Parquet ({first_line(error)}); write it again") from None
     for number, row in enumerate(table, start=1):
         yield number, {name: "" if row.get(name) is None else str(row[name]) for name in _READ}
 
@@ -120,7 +120,3 @@ def _weight(path: Location, number: int, text: str) -> float:
     if not 0 <= weight < math.inf:
         raise DataError(f"{path}: line {number} has weight {text}; wanted a number from 0")
     return weight
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.front.front import Front
 from robaudit.load.assimilated import fill, read_assimilated
 from robaudit.load.classes import class_names, require_finding, require_one_output
@@ -22,7 +22,6 @@ from robaudit.load.outputs import DEFAULT_THRESHOLD, Outputs
 from robaudit.load.recipe import recipe_of
 from robaudit.load.stated import stated
 from robaudit.load.trial import tried
-from robaudit.load.weights import first_line
 from robaudit.records import FileRef, FrontInfo, InputSize, Loading, ModelInfo
 
 DEFAULT_SIZE = (224, 224)

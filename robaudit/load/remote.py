@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from robaudit.errors import DataError
+from robaudit.errors import DataError, first_line
 
 
 @dataclass(frozen=True, order=True)
@@ -77,10 +77,10 @@ class Remote:
         try:
             yield url_to_fs(self.url)
         except ImportError as error:  # s3fs and the like: fsspec says which
-            raise DataError(f"{self}: {_line(error)}") from None
+            raise DataError(f"{self}: {first_line(error)}") from None
         except Exception as error:  # each client has its own kinds
             code = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
-            raise OSError(code, _line(error)) from None
+            raise OSError(code, first_line(error)) from None
 
 
 Location = Path | Remote
@@ -120,7 +120,3 @@ def on_disk(file: Location, what: str) -> Path:
     if isinstance(file, Remote):
         raise DataError(f"{file}: is {what}, which is read from disk alone; copy it here, and give that path")
     return file
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.load.bounded import Bounded, BoundError
 from robaudit.load.exported_json import ExportError
 from robaudit.load.head import Head, as_row, choose_output, named_outputs
@@ -18,7 +18,6 @@ from robaudit.load.network import Network
 from robaudit.load.onnx_graph import GraphError
 from robaudit.load.onnx_operators import OperatorError
 from robaudit.load.scripted_code import CodeError
-from robaudit.load.weights import first_line
 
 SAME = 1e-3
 """Largest difference between answers for a picture alone and beside another, relative to the largest of them."""

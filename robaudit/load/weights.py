@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.load.architecture_index import learnt
 from robaudit.load.archive import ArchiveError, open_archive
 from robaudit.load.kinds import Contents, Kind
@@ -116,8 +116,3 @@ def misfit(shapes: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int
         if keys
     ]
     return "; ".join(parts)
-
-
-def first_line(error: BaseException) -> str:
-    """What went wrong, in one line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
