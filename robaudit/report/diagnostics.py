@@ -4,27 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord
 from robaudit.report.gallery import Shown
 from robaudit.report.moved import Measured, Moved, moved
-from robaudit.report.retrofit_folder import audited_folder
+from robaudit.report.retrofit_folder import DIAGNOSTICS_FILE, Told, audited_folder
 from robaudit.report.sources import Picture, read_picture
 from robaudit.report.words import number
 
-DIAGNOSTICS_FILE = "diagnostics.json"
 _SIDES = {"before": "vanilla", "after": "assimilated"}
 
 
-class _Read(BaseModel):
-    """A later robaudit may write more; what is not needed here is passed over."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
-
-
-class OneModel(_Read):
+class OneModel(Told):
     """One model on a few images."""
 
     attention_share: tuple[float | None, ...]
@@ -33,7 +26,7 @@ class OneModel(_Read):
     """Per image, the largest curvature of the loss."""
 
 
-class BothModels(_Read):
+class BothModels(Told):
     """diagnostics.json: the same validation images before and after the retrofit."""
 
     image_ids: tuple[str, ...] = Field(min_length=1)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from robaudit.report.retrofit_folder import Told
 from robaudit.report.words import NOT_MEASURED, number
 
 UNMOVED = 0.01
@@ -23,13 +24,7 @@ _MEANING = (
 )
 
 
-class _Read(BaseModel):
-    """A later robaudit may write more; what is not needed here is passed over."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
-
-
-class Feature(_Read):
+class Feature(Told):
     """One feature: means over images, patches and orientations."""
 
     original: float
@@ -50,7 +45,7 @@ class Feature(_Read):
         return (self.seen - self.original) / abs(self.original) if self.original else 0.0
 
 
-class Measured(_Read):
+class Measured(Told):
     """The part of diagnostics.json about texture."""
 
     n_images: int = Field(ge=1)

@@ -7,9 +7,20 @@ the files still have the hash that was audited.
 import hashlib
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from robaudit.records import AuditRecord
 
+TRAINING_FILE, METRICS_FILE, DIAGNOSTICS_FILE = "training.json", "metrics.jsonl", "diagnostics.json"
+IDENTITY_FILE = "identity.json"
+
 _HASHED = ("config.json", "model.safetensors")
+
+
+class Told(BaseModel):
+    """A part of what a retrofit wrote. A later robaudit may write more; what is not needed here is passed over."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
 
 
 def audited_folder(record: AuditRecord) -> Path | None:

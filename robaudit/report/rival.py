@@ -7,14 +7,12 @@ training.json that stands in the folder of each model, as long as the folder sti
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from robaudit.records import AuditRecord, Scalar
 from robaudit.report.paired import PairedTest
-from robaudit.report.retrofit_folder import folder_of
+from robaudit.report.retrofit_folder import TRAINING_FILE, Told, folder_of
 from robaudit.report.words import duration, eps_ranges, listed
-
-TRAINING_FILE = "training.json"
 
 # A training without T and C has no use for these.
 _OF_T_AND_C = frozenset(
@@ -22,17 +20,11 @@ _OF_T_AND_C = frozenset(
 )
 
 
-class _Read(BaseModel):
-    """A later robaudit may write more; what is not needed here is passed over."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
-
-
-class _Hashed(_Read):
+class _Hashed(Told):
     sha256: str
 
 
-class Recipe(_Read):
+class Recipe(Told):
     """How a model was trained, as its training.json tells."""
 
     settings: dict[str, Scalar]

@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from robaudit.errors import OutputError
 from robaudit.files import holder_of, workplace_of
 from robaudit.records import AUDIT_FILE, JOURNAL_FILE, Count, ImageRow, Record, read_audit
+from robaudit.report.html import PAGE
+from robaudit.report.retrofit_folder import IDENTITY_FILE, METRICS_FILE, TRAINING_FILE
 from robaudit.report.words import eps
 from robaudit.tally import sketch, worst_eps
 
-TRAINING_FILE, METRICS_FILE, IDENTITY_FILE, PAGE = "training.json", "metrics.jsonl", "identity.json", "index.html"
 Kind = Literal["scan", "assimilate", "report", "run"]
 STAGES: dict[str, Kind] = {
     "before": "scan",

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from robaudit.records import AuditRecord, Tally
 from robaudit.report.chart import DASHED, HALF, Chart, Curve, Look, Value, draw
-from robaudit.report.retrofit_folder import audited_folder
+from robaudit.report.retrofit_folder import METRICS_FILE, Told, audited_folder
 from robaudit.report.words import number, of, percent, share
 
-METRICS_FILE = "metrics.jsonl"
 _LOSSES = {"total": "loss", "cross_entropy": "cross-entropy", "texture": "GLCM loss"}
 _LOOKS = {
     "total": Look("hue-1", marker="square"),
@@ -19,13 +18,7 @@ _LOOKS = {
 }
 
 
-class _Read(BaseModel):
-    """A later robaudit may write more; what is not needed here is passed over."""
-
-    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
-
-
-class Losses(_Read):
+class Losses(Told):
     """Mean per image."""
 
     total: float = Field(ge=0)
@@ -33,13 +26,13 @@ class Losses(_Read):
     texture: float = Field(ge=0)
 
 
-class _Validation(_Read):
+class _Validation(Told):
     losses: Losses
     n_correct: int = Field(ge=0)
     n_images: int = Field(ge=1)
 
 
-class Epoch(_Read):
+class Epoch(Told):
     """A line of metrics.jsonl."""
 
     epoch: int = Field(ge=0)
