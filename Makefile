@@ -5,9 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Made from what pyproject.toml states, whatever the indexes and caches of this machine: no address gets into the files.
-COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --no-config --universal --python-version 3.11 \
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --no-config --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-EXTRAS := dicom nifti parquet onnx huggingface monai
+EXTRAS := dicom nifti parquet onnx huggingface monai ray remote
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test axe lint types check pictures clean lock locked test-minimum test-newest package sbom
@@ -37,8 +37,8 @@ pictures: $(INSTALLED) ## run the demo afresh and take the pictures of the READM
 	$(BIN)/robaudit demo --out out/demo --restart
 	$(BIN)/python docs/pictures/take.py
 
-lock: $(INSTALLED) ## resolve anew: requirements/dev.lock (hashed), requirements/minimum.txt
-	$(COMPILE) --upgrade --extra dev --generate-hashes --output-file requirements/dev.lock
+lock: $(INSTALLED) ## resolve anew: requirements/dev.lock (hashed, any platform), requirements/minimum.txt (this one)
+	$(COMPILE) --upgrade --universal --extra dev --generate-hashes --output-file requirements/dev.lock
 	$(COMPILE) --upgrade $(EXTRAS:%=--extra %) --resolution lowest-direct --no-annotate --output-file requirements/minimum.txt
 
 locked: ## make .venv from requirements/dev.lock, every file checked against its hash
