@@ -8,33 +8,26 @@ and 16/255; ratios are to the first row of each table.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import time
-from pathlib import Path
 
-import torch
+from subject import circumstances, opened, parser
 
 from robaudit.attack.curve import Engine
 from robaudit.attack.names import parse_attacks
 from robaudit.attack.threats import FOUR
 from robaudit.attack.trial import Plan
-from robaudit.load.images import Images, open_images
-from robaudit.load.model import load_model
+from robaudit.load.images import Images
 
 GRIDS = ((2, 4, 6, 8), tuple(range(1, 9)), tuple(range(1, 17)))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--limit", type=int, default=4, help="images of the first row")
-    options = parser.parse_args()
-    images = open_images(options.data, "test")
-    loaded = load_model(options.model, folder_classes=images.classes)
-    images = images.ordered_as(loaded.info.classes)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.model.name}")
+    arguments = parser(__doc__)
+    arguments.add_argument("--limit", type=int, default=4, help="images of the first row")
+    options = arguments.parse_args()
+    loaded, images = opened(options.model, options.data)
+    print(circumstances(options.model))
 
     def spend(chosen: Images, grid: tuple[int, ...]) -> tuple[int, float]:
         engine = Engine(loaded.classifier, loaded.size, images.channels, Plan(parse_attacks(FOUR), grid, seed=0))

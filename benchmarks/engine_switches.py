@@ -9,13 +9,11 @@ missed something), `stronger` those smaller, out of images x attacks.
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import torch
+from subject import circumstances, opened, parser
 
 from robaudit import tally
 from robaudit.attack.curve import Engine
@@ -24,8 +22,6 @@ from robaudit.attack.prepare import Speedups
 from robaudit.attack.search import Search
 from robaudit.attack.threats import FOUR
 from robaudit.attack.trial import Plan
-from robaudit.load.images import open_images
-from robaudit.load.model import load_model
 
 GRID = tuple(range(1, 9))
 DEFAULT = Plan(parse_attacks(FOUR), GRID, seed=0)
@@ -58,16 +54,12 @@ def sweep(loaded: Any, images: Any) -> dict[tuple[str, str], int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--limit", type=int, default=20)
-    parser.add_argument("--variants", default=",".join(VARIANTS))
-    options = parser.parse_args()
-    images = open_images(options.data, "test", limit=options.limit)
-    loaded = load_model(options.model, folder_classes=images.classes)
-    images = images.ordered_as(loaded.info.classes)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {options.model.name}, {len(images)} images")
+    arguments = parser(__doc__)
+    arguments.add_argument("--limit", type=int, default=20)
+    arguments.add_argument("--variants", default=",".join(VARIANTS))
+    options = arguments.parse_args()
+    loaded, images = opened(options.model, options.data, options.limit)
+    print(f"{circumstances(options.model)}, {len(images)} images")
 
     started = time.perf_counter()
     reference = sweep(loaded, images)

@@ -23,10 +23,10 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
+from subject import opened, parser
 from torch import Tensor, nn
 
 from robaudit import tally
@@ -35,8 +35,6 @@ from robaudit.attack.names import parse_attacks
 from robaudit.attack.prepare import Speedups, judging
 from robaudit.attack.threats import FOUR, TABLE, Source
 from robaudit.attack.trial import Plan
-from robaudit.load.images import open_images
-from robaudit.load.model import load_model
 
 GRID = tuple(range(1, 9))
 PEER_BATCH = 16
@@ -214,29 +212,22 @@ def bare_passes(engine: Engine) -> tuple[Callable[[], float], Callable[[], float
 def measure(arm: str, options: argparse.Namespace, seed: int, attacks: tuple[str, ...], queue: Any) -> None:
     """Run one arm in this process and put its result on the queue."""
     is_ours = ARMS[arm] == "robaudit"
-    loaded, images = load(options, options.own_limit if is_ours and attacks == FOUR else options.limit)
+    loaded, images = opened(
+        options.model, options.data, options.own_limit if is_ours and attacks == FOUR else options.limit
+    )
     run = robaudit_arm if is_ours else peer_arm
     result = run(arm, loaded.classifier, images, loaded.size, seed, attacks, options.limit)
     result["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     queue.put(result)
 
 
-def load(options: argparse.Namespace, limit: int) -> Any:
-    """The classifier and the images."""
-    images = open_images(options.data, "test", limit=limit)
-    loaded = load_model(options.model, folder_classes=images.classes)
-    return loaded, images.ordered_as(loaded.info.classes)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--limit", type=int, default=20)
-    parser.add_argument("--own-limit", type=int, help="images of our arms; --limit's are among them")
-    parser.add_argument("--seeds", default="0")
-    parser.add_argument("--arms", default="robaudit,robaudit-bf16,foolbox,torchattacks,art")
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--limit", type=int, default=20)
+    arguments.add_argument("--own-limit", type=int, help="images of our arms; --limit's are among them")
+    arguments.add_argument("--seeds", default="0")
+    arguments.add_argument("--arms", default="robaudit,robaudit-bf16,foolbox,torchattacks,art")
+    options = arguments.parse_args()
     options.own_limit = max(options.limit, options.own_limit or 0)
     arms = [arm for arm in options.arms.split(",") if find_spec(ARMS[arm])]
     seeds = [int(seed) for seed in options.seeds.split(",")]

@@ -12,24 +12,18 @@ measured where installed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
+from subject import circumstances, opened, parser, preset_engine
 from torch import Tensor
 
 from robaudit import tally
-from robaudit.attack.curve import Engine
-from robaudit.attack.settings import fitted, plan_of, speedups_of
-from robaudit.load.images import Images, open_images
-from robaudit.load.model import load_model
-from robaudit.load.surrogate import load_surrogate
-from robaudit.progress import Silent
+from robaudit.load.images import Images
 
 STEPS, RESTARTS = 100, 2
 QUERIES = 1000
@@ -39,18 +33,7 @@ PACKAGE = {"foolbox": "foolbox", "torchattacks": "torchattacks", "autoattack": "
 
 def ours(loaded: Any, images: Images, grid: tuple[int, ...], seed: int) -> tuple[list[int], float]:
     """Worst-case curve of the thorough preset, and its gradients an image."""
-    pictures = images.to_try(loaded.size)
-    other = load_surrogate(None, loaded, pictures, Silent())
-    plan = fitted(
-        plan_of(None, grid, "thorough", None, seed),
-        has_front=loaded.info.front is not None,
-        has_surrogate=other is not None,
-        n_classes=loaded.info.n_classes,
-        chosen=False,
-    )
-    speedups = speedups_of("auto", (), torch.device("cpu"))
-    surrogate = other.network if other else None
-    engine = Engine(loaded.classifier, loaded.size, images.channels, plan, None, speedups, surrogate)
+    engine = preset_engine(loaded, images, "thorough", grid, seed)
     measured = list(engine.measure(images, images.refs))
     points = tally.worst_case([each.row for each in measured], images.classes, grid)
     return [point.n_correct for point in points], sum(each.work.gradients for each in measured) / len(measured)
@@ -118,21 +101,17 @@ def answer(model: Any, x: Tensor) -> Tensor:
 
 def main() -> None:
     """Run all arms and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--limit", type=int, default=8)
-    parser.add_argument("--eps", default="2,4,6,8")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--arms", default="robaudit,foolbox,torchattacks,autoattack")
-    options = parser.parse_args()
+    arguments = parser(__doc__)
+    arguments.add_argument("--limit", type=int, default=8)
+    arguments.add_argument("--eps", default="2,4,6,8")
+    arguments.add_argument("--seeds", default="0,1,2")
+    arguments.add_argument("--arms", default="robaudit,foolbox,torchattacks,autoattack")
+    options = arguments.parse_args()
     grid = tuple(int(eps) for eps in options.eps.split(","))
-    images = open_images(options.data, "test", limit=options.limit)
-    loaded = load_model(options.model, folder_classes=images.classes)
-    images = images.ordered_as(loaded.info.classes)
+    loaded, images = opened(options.model, options.data, options.limit)
     arms = [arm for arm in options.arms.split(",") if find_spec(PACKAGE[arm])]
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    print(f"torch {torch.__version__}, {options.model}, {len(images)} images, eps {options.eps}/255, seeds {seeds}")
+    print(f"{circumstances(options.model)}, {len(images)} images, eps {options.eps}/255, seeds {seeds}")
     curves: dict[str, list[list[int]]] = {arm: [] for arm in arms}
     for seed in seeds:
         for arm in arms:
