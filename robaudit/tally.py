@@ -2,43 +2,98 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, TypeVar
 
 from robaudit.records import ClassTallies, ImageRow, Point, Tally
 
+S = TypeVar("S", bound="Standing")
 NEVER = 10**9
 """Sorts after every eps: the image was not fooled."""
 
 
-def clean_tallies(rows: Sequence[ImageRow], classes: Sequence[str]) -> ClassTallies:
-    """Count the images answered correctly without any attack."""
-    return ClassTallies(**_counts(rows, classes, lambda row: row.prediction == row.label))
+class Standing:
+    """How many images stay correct at each of some eps, counted as their rows pass by: none is kept.
+
+    Args:
+        classes: names, in the order of the model's outputs.
+        grid: of eps_255.
+        stays: whether an image that could be answered is correct at an eps_255.
+    """
+
+    def __init__(self, classes: Sequence[str], grid: Iterable[int], stays: Callable[[ImageRow, int], bool]) -> None:
+        self._classes, self._grid, self._stays = classes, tuple(grid), stays
+        self._n_images: Counter[str] = Counter()
+        self._n_errors: Counter[str] = Counter()
+        self._n_correct = {eps: Counter[str]() for eps in self._grid}
+
+    def add(self, row: ImageRow) -> None:
+        """Count one image."""
+        self._n_images[row.label] += 1
+        if row.error is not None:
+            self._n_errors[row.label] += 1
+            return
+        for eps, n_correct in self._n_correct.items():
+            n_correct[row.label] += self._stays(row, eps)
+
+    def points(self) -> tuple[Point, ...]:
+        """The curve of what was counted so far."""
+        return tuple(Point(eps_255=eps, **self._counts(eps)) for eps in self._grid)
+
+    def _counts(self, eps: int) -> dict[str, Any]:
+        per_class = {name: self._tally(eps, itemgetter(name)) for name in self._classes}
+        return {**self._tally(eps, Counter.total).model_dump(), "per_class": per_class}
+
+    def _tally(self, eps: int, of: Callable[[Counter[str]], int]) -> Tally:
+        return Tally(n_correct=of(self._n_correct[eps]), n_images=of(self._n_images), n_errors=of(self._n_errors))
 
 
-def curve(rows: Sequence[ImageRow], classes: Sequence[str], attack: str, grid: Iterable[int]) -> tuple[Point, ...]:
-    """Nested curve of one attack: once fooled, fooled at every larger eps."""
-    return _points(rows, classes, grid, lambda row, eps: fooling_eps(row, attack) > eps)
+class Clean(Standing):
+    """How many images are answered correctly without any attack."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        super().__init__(classes, (0,), lambda row, _: row.prediction == row.label)
+
+    def tallies(self) -> ClassTallies:
+        """What was counted so far."""
+        return ClassTallies(**self._counts(0))
 
 
-def joint_curve(
-    rows: Sequence[ImageRow], classes: Sequence[str], attacks: Sequence[str], grid: Iterable[int]
-) -> tuple[Point, ...]:
-    """Nested curve of the per-image worst over some of the attacks."""
-    return _points(rows, classes, grid, lambda row, eps: min(fooling_eps(row, attack) for attack in attacks) > eps)
+def joint(classes: Sequence[str], attacks: Sequence[str], grid: Iterable[int]) -> Standing:
+    """Nested curve of the per-image worst over some of the attacks: once fooled, fooled at every larger eps."""
+    return Standing(classes, grid, lambda row, eps: min(fooling_eps(row, attack) for attack in attacks) > eps)
 
 
-def raw_curve(rows: Sequence[ImageRow], classes: Sequence[str], attack: str, grid: Iterable[int]) -> tuple[Point, ...]:
+def raw(classes: Sequence[str], attack: str, grid: Iterable[int]) -> Standing:
     """Curve of one attack with each eps judged on its own; a clean error counts at every eps."""
-    return _points(
-        rows,
-        classes,
-        grid,
-        lambda row, eps: row.prediction == row.label and eps not in row.raw_fooled_at[attack],
+    return Standing(
+        classes, grid, lambda row, eps: row.prediction == row.label and eps not in row.raw_fooled_at[attack]
     )
 
 
-def worst_case(rows: Sequence[ImageRow], classes: Sequence[str], grid: Iterable[int]) -> tuple[Point, ...]:
+def worst(classes: Sequence[str], grid: Iterable[int]) -> Standing:
     """Nested curve of the per-image worst over all attacks."""
-    return _points(rows, classes, grid, lambda row, eps: worst_eps(row) > eps)
+    return Standing(classes, grid, lambda row, eps: worst_eps(row) > eps)
+
+
+def clean_tallies(rows: Iterable[ImageRow], classes: Sequence[str]) -> ClassTallies:
+    """Count the images answered correctly without any attack."""
+    return _counted(Clean(classes), rows).tallies()
+
+
+def curve(rows: Iterable[ImageRow], classes: Sequence[str], attack: str, grid: Iterable[int]) -> tuple[Point, ...]:
+    """Nested curve of one attack."""
+    return _counted(joint(classes, [attack], grid), rows).points()
+
+
+def raw_curve(rows: Iterable[ImageRow], classes: Sequence[str], attack: str, grid: Iterable[int]) -> tuple[Point, ...]:
+    """Curve of one attack with each eps judged on its own."""
+    return _counted(raw(classes, attack, grid), rows).points()
+
+
+def worst_case(rows: Iterable[ImageRow], classes: Sequence[str], grid: Iterable[int]) -> tuple[Point, ...]:
+    """Nested curve of the per-image worst over all attacks."""
+    return _counted(worst(classes, grid), rows).points()
 
 
 def fooling_eps(row: ImageRow, attack: str) -> int:
@@ -70,26 +125,7 @@ def sketch(fallen: Counter[int], grid: Sequence[int]) -> dict[int, int]:
     return {eps: sum(count for at, count in fallen.items() if at > eps) for eps in shown}
 
 
-def _points(
-    rows: Sequence[ImageRow],
-    classes: Sequence[str],
-    grid: Iterable[int],
-    stays: Callable[[ImageRow, int], bool],
-) -> tuple[Point, ...]:
-    return tuple(
-        Point(eps_255=eps, **_counts(rows, classes, lambda row, eps=eps: stays(row, eps)))  # type: ignore[misc]
-        for eps in grid
-    )
-
-
-def _counts(rows: Sequence[ImageRow], classes: Sequence[str], correct: Callable[[ImageRow], bool]) -> dict[str, object]:
-    per_class = {name: _tally([row for row in rows if row.label == name], correct) for name in classes}
-    return {**_tally(rows, correct).model_dump(), "per_class": per_class}
-
-
-def _tally(rows: Sequence[ImageRow], correct: Callable[[ImageRow], bool]) -> Tally:
-    return Tally(
-        n_correct=sum(row.error is None and correct(row) for row in rows),
-        n_images=len(rows),
-        n_errors=sum(row.error is not None for row in rows),
-    )
+def _counted(standing: S, rows: Iterable[ImageRow]) -> S:
+    for row in rows:
+        standing.add(row)
+    return standing

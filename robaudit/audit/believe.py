@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
+from typing import TypeVar
 
 from robaudit import tally
 from robaudit.attack.batching import Sight, Work
 from robaudit.attack.curve import NO_MEMORY, Engine, Pursued
 from robaudit.attack.threats import AnyAttack
-from robaudit.audit.journal import Amendment, Entry, Journal
+from robaudit.audit.journal import Amendment, Entry, InOrder, Journal
 from robaudit.checks.evidence import Evidence, GradientCounts, Probe, Share
 from robaudit.checks.judge import judge
 from robaudit.checks.probes import Question, questions
@@ -21,7 +23,9 @@ from robaudit.load.classifier import LoadedModel
 from robaudit.load.features import penultimate
 from robaudit.load.images import ImageRef, Images
 from robaudit.progress import Progress
-from robaudit.records import Check, GalleryItem, ImageRow, Spent
+from robaudit.records import Check, GalleryItem, ImageRow, Observed, Spent
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,25 @@ class Doubts:
     """Makes new pictures of an image, where it is pictured and fell at a smaller eps than before."""
     progress: Progress
     attacks: tuple[AnyAttack, ...] = field(init=False)
-    entries: list[Entry] = field(init=False)
-    """Of all images, as far as `attacks` go; the journal keeps them on disk, so they are read once a round."""
+    ids: list[str] = field(init=False)
+    observed: list[str] = field(init=False)
+    """Ids of the images answered correctly without an attack, of which more was seen."""
+    too_large: set[str] = field(init=False)
+    """Ids of the images that need more memory than there is."""
+
+    def __post_init__(self) -> None:
+        """Look at every entry once: they stay on disk."""
+        self.attacks = self.engine.plan.attacks
+        self.ids = [ref.id for ref in self.images.refs]
+        self.observed, self.too_large = [], set()
+        for entry in self._every(_whole):
+            if entry.observed is not None:
+                self.observed.append(entry.row.id)
+            if entry.row.error == NO_MEMORY:
+                self.too_large.add(entry.row.id)
 
     def settled(self) -> Judged:
         """Ask, judge, and add attacks until none would help."""
-        self._read(self.engine.plan.attacks)
         added: dict[str, str] = {}
         checks = self._judged()
         mended: dict[str, tuple[Check, str]] = {}
@@ -65,7 +82,7 @@ class Doubts:
             attack, asked_by = repair
             self.progress.say(f"{asked_by}: {_first(checks, asked_by).why} Adding {attack.name} to mend it.")
             self._pursue(attack)
-            self._read((*self.attacks, attack))
+            self.attacks = (*self.attacks, attack)
             added[attack.name] = asked_by
             before, checks = checks, self._judged()
             for old, new in zip(before, checks, strict=True):
@@ -88,20 +105,17 @@ class Doubts:
         return judge(self._evidence(asked, sample))
 
     def _evidence(self, asked: Sequence[Question], sample: Sequence[ImageRef]) -> Evidence:
-        counts = GradientCounts()
-        for entry in self.entries:
-            counts = counts.plus(entry.gradients)
         probes: dict[str, list[Probe]] = {}
         for question in asked:
             answers = self.journal.asked(question.check, question.name)
             chosen = [answers[ref.id] for ref in _chosen(question, sample)]
             probes[question.check] = [*probes.get(question.check, []), *chosen]
         return Evidence(
-            rows=self._rows(),
-            observed=[entry.observed for entry in self.entries if entry.observed is not None],
+            rows=self._every(_row),
+            observed=self._every(_observed, self.observed),
             attacks=self.attacks,
             grid=self.engine.plan.grid,
-            gradients=counts,
+            gradients=reduce(GradientCounts.plus, self._every(_gradients)),
             outputs=self.loaded.classifier.outputs,
             state_before=self.state_before,
             state_after=self.examiner.state(),
@@ -115,8 +129,7 @@ class Doubts:
 
     def _askable(self) -> Images:
         """The images, without those that need more memory than there is, unless all do."""
-        too_large = {row.id for row in self._rows() if row.error == NO_MEMORY}
-        refs = tuple(ref for ref in self.images.refs if ref.id not in too_large)
+        refs = tuple(ref for ref in self.images.refs if ref.id not in self.too_large)
         return replace(self.images, refs=refs) if refs else self.images
 
     def _questions(self) -> Iterator[Question]:
@@ -134,7 +147,7 @@ class Doubts:
 
     def _sample(self) -> list[ImageRef]:
         """A stratified, seeded choice among the images that are right without an attack."""
-        standing = {row.id for row in self._rows() if row.error is None and row.prediction == row.label}
+        standing = set(self.observed)
         among = replace(self.images, refs=tuple(ref for ref in self.images.refs if ref.id in standing))
         return list(among.limited(self.sample_size, self.engine.plan.seed).refs) if self.sample_size else []
 
@@ -143,7 +156,7 @@ class Doubts:
         answered = self.journal.asked(question.check, question.name)
         ids = [ref.id for ref in sample if ref.id not in answered]
         self.progress.advance(len(sample) - len(ids))
-        rows = {row.id: row for row in self._rows()}
+        rows = self._rows(ids)
         started = time.monotonic()
         for ref, found_255, answer, work in self._answers(question, ids, rows):
             now = time.monotonic()
@@ -173,17 +186,18 @@ class Doubts:
     def _pursue(self, attack: AnyAttack) -> None:
         """Run one more attack on all images, and amend their entries."""
         kept = self.journal.entries
-        rows = {row.id: row for row in self._rows() if not kept[row.id].is_amended_by(attack.name)}
-        self.progress.start(f"adding {attack.name}", len(rows))
-        wrong = [id_ for id_, row in rows.items() if row.error is not None or row.prediction != row.label]
-        for id_ in wrong:
-            self._amend(kept[id_], Amendment(attack=attack.name, found_255=0))
-            self.progress.advance()
-        worst = {id_: self._worst(row) for id_, row in rows.items() if id_ not in wrong}
+        remaining = [id_ for id_ in self.ids if not kept[id_].is_amended_by(attack.name)]
+        self.progress.start(f"adding {attack.name}", len(remaining))
+        standing = set(self.observed)
+        for id_ in remaining:
+            if id_ not in standing:
+                self._amend(kept[id_], Amendment(attack=attack.name, found_255=0))
+                self.progress.advance()
+        worst = {row.id: self._worst(row) for row in self._every(_row, remaining) if row.id in standing}
         started = time.monotonic()
         for ref, pursued in self.examiner.pursue(self.images, attack, worst, self.clean):
             now = time.monotonic()
-            gallery = self.repictured(ref, rows[ref.id], pursued, attack.name)
+            gallery = self.repictured(ref, self._every(_row)[ref.id], pursued, attack.name)
             amendment = Amendment(
                 attack=attack.name, found_255=pursued.found_255, spent=spent(pursued.work, now - started),
                 gradients=gradient_counts(pursued.work), unfinished=dict(pursued.unfinished),
@@ -198,14 +212,13 @@ class Doubts:
         update = {"amendments": (*entry.amendments, amendment), "gallery": gallery or entry.gallery}
         self.journal.append(entry.model_copy(update=update))
 
-    def _read(self, attacks: tuple[AnyAttack, ...]) -> None:
-        """Read the entries as far as these attacks go: a resumed scan judges as the interrupted one did."""
-        names = [attack.name for attack in attacks]
-        self.attacks = attacks
-        self.entries = [self.journal.entries[ref.id].including(names) for ref in self.images.refs]
+    def _every(self, part: Callable[[Entry], T], ids: Sequence[str] | None = None) -> InOrder[T]:
+        """A part of every entry as far as `attacks` go: a resumed scan judges as the interrupted one did."""
+        names = [attack.name for attack in self.attacks]
+        return InOrder(self.journal.entries, self.ids if ids is None else ids, names, part)
 
-    def _rows(self) -> list[ImageRow]:
-        return [entry.row for entry in self.entries]
+    def _rows(self, ids: Sequence[str]) -> dict[str, ImageRow]:
+        return {row.id: row for row in self._every(_row, ids)}
 
     def _worst(self, row: ImageRow) -> int | None:
         worst = tally.worst_eps(row)
@@ -226,6 +239,23 @@ def gradient_counts(work: Work) -> GradientCounts:
         n_zero_margin=work.zero_margin_gradients,
         n_non_finite=work.non_finite_gradients,
     )
+
+
+def _whole(entry: Entry) -> Entry:
+    return entry
+
+
+def _row(entry: Entry) -> ImageRow:
+    return entry.row
+
+
+def _gradients(entry: Entry) -> GradientCounts:
+    return entry.gradients
+
+
+def _observed(entry: Entry) -> Observed:
+    assert entry.observed is not None
+    return entry.observed
 
 
 def _chosen(question: Question, sample: Sequence[ImageRef]) -> Sequence[ImageRef]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from robaudit.checks.evidence import GradientCounts, Probe
 from robaudit.errors import OutputError
 from robaudit.records import JOURNAL_FILE, GalleryItem, ImageRow, Observed, Record, Spent
 
+T = TypeVar("T")
 CHUNK_BYTES = 2**16
 
 
@@ -88,6 +89,34 @@ class KeptEntries(Mapping[str, Entry]):
 
     def __len__(self) -> int:
         return len(self._starts)
+
+
+class InOrder(Collection[T]):
+    """A part of the entries of some images, as far as some added attacks go, read anew in every pass.
+
+    Args:
+        kept: where the entries are.
+        ids: of the images, in the order wanted.
+        added: attacks beyond the plan whose findings are taken in.
+        part: what is wanted of an entry.
+    """
+
+    def __init__(
+        self, kept: KeptEntries, ids: Sequence[str], added: Collection[str], part: Callable[[Entry], T]
+    ) -> None:
+        self._kept, self._ids, self._added, self._part = kept, ids, added, part
+
+    def __getitem__(self, id_: str) -> T:
+        return self._part(self._kept[id_].including(self._added))
+
+    def __iter__(self) -> Iterator[T]:
+        return map(self.__getitem__, self._ids)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, part: object) -> bool:
+        return any(part == each for each in self)
 
 
 class Journal:

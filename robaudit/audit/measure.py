@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +16,11 @@ from robaudit.attack.batching import Sight
 from robaudit.attack.curve import Engine, Measured, Pursued
 from robaudit.audit.believe import Doubts, gradient_counts, spent
 from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
-from robaudit.audit.journal import Entry, Journal, open_journal, refuse_other
+from robaudit.audit.journal import Entry, InOrder, Journal, open_journal, refuse_other
 from robaudit.audit.record import filled, identity
 from robaudit.checks.evidence import Share
 from robaudit.errors import OutputError
-from robaudit.files import alone_in, write_text
+from robaudit.files import alone_in, write_lines, write_text
 from robaudit.fleet.fleet import Fleet
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import ImageRef, Images
@@ -109,10 +109,9 @@ class Measurement:
                 raise
             finally:
                 self.progress.finish()
-            entries = [entry.including(judged.added) for entry in self._entries(journal)]
+            entries = self._entries(journal, judged.added)
             record = filled(self.draft, entries, self.engine.plan, judged, journal.probes.values())
-            rows = "".join(entry.row.model_dump_json() + "\n" for entry in entries)
-        write_text(self.out / IMAGES_FILE, rows)
+            write_lines(self.out / IMAGES_FILE, (entry.row.model_dump_json() for entry in entries))
         write_text(self.out / AUDIT_FILE, record.model_dump_json(indent=2) + "\n")
         return record
 
@@ -170,9 +169,10 @@ class Measurement:
         kept = Measured(amended, pursued.work, self.engine.width, None, pursued.adversarial, attack)
         return self._pictures(ref, kept)
 
-    def _entries(self, journal: Journal) -> list[Entry]:
+    def _entries(self, journal: Journal, added: Collection[str] = ()) -> InOrder[Entry]:
         """What is done so far, in the order of the data set."""
-        return [journal.entries[ref.id] for ref in self.images.refs if ref.id in journal.entries]
+        done = [ref.id for ref in self.images.refs if ref.id in journal.entries]
+        return InOrder(journal.entries, done, added, lambda entry: entry)
 
     def _note(self, fallen: Counter[int]) -> str:
         """The curve so far, from how many images fell at each eps."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import reduce
+from typing import Any, Self
 
 from robaudit import __version__, tally
 from robaudit.attack.curve import Engine
@@ -26,6 +27,7 @@ from robaudit.records import (
     Cost,
     DataInfo,
     FileRef,
+    GalleryItem,
     ImageRow,
     Spent,
     ThreatModel,
@@ -96,44 +98,92 @@ def draft(
 
 
 def filled(
-    record: AuditRecord, entries: Sequence[Entry], plan: Plan, judged: Judged | None, probes: Iterable[Probe]
+    record: AuditRecord, entries: Iterable[Entry], plan: Plan, judged: Judged | None, probes: Iterable[Probe]
 ) -> AuditRecord:
     """A draft with what was found so far.
 
     Args:
         record: the draft.
-        entries: of the images done, in the order of the data set.
+        entries: of the images done, in the order of the data set; read once, and none is kept.
         plan: what was done to each.
         judged: the attacks and checks in the end; None while the scan is under way.
         probes: what was asked for the checks.
     """
     attacks = plan.attacks if judged is None else judged.attacks
-    rows, classes = [entry.row for entry in entries], record.model.classes
-    curves = tuple(_curve(attacks, index, rows, classes, plan, judged) for index in range(len(attacks)))
-    worst = tally.worst_case(rows, classes, plan.grid)
+    sums = _Sums(attacks, record.model.classes, plan)
+    for entry in entries:
+        sums.add(entry)
+    curves = tuple(_curve(attack, counted, plan, judged) for attack, counted in zip(attacks, sums.curves, strict=True))
+    clean, worst = sums.clean.tallies(), sums.worst.points()
     update: dict[str, Any] = {
         "status": "partial" if judged is None else "complete",
         "images": JOURNAL_FILE if judged is None else IMAGES_FILE,
-        "verdict": _unfinished(len(rows), record) if judged is None else verdict(worst, curves, judged.checks),
-        "clean": tally.clean_tallies(rows, classes),
+        "verdict": _unfinished(clean.n_images, record) if judged is None else verdict(worst, curves, judged.checks),
+        "clean": clean,
         "attacks": curves,
         "worst_case": WorstCase(points=worst),
         "checks": () if judged is None else judged.checks,
-        "artifacts": tuple(entry.gallery for entry in entries if entry.gallery is not None),
+        "artifacts": tuple(sums.gallery),
         "cost": Cost(
-            **_summed(entry.spent for entry in entries),
+            **sums.spent.model_dump(),
             device=record.cost.device,
-            checks=Spent(**_summed(probe.spent for probe in probes)),
+            checks=reduce(Spent.plus, (probe.spent for probe in probes), Spent()),
         ),
     }
-    batch_sizes = sorted({entry.batch_size for entry in entries}, reverse=True)
-    if entries and batch_sizes != [record.environment.batch_size]:
+    batch_sizes = sorted(sums.batch_sizes, reverse=True)
+    if batch_sizes and batch_sizes != [record.environment.batch_size]:
         # Memory ran out on the way: the shapes that rows were measured in are part of how they came about.
         settings = {**record.environment.settings, "batch_sizes": ",".join(map(str, batch_sizes))}
         update["environment"] = record.environment.model_copy(
             update={"batch_size": batch_sizes[-1], "settings": settings}
         )
     return record.model_copy(update=update)
+
+
+class _Sums:
+    """What a record tells of all images together."""
+
+    def __init__(self, attacks: Sequence[AnyAttack], classes: Sequence[str], plan: Plan) -> None:
+        self.clean = tally.Clean(classes)
+        self.worst = tally.worst(classes, plan.grid)
+        self.curves = [_Counted.of(attacks, index, classes, plan) for index in range(len(attacks))]
+        self.spent = Spent()
+        self.batch_sizes: set[int] = set()
+        self.gallery: list[GalleryItem] = []
+
+    def add(self, entry: Entry) -> None:
+        self.clean.add(entry.row)
+        self.worst.add(entry.row)
+        for curve in self.curves:
+            curve.add(entry.row)
+        self.spent = self.spent.plus(entry.spent)
+        self.batch_sizes.add(entry.batch_size)
+        if entry.gallery is not None:
+            self.gallery.append(entry.gallery)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """The curves of one attack: nested, and where every eps is run, each on its own."""
+
+    nested: tally.Standing
+    raw: tally.Standing | None
+
+    @classmethod
+    def of(cls, attacks: Sequence[AnyAttack], index: int, classes: Sequence[str], plan: Plan) -> Self:
+        attack = attacks[index]
+        # What is left by an attack on survivors is what those before it left as well: alone, its curve would say
+        # nothing.
+        counted = attacks[: index + 1] if attack.scope == "survivors" else (attack,)
+        return cls(
+            tally.joint(classes, [each.name for each in counted], plan.grid),
+            tally.raw(classes, attack.name, plan.grid) if plan.runs_every_eps(attack) else None,
+        )
+
+    def add(self, row: ImageRow) -> None:
+        self.nested.add(row)
+        if self.raw is not None:
+            self.raw.add(row)
 
 
 def identity(record: AuditRecord) -> dict[str, Any]:
@@ -161,28 +211,8 @@ def _unfinished(n_done: int, record: AuditRecord) -> Verdict:
     return Verdict(kind="inconclusive", sentence=sentence)
 
 
-def _summed(spent: Iterable[Spent]) -> dict[str, Any]:
-    every = list(spent)
-    return {
-        "gradients": sum(each.gradients for each in every),
-        "forwards": sum(each.forwards for each in every),
-        "seconds": round(sum(each.seconds for each in every), 3),
-    }
-
-
-def _curve(
-    attacks: Sequence[AnyAttack],
-    index: int,
-    rows: Sequence[ImageRow],
-    classes: Sequence[str],
-    plan: Plan,
-    judged: Judged | None,
-) -> AttackCurve:
-    attack = attacks[index]
-    # What is left by an attack on survivors is what those before it left as well: alone, its curve would say nothing.
-    counted = attacks[: index + 1] if attack.scope == "survivors" else (attack,)
-    nested = tally.joint_curve(rows, classes, [each.name for each in counted], plan.grid)
-    raw = tally.raw_curve(rows, classes, attack.name, plan.grid) if plan.runs_every_eps(attack) else None
+def _curve(attack: AnyAttack, counted: _Counted, plan: Plan, judged: Judged | None) -> AttackCurve:
+    nested, raw = counted.nested.points(), counted.raw and counted.raw.points()
     return AttackCurve(
         name=attack.name,
         params=attack.params,

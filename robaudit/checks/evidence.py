@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from robaudit import tally
@@ -63,8 +64,9 @@ Kind = Callable[[AnyAttack], bool]
 class Evidence:
     """Everything a scan has seen."""
 
-    rows: Sequence[ImageRow]
-    observed: Sequence[Observed]
+    rows: Collection[ImageRow]
+    """Of all images; read from disk in every pass."""
+    observed: Collection[Observed]
     """Of the images answered correctly without an attack."""
     attacks: Sequence[AnyAttack]
     grid: Sequence[int]
@@ -84,9 +86,9 @@ class Evidence:
     """By check."""
 
     @property
-    def standing(self) -> list[ImageRow]:
+    def standing(self) -> Iterator[ImageRow]:
         """Rows of the images answered correctly without an attack."""
-        return [row for row in self.rows if row.error is None and row.prediction == row.label]
+        return (row for row in self.rows if row.error is None and row.prediction == row.label)
 
     def names(self, wanted: Kind) -> list[str]:
         """Names of the attacks of a kind."""
@@ -94,17 +96,17 @@ class Evidence:
 
     def gained(self, new: Kind, old: Kind) -> Share:
         """Most images, at one eps, that attacks of one kind fool and those of another do not."""
-        pairs = [(_smallest(row, self.names(new)), _smallest(row, self.names(old))) for row in self.standing]
+        newer, older = self.names(new), self.names(old)
+        pairs = ((_smallest(row, newer), _smallest(row, older)) for row in self.standing)
         return Share(most_at_one_eps(pairs, self.grid), len(self.rows))
 
     def gained_in_sample(self, check: str) -> Share:
         """Most sampled images, at one eps, that a check's own attacks fool and those of the audit do not."""
-        worst = {row.id: tally.worst_eps(row) for row in self.rows}
         found: dict[str, int] = {}
         for probe in self.probes.get(check, ()):
             smallest = tally.NEVER if probe.found_255 is None else probe.found_255
             found[probe.id] = min(smallest, found.get(probe.id, tally.NEVER))
-        pairs = [(smallest, worst[id_]) for id_, smallest in found.items()]
+        pairs = ((found[row.id], tally.worst_eps(row)) for row in self.rows if row.id in found)
         return Share(most_at_one_eps(pairs, self.grid), len(found), sampled=True)
 
     def gained_where_run(self, check: str, new: Kind, old: Kind) -> Share | None:
@@ -122,8 +124,8 @@ class Evidence:
 
     def observed_share(self, shows: Callable[[Observed], bool], asked: Callable[[Observed], bool] = bool) -> Share:
         """Correctly answered images that show something, of those asked."""
-        those = [each for each in self.observed if asked(each)]
-        return Share(sum(map(shows, those)), len(those))
+        shown = [shows(each) for each in self.observed if asked(each)]
+        return Share(sum(shown), len(shown))
 
 
 Judge = Callable[[Evidence], Check]
@@ -132,8 +134,8 @@ Judge = Callable[[Evidence], Check]
 
 def most_at_one_eps(pairs: Iterable[tuple[int, int]], grid: Sequence[int]) -> int:
     """Most pairs (new, old) of smallest fooling eps that part at one eps of the grid: new fools there, old does not."""
-    pairs = list(pairs)
-    return max((sum(new <= eps < old for new, old in pairs) for eps in grid), default=0)
+    counts = Counter(pairs)
+    return max((sum(n for (new, old), n in counts.items() if new <= eps < old) for eps in grid), default=0)
 
 
 def follows_margin(attack: AnyAttack) -> bool:

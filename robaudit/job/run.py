@@ -28,7 +28,7 @@ from robaudit.report.document import document
 from robaudit.report.html import PAGE, write_beside, write_report
 from robaudit.report.terminal import page_summary
 from robaudit.retrofit.assimilate import assimilate, retrofitted
-from robaudit.retrofit.pace import duration, epoch_seconds
+from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.settings import SETTINGS, TrainConfig, train_config
 
 SPLIT_FILE = "split.csv"
@@ -213,7 +213,7 @@ def _say_estimate(
     )
     config = _config(trained)
     classifier = retrofitted(loaded, images.channels, config)
-    paces = [
+    gradients = [
         gradient_seconds(Engine(network, loaded.size, images.channels, plan, measured.get("batch_size")))
         for network in (loaded.classifier, classifier)
     ]
@@ -224,11 +224,11 @@ def _say_estimate(
     else:
         sizes = {part: round(share * len(images)) for part, share in SPLIT_SHARES.items()}
     sizes = {part: min(size, measured.get("limit") or size) for part, size in sizes.items()}
-    before, after = (scan_seconds(pace, plan, sizes["test"]) for pace in paces)
+    before, after = (scan_seconds(seconds, plan, sizes["test"]) for seconds in gradients)
     scans = before + (n_arms - 1) * after
-    epoch = epoch_seconds(classifier, config, loaded.size, images.channels, sizes["train"], sizes["val"])
-    trainings = (n_arms - 1) * config.epochs * epoch
-    progress.say(_estimate_sentence(paces[0], n_arms, scans, trainings, config, loaded.info.arch, sizes["test"]))
+    pace = measured_pace(classifier, config, loaded.size, images.channels, sizes["train"], sizes["val"])
+    trainings = (n_arms - 1) * pace.all_epochs(config.epochs)
+    progress.say(_estimate_sentence(gradients[0], n_arms, scans, trainings, config, loaded.info.arch, sizes["test"]))
 
 
 def _say_overlap(test: Images, learnt_from: Sequence[Images], progress: Progress) -> None:

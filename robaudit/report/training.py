@@ -1,13 +1,13 @@
 """Training curves of a retrofit, from the metrics.jsonl that stands in its folder. Only numbers are read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
 from robaudit.records import AuditRecord, Tally
 from robaudit.report.chart import DASHED, HALF, Chart, Curve, Look, Value, draw
-from robaudit.report.retrofit_folder import METRICS_FILE, Told, audited_folder
+from robaudit.report.retrofit_folder import METRICS_FILE, TRAINING_FILE, Told, audited_folder
 from robaudit.report.words import number, of, percent, share
 
 _LOSSES = {"total": "loss", "cross_entropy": "cross-entropy", "texture": "GLCM loss"}
@@ -15,6 +15,11 @@ _LOOKS = {
     "total": Look("hue-1", marker="square"),
     "cross_entropy": Look("hue-2", DASHED, hollow=True, marker="triangle"),
     "texture": Look("hue-3", "2 4", marker="diamond"),
+}
+_RIGHT = {
+    "": Look("after"),
+    "without attack": Look("after", marker="circle"),
+    "under attack": Look("hue-2", DASHED, hollow=True, marker="triangle"),
 }
 
 
@@ -26,10 +31,18 @@ class Losses(Told):
     texture: float = Field(ge=0)
 
 
+class _UnderAttack(Told):
+    n_correct: int = Field(ge=0)
+    n_images: int = Field(ge=1)
+    eps_255: int
+    steps: int
+
+
 class _Validation(Told):
     losses: Losses
     n_correct: int = Field(ge=0)
     n_images: int = Field(ge=1)
+    under_attack: _UnderAttack | None = None
 
 
 class Epoch(Told):
@@ -39,19 +52,23 @@ class Epoch(Told):
     val: _Validation
 
 
+class _Kept(Told):
+    best: Epoch
+
+
 @dataclass(frozen=True)
 class EpochRow:
     """An epoch, as the table shows it."""
 
     epoch: str
     losses: tuple[str, ...]
-    counts: str
-    percent: str
+    right: tuple[str, ...]
+    """Counts and shares: without attack, and where training was adversarial, under it."""
 
 
 @dataclass(frozen=True)
 class Legend:
-    """A line of the loss chart and its name."""
+    """A line of a chart and its name."""
 
     name: str
     look: Look
@@ -65,6 +82,7 @@ class Training:
     losses: Chart
     legend: tuple[Legend, ...]
     accuracy: Chart
+    accuracy_legend: tuple[Legend, ...]
     headings: tuple[str, ...]
     rows: tuple[EpochRow, ...]
 
@@ -77,17 +95,20 @@ def read_training(record: AuditRecord) -> Training | None:
     try:
         lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
         epochs = [Epoch.model_validate_json(line) for line in lines if line.strip()]
+        kept = _Kept.model_validate_json((folder / TRAINING_FILE).read_bytes()).best
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
-    return training_curves(epochs) if epochs else None
+    return training_curves(epochs, kept) if epochs else None
 
 
-def training_curves(epochs: Sequence[Epoch]) -> Training:
-    """Draw losses and accuracy on the validation images against the epoch."""
+def training_curves(epochs: Sequence[Epoch], kept: Epoch) -> Training:
+    """Draw losses and accuracy on the validation images against the epoch; `kept` is the one whose weights are."""
     shown = [name for name in _LOSSES if name != "texture" or any(epoch.val.losses.texture for epoch in epochs)]
+    attacked = all(epoch.val.under_attack for epoch in epochs)
+    right = {"without attack": _clean, "under attack": _attacked} if attacked else {"": _clean}
     top = max(getattr(epoch.val.losses, name) for epoch in epochs for name in shown) or 1.0
     return Training(
-        sentence=_sentence(epochs),
+        sentence=_sentence(epochs, kept),
         losses=draw(
             [Curve(_LOOKS[name], _loss_values(epochs, name, top)) for name in shown],
             HALF,
@@ -100,27 +121,43 @@ def training_curves(epochs: Sequence[Epoch]) -> Training:
         ),
         legend=tuple(Legend(_LOSSES[name], _LOOKS[name]) for name in shown),
         accuracy=draw(
-            [Curve(Look("after"), _accuracy_values(epochs))],
+            [Curve(_RIGHT[name], _accuracy_values(epochs, tally)) for name, tally in right.items()],
             HALF,
             key="training-accuracy",
             hue="worst",
             marker="circle",
             title="Validation accuracy against epoch",
-            description=f"From {percent(_tally(epochs[0]))} to {percent(_tally(epochs[-1]))}.",
+            description=" ".join(
+                f"{name.capitalize()} from {percent(tally(epochs[0]))} to {percent(tally(epochs[-1]))}.".lstrip()
+                for name, tally in right.items()
+            ),
         ),
-        headings=tuple(_LOSSES[name] for name in shown),
-        rows=tuple(_row(epoch, shown) for epoch in epochs),
+        accuracy_legend=tuple(Legend(name, _RIGHT[name]) for name in right if name),
+        headings=(*(_LOSSES[name] for name in shown), *(f"correct {name}".strip() for name in right)),
+        rows=tuple(
+            EpochRow(
+                str(epoch.epoch),
+                tuple(f"{getattr(epoch.val.losses, name):.4g}" for name in shown),
+                tuple(f"{of(tally(epoch))} ({percent(tally(epoch))})" for tally in right.values()),
+            )
+            for epoch in epochs
+        ),
     )
 
 
-def _sentence(epochs: Sequence[Epoch]) -> str:
-    last = epochs[-1].epoch
-    best = min(epochs, key=lambda epoch: epoch.val.losses.total)
-    tally = _tally(best)
+def _sentence(epochs: Sequence[Epoch], kept: Epoch) -> str:
+    last, clean, attack = epochs[-1].epoch, _clean(kept), kept.val.under_attack
+    if attack is None:
+        why = f"Kept is epoch {kept.epoch}, where the loss is lowest: {of(clean)} are right ({percent(clean)})."
+    else:
+        why = (
+            f"Kept is epoch {kept.epoch}, where most are right under PGD of {attack.steps} steps at "
+            f"{attack.eps_255}/255: {of(_attacked(kept))} ({percent(_attacked(kept))}); without attack "
+            f"{of(clean)} are ({percent(clean)})."
+        )
     return (
-        f"{number(last)} {'epoch' if last == 1 else 'epochs'}; loss and accuracy are of the {number(tally.n_images)} "
-        f"validation images. The loss is lowest after epoch {best.epoch}, where {of(tally)} are right "
-        f"({percent(tally)}). Epoch 0 is the model before the first step."
+        f"{number(last)} {'epoch' if last == 1 else 'epochs'}; loss and accuracy are of the {number(clean.n_images)} "
+        f"validation images. {why} Epoch 0 is the model before the first step."
     )
 
 
@@ -129,15 +166,16 @@ def _loss_values(epochs: Sequence[Epoch], name: str, top: float) -> tuple[Value,
     return tuple(Value(epoch, loss / top, f"epoch {epoch}: {_LOSSES[name]} {loss:.4g}") for epoch, loss in losses)
 
 
-def _accuracy_values(epochs: Sequence[Epoch]) -> tuple[Value, ...]:
-    tallies = [(epoch.epoch, _tally(epoch)) for epoch in epochs]
-    return tuple(Value(epoch, share(tally), f"epoch {epoch}: {of(tally)} correct") for epoch, tally in tallies)
+def _accuracy_values(epochs: Sequence[Epoch], tally: Callable[[Epoch], Tally]) -> tuple[Value, ...]:
+    tallies = [(epoch.epoch, tally(epoch)) for epoch in epochs]
+    return tuple(Value(epoch, share(found), f"epoch {epoch}: {of(found)} correct") for epoch, found in tallies)
 
 
-def _row(epoch: Epoch, shown: Sequence[str]) -> EpochRow:
-    losses = tuple(f"{getattr(epoch.val.losses, name):.4g}" for name in shown)
-    return EpochRow(str(epoch.epoch), losses, of(_tally(epoch)), percent(_tally(epoch)))
-
-
-def _tally(epoch: Epoch) -> Tally:
+def _clean(epoch: Epoch) -> Tally:
     return Tally(n_correct=epoch.val.n_correct, n_images=epoch.val.n_images)
+
+
+def _attacked(epoch: Epoch) -> Tally:
+    attack = epoch.val.under_attack
+    assert attack is not None
+    return Tally(n_correct=attack.n_correct, n_images=attack.n_images)

@@ -37,7 +37,7 @@ from robaudit.retrofit.checkpoint import (
 )
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.moved import texture_moved
-from robaudit.retrofit.pace import duration, epoch_seconds
+from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, Diagnostics, EpochMetrics, TrainingRecord
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, train_config
@@ -335,9 +335,10 @@ def _introduce(
         if front.colour is None and config.front == "T+C":
             progress.say("this model takes one channel: T alone, there is no C")
         progress.say(f"trains {config.trains}; not stated by the source, ours: {', '.join(config.ours())}")
-    seconds = epoch_seconds(classifier, config, size, training.channels, len(training), len(validation))
+    pace = measured_pace(classifier, config, size, training.channels, len(training), len(validation))
+    epochs = "1 epoch" if config.epochs == 1 else f"up to {config.epochs} epochs"
     progress.say(
-        f"up to {config.epochs} epochs of about {duration(seconds)}, {duration(config.epochs * seconds)} in all "
+        f"{epochs} of about {duration(pace.epoch)}, {duration(pace.all_epochs(config.epochs))} in all "
         f"on this machine; stops after {config.patience} epochs without improvement"
     )
     if config.adversary.on:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -19,11 +20,29 @@ MEASURED_IMAGES = 8
 """Images of the step that is timed; larger batches take about as long per image."""
 
 
+@dataclass(frozen=True)
+class Pace:
+    """About how long the parts of a training take, in seconds."""
+
+    learning: float
+    """Once over the training images."""
+    validation: float
+
+    @property
+    def epoch(self) -> float:
+        """One epoch, validation included."""
+        return self.learning + self.validation
+
+    def all_epochs(self, n: int) -> float:
+        """That many epochs, and the validation of epoch 0."""
+        return n * self.epoch + self.validation
+
+
 @torch.random.fork_rng()
-def epoch_seconds(
+def measured_pace(
     classifier: Classifier, config: TrainConfig, size: tuple[int, int], image_channels: int, n_train: int, n_val: int
-) -> float:
-    """About how long one epoch takes, validation included. The classifier is left as it is."""
+) -> Pace:
+    """Time one step and one validation batch. The classifier is left as it is."""
     copied = copy.deepcopy(classifier).to(memory_format=torch.channels_last)
     choose_trained(copied, config.trains)
     objective = Objective(copied, config)
@@ -43,7 +62,7 @@ def epoch_seconds(
 
     device = copied.mean.device
     val_seconds = _seconds(validation, device) * (adversary.val_steps if adversary.on else 1)
-    return (_seconds(step, device) * n_train + val_seconds * n_val) / len(batch)
+    return Pace(_seconds(step, device) * n_train / len(batch), val_seconds * n_val / len(batch))
 
 
 def duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """Training curves: only of the very folder that was audited, and only numbers."""
 
+import json
 import re
 from pathlib import Path
 
@@ -20,8 +21,8 @@ def read(record: AuditRecord) -> Training:
 def test_curves_are_drawn_from_epoch_0_and_the_best_epoch_is_named(folder: Path):
     training = read(audited(folder))
     assert training.sentence.startswith("3 epochs; loss and accuracy are of the 40 validation images.")
-    assert "lowest after epoch 2, where 22 of 40 are right (55.0%)" in training.sentence
-    assert training.headings == ("loss", "cross-entropy", "GLCM loss")
+    assert "Kept is epoch 2, where the loss is lowest: 22 of 40 are right (55.0%)." in training.sentence
+    assert training.headings == ("loss", "cross-entropy", "GLCM loss", "correct")
     assert [row.losses[0] for row in training.rows] == ["0.9", "0.6", "0.3", "0.4"]
     assert [tick.label for tick in training.losses.y_ticks] == ["0", "1.4", "2.7"]
 
@@ -37,10 +38,30 @@ def test_losses_are_drawn_to_scale(folder: Path):
     assert total[0] == pytest.approx(bottom + (top - bottom) * 0.9 / 2.7, abs=0.01)
 
 
+def test_an_adversarial_training_shows_what_stands_under_attack_and_why_its_epoch_was_kept(folder: Path):
+    path, record = folder / "metrics.jsonl", folder / "training.json"
+    epochs = [json.loads(line) for line in path.read_text().splitlines()]
+    for epoch, n_correct in zip(epochs, (4, 9, 12, 10), strict=True):
+        epoch["val"]["under_attack"] = {"n_correct": n_correct, "n_images": 40, "eps_255": 4, "steps": 3}
+    path.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    record.write_text(json.dumps({"best": epochs[2]}))
+    training = read(audited(folder))
+    assert (
+        "Kept is epoch 2, where most are right under PGD of 3 steps at 4/255: 12 of 40 (30.0%); without attack "
+        "22 of 40 are (55.0%)." in training.sentence
+    )
+    assert [entry.name for entry in training.accuracy_legend] == ["without attack", "under attack"]
+    assert training.headings[-2:] == ("correct without attack", "correct under attack")
+    assert training.rows[2].right == ("22 of 40 (55.0%)", "12 of 40 (30.0%)")
+    heights = [float(y) for _, y in re.findall(r"([\d.]+),([\d.]+)", training.accuracy.lines[1].path)]
+    top, bottom = HALF.top, HALF.height - HALF.bottom
+    assert heights == pytest.approx([bottom + (top - bottom) * n / 40 for n in (4, 9, 12, 10)], abs=0.01)
+
+
 def test_a_training_without_glcm_loss_draws_none(folder: Path):
     path = folder / "metrics.jsonl"
     path.write_text(re.sub(r'"texture": [\d.]+', '"texture": 0.0', path.read_text()))
-    assert read(audited(folder)).headings == ("loss", "cross-entropy")
+    assert read(audited(folder)).headings == ("loss", "cross-entropy", "correct")
 
 
 def test_a_folder_that_was_trained_anew_is_not_shown(folder: Path):
@@ -55,6 +76,11 @@ def test_metrics_that_are_missing_or_damaged_leave_the_section_out(folder: Path,
         (folder / "metrics.jsonl").unlink()
     else:
         (folder / "metrics.jsonl").write_bytes(content)
+    assert read_training(audited(folder)) is None
+
+
+def test_a_training_whose_kept_epoch_is_not_told_is_left_out(folder: Path):
+    (folder / "training.json").unlink()
     assert read_training(audited(folder)) is None
 
 

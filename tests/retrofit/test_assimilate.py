@@ -13,6 +13,7 @@ from robaudit.load.model import load_model
 from robaudit.retrofit import assimilate as assimilating
 from robaudit.retrofit import objective as objectives
 from robaudit.retrofit.assimilate import assimilate, with_front
+from robaudit.retrofit.pace import Pace
 from robaudit.retrofit.record import TrainingRecord
 from robaudit.retrofit.settings import train_config
 
@@ -220,7 +221,7 @@ def spoil_after(monkeypatch, n_calls):
         return honest(cross_entropy if next(calls) < n_calls else cross_entropy * float("nan"), *rest)
 
     monkeypatch.setattr(objectives, "assimilation_loss", spoilt)
-    monkeypatch.setattr(assimilating, "epoch_seconds", lambda *_: 1.0)  # it computes losses too
+    monkeypatch.setattr(assimilating, "measured_pace", lambda *_: Pace(1.0, 1.0))  # it computes losses too
 
 
 def test_a_retrofitted_model_is_not_retrofitted_again(retrofitted, data, tmp_path):
