@@ -12,6 +12,8 @@ from robaudit.report.gallery import Shown
 from robaudit.report.moved import Measured, Moved, moved
 from robaudit.report.retrofit_folder import DIAGNOSTICS_FILE, Told, audited_folder
 from robaudit.report.sources import Picture, read_picture
+from robaudit.report.tone import Measured as ToneMeasured
+from robaudit.report.tone import Tone, tone
 from robaudit.report.words import number
 
 _SIDES = {"before": "vanilla", "after": "assimilated"}
@@ -35,6 +37,7 @@ class BothModels(Told):
     after: OneModel
     texture: Measured | None = None
     """Null without T and C, and in folders of earlier versions."""
+    tone: ToneMeasured | None = None
     pictures: dict[str, str]
 
 
@@ -55,6 +58,8 @@ class Diagnosed:
     images: tuple[Seen, ...]
     texture: Moved | None
     """What T and C did to the texture of images, where that was measured."""
+    tone: Tone | None
+    """What they make of plain grey, likewise."""
 
     @property
     def pictures(self) -> list[Picture]:
@@ -82,6 +87,7 @@ def diagnosed(found: BothModels, pictures: dict[str, Picture]) -> Diagnosed:
         surfaces=tuple(_surfaces(pictures)),
         images=tuple(_images(found.image_ids, pictures)),
         texture=moved(found.texture) if found.texture else None,
+        tone=tone(found.tone) if found.tone else None,
     )
 
 

@@ -41,6 +41,7 @@ from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, Diagnostics, EpochMetrics, TrainingRecord
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, train_config
+from robaudit.retrofit.tone import tone_curve
 from robaudit.retrofit.train import Trained, train
 from robaudit.texture.patches import grid
 
@@ -177,7 +178,9 @@ def assimilate(
         )
         front = classifier.front
         moved = None if front is None else texture_moved(front, validation, vanilla.size, config.texture)
-        diagnostics = write_diagnostics(folder, looked_at, pixels, before, Examined(classifier, pixels, labels), moved)
+        tone = None if front is None else tone_curve(front, vanilla.size)
+        after = Examined(classifier, pixels, labels)
+        diagnostics = write_diagnostics(folder, looked_at, pixels, before, after, moved, tone)
         progress.say(_explanation(diagnostics))
         write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
         take_place(folder, out)

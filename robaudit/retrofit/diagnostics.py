@@ -11,7 +11,14 @@ from robaudit.files import replacing, write_text
 from robaudit.load.images import Images
 from robaudit.retrofit.attention import HELD, attention_map, share_holding
 from robaudit.retrofit.objective import evaluating
-from robaudit.retrofit.record import DIAGNOSTICS_FILE, PICTURES_FOLDER, Diagnostics, ModelDiagnostics, TextureMoved
+from robaudit.retrofit.record import (
+    DIAGNOSTICS_FILE,
+    PICTURES_FOLDER,
+    Diagnostics,
+    ModelDiagnostics,
+    TextureMoved,
+    ToneCurve,
+)
 from robaudit.retrofit.sharpness import directions, largest_curvature, loss_surface
 
 N_IMAGES = 8
@@ -49,7 +56,13 @@ def some_of(images: Images, size: tuple[int, int], device: torch.device) -> tupl
 
 
 def write_diagnostics(
-    folder: Path, images: Images, pixels: Tensor, before: Examined, after: Examined, texture: TextureMoved | None
+    folder: Path,
+    images: Images,
+    pixels: Tensor,
+    before: Examined,
+    after: Examined,
+    texture: TextureMoved | None,
+    tone: ToneCurve | None,
 ) -> Diagnostics:
     """Write diagnostics.json and its pictures to `folder`.
 
@@ -78,6 +91,7 @@ def write_diagnostics(
         before=before.record(),
         after=after.record(),
         texture=texture,
+        tone=tone,
         pictures=files,
     )
     write_text(folder / DIAGNOSTICS_FILE, diagnostics.model_dump_json(indent=2) + "\n")

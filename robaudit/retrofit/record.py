@@ -109,6 +109,13 @@ class TextureMoved(Record):
     """asm, contrast, homogeneity, correlation, dissimilarity."""
 
 
+class ToneCurve(Record):
+    """What the network sees of pictures of one grey each, in levels of 255, as the mean over its channels."""
+
+    grey: tuple[Count, ...]
+    seen: tuple[float, ...]
+
+
 class Diagnostics(Record):
     """diagnostics.json: the same validation images before and after the retrofit."""
 
@@ -120,6 +127,8 @@ class Diagnostics(Record):
     after: ModelDiagnostics
     texture: TextureMoved | None = None
     """Null without T and C."""
+    tone: ToneCurve | None = None
+    """Likewise."""
     pictures: dict[str, str]
     """Paths relative to the folder: `surface-before`, `attention-after-0`, ... and `original-0`, ..."""
 

@@ -1,6 +1,7 @@
 """Attention and loss surface, as they stand in the folder of the audited retrofit."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ from made_up_audits import audit_of_folder as audited
 from made_up_audits import make_gallery, make_record, make_rows, png, write_audit
 from test_page import Page, assert_static
 
+from robaudit.report.chart import HALF
 from robaudit.report.diagnostics import Diagnosed, read_diagnostics
 from robaudit.report.html import compare
 from robaudit.report.moved import Feature, Measured, moved
+from robaudit.report.tone import Measured as Plain
+from robaudit.report.tone import tone
 
 IDS = ("cancer/0000.png", "<b>odd</b>.png")
 TEXTURE = {
@@ -43,6 +47,7 @@ def diagnosed_folder(folder: Path) -> Path:
         "before": {"attention_share": [0.2, 0.1], "curvature": [4.0, 2.0], "surface": [[1.0]]},
         "after": {"attention_share": [0.05, None], "curvature": [1.0, 2.0], "surface": [[0.5]]},
         "texture": TEXTURE,
+        "tone": {"grey": [0, 100, 200, 255], "seen": [0.0, 20.0, 220.0, 255.0]},
         "pictures": {name: f"pictures/{name}.png" for name in names},
     }
     (folder / "diagnostics.json").write_text(json.dumps(content))
@@ -105,10 +110,30 @@ def test_texture_that_stays_is_said_to_stay_and_what_is_not_there_is_a_dash():
     assert found.rows[0].values[2] == "–"
 
 
+def test_plain_grey_is_drawn_beside_itself_and_its_flattest_and_steepest_parts_are_said(diagnosed_folder: Path):
+    """Slopes by hand: 20/100, 200/100, 35/55."""
+    found = read(diagnosed_folder).tone
+    assert found is not None
+    assert (
+        "least between grey 0 and 100 of 255, by 0.20 of a level per level, and most between 100 and 200, by 2.00."
+        in (found.sentence)
+    )
+    image, seen = (re.findall(r"([\d.]+),([\d.]+)", line.path) for line in found.chart.lines)
+    top, bottom = HALF.top, HALF.height - HALF.bottom
+    heights = [(bottom - float(y)) / (bottom - top) for _, y in seen]
+    assert heights == pytest.approx([0, 20 / 255, 220 / 255, 1], abs=1e-3)
+    assert image[0] == seen[0]
+    assert image[-1] == seen[-1]
+
+
+def test_grey_that_stays_is_said_to_stay():
+    assert tone(Plain(grey=(0, 255), seen=(0.4, 254.2))).sentence.startswith("T and C leave plain grey as it is")
+
+
 def test_a_folder_of_before_texture_was_measured_still_has_the_rest(diagnosed_folder: Path):
     file = diagnosed_folder / "diagnostics.json"
     content = json.loads(file.read_text())
-    del content["texture"]
+    del content["texture"], content["tone"]
     file.write_text(json.dumps(content))
     found = read(diagnosed_folder)
     assert found.texture is None

@@ -1,6 +1,7 @@
 """Attention and sharpness against models whose answers are known."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from robaudit.retrofit.loss import TextureTerm
 from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.record import Diagnostics
 from robaudit.retrofit.sharpness import Directions, directions, largest_curvature, loss_surface
+from robaudit.retrofit.tone import tone_curve
 
 
 class Linear(nn.Module):
@@ -96,6 +98,7 @@ def test_a_retrofit_leaves_them_before_and_after_with_pictures(model, data, tmp_
     assert sizes["attention-after-7"] == sizes["original-7"] == (40, 40)
     assert sizes["surface-before"] == sizes["surface-after"]
     assert diagnostics.texture is not None
+    assert diagnostics.tone is not None
     assert list(diagnostics.texture.features) == ["asm", "contrast", "homogeneity", "correlation", "dissimilarity"]
     assert any("contrast of the texture" in text for text in heard_lines.lines)
     assert any(text.startswith("attention: ") for text in heard_lines.lines)
@@ -129,3 +132,16 @@ def test_the_texture_that_t_and_c_move_is_measured_as_scikit_image_would(model, 
     moved = texture_moved(front, images, (40, 40), term).features["contrast"]
     assert moved.original == untouched.features["contrast"].original
     assert moved.moved >= abs(moved.after_colour - moved.original) > 0
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_plain_grey_goes_through_t_along_the_curve_of_its_amount(channels):
+    """With the last layer's weights at zero, its bias alone is the amount: x + x (1 - x) a, in closed form."""
+    front = Front(channels, 3, modules="T").eval()
+    untouched = tone_curve(front, (40, 30))
+    assert untouched.seen == pytest.approx(untouched.grey, abs=1e-3)
+    assert (untouched.grey[0], untouched.grey[-1]) == (0, 255)
+    with torch.no_grad():
+        front.texture.amount.last.bias.fill_(math.atanh(-0.75))
+    expected = [255 * (x - 0.75 * x * (1 - x)) for x in (grey / 255 for grey in untouched.grey)]
+    assert tone_curve(front, (40, 30)).seen == pytest.approx(expected, abs=1e-3)
