@@ -294,7 +294,9 @@ class Engine:
                 x = self.example[:1].repeat(2 * width, 1, 1, 1).requires_grad_()
                 torch.autograd.grad(self.exact(x).sum(), x)
                 return width
-            except torch.OutOfMemoryError:
+            except Exception as error:
+                if not ran_out(error):
+                    raise
                 width //= 2
         return width
 
