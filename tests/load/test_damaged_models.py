@@ -2,6 +2,8 @@
 
 import random
 import re
+import struct
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,20 @@ def test_a_legacy_file_that_lacks_one_of_its_storages(tmp_path: Path) -> None:
 def test_the_files_that_are_damaged_are_whole_before(tmp_path: Path, kind: str) -> None:
     intact(kind, tmp_path)
     assert outcome(tmp_path / kind) == "loaded"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["checkpoint", "torchscript", "exported"])
+def test_a_flipped_bit_among_the_weights_of_an_archive_is_found(tmp_path: Path, kind: str) -> None:
+    """By the archive's checksums, which torch.load does not look at: it gives wrong weights without a word."""
+    path = tmp_path / kind
+    content = bytearray(intact(kind, tmp_path))
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if re.search(r"/data/\d+$|/weight_\d+$", name)]
+        entry = max(map(archive.getinfo, names), key=lambda each: each.file_size)
+    # A local header has 30 bytes, then the name and an extra field, whose lengths are its last two numbers.
+    lengths = struct.unpack_from("<HH", content, entry.header_offset + 26)
+    content[entry.header_offset + 30 + sum(lengths) + entry.file_size // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="Bad CRC-32"):
+        load_model(path, input_size=(16, 16))
