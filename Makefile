@@ -4,6 +4,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Files go to processes as a whole: what one of them has trained, its tests share.
+PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 # Made from what pyproject.toml states, whatever the indexes and caches of this machine: no address gets into the files.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --no-config --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
@@ -19,7 +21,7 @@ demo: $(INSTALLED) ## the whole job on generated phantoms; open out/demo/report/
 	$(BIN)/robaudit demo --out out/demo
 
 test: $(INSTALLED) ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 axe: ## fetch the accessibility rules for the browser tests; needs npm
 	npm install --prefix tests/report/axe --no-package-lock --no-audit --no-fund
@@ -50,12 +52,12 @@ locked: ## make .venv from requirements/dev.lock, every file checked against its
 test-minimum: $(INSTALLED) ## run the tests with the oldest versions that pyproject.toml allows, in .venv-minimum
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-minimum
 	$(BIN)/uv pip install --quiet --python $(VENV)-minimum/bin/python --constraint requirements/minimum.txt --editable '.[dev]'
-	$(VENV)-minimum/bin/python -m pytest
+	$(VENV)-minimum/bin/python $(PYTEST)
 
 test-newest: $(INSTALLED) ## run the tests with the newest versions there are, in .venv-newest
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-newest
 	$(BIN)/uv pip install --quiet --python $(VENV)-newest/bin/python --upgrade --editable '.[dev]'
-	$(VENV)-newest/bin/python -m pytest
+	$(VENV)-newest/bin/python $(PYTEST)
 
 package: $(INSTALLED) ## build wheel and sdist into dist/, and check what they say of themselves
 	rm -rf dist

@@ -1,10 +1,14 @@
-"""Audit records made of plain counts."""
+"""Audit records made of plain counts; and a core for every worker that shares the tests."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported; commands under test inherit it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from robaudit.records import (
     AttackCurve,
