@@ -63,12 +63,16 @@ class Doubts:
     """Ids of the images that need more memory than there is."""
 
     def __post_init__(self) -> None:
-        """Look at every entry once: they stay on disk."""
-        self.attacks = self.engine.plan.attacks
+        """Look at what the plan's attacks have found."""
         self.ids = [ref.id for ref in self.images.refs]
+        self._look(self.engine.plan.attacks)
+
+    def _look(self, attacks: tuple[AnyAttack, ...]) -> None:
+        """Look once at every entry, as far as these attacks go: entries stay on disk."""
+        self.attacks = attacks
         self.observed, self.too_large = [], set()
         for entry in self._every(_whole):
-            if entry.observed is not None:
+            if entry.observed is not None and entry.row.error is None:
                 self.observed.append(entry.row.id)
             if entry.row.error == NO_MEMORY:
                 self.too_large.add(entry.row.id)
@@ -82,7 +86,7 @@ class Doubts:
             attack, asked_by = repair
             self.progress.say(f"{asked_by}: {_first(checks, asked_by).why} Adding {attack.name} to mend it.")
             self._pursue(attack)
-            self.attacks = (*self.attacks, attack)
+            self._look((*self.attacks, attack))
             added[attack.name] = asked_by
             before, checks = checks, self._judged()
             for old, new in zip(before, checks, strict=True):
