@@ -13,8 +13,8 @@ from torch import nn
 from robaudit.retrofit.draws import Draws
 from robaudit.retrofit.team import Team, depends_on_sharing
 
-FLOAT_NOISE = 2e-5
-"""Relative, of a loss after three epochs: convolutions of two images round otherwise than of four."""
+FLOAT_NOISE = {"rel": 2e-5, "abs": 2e-6}
+"""Of a loss after two epochs: convolutions of two images round otherwise than of four."""
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +48,11 @@ def shared(both, case, rank=0):
 def test_two_processes_have_the_loss_curve_of_one(case, both, model, data):
     alone, weights = together.trained(case, model, data)
     metrics, their_weights = shared(both, case)
-    assert curve(metrics) == pytest.approx(curve(alone), rel=FLOAT_NOISE)
+    assert curve(metrics) == pytest.approx(curve(alone), **FLOAT_NOISE)
     assert [row["val"]["n_correct"] for row in metrics] == [row["val"]["n_correct"] for row in alone]
     assert [row["worst_patch"] for row in metrics] == [row["worst_patch"] for row in alone]
-    moved = max((weights[name] - their_weights[name]).abs().max().item() for name in weights)
-    assert moved < 1e-3 * together.COMMON["learning_rate"] * 100
+    for name, weight in weights.items():
+        torch.testing.assert_close(their_weights[name], weight, rtol=0, atol=1e-5)  # of steps of 1e-3
 
 
 @pytest.mark.parametrize("case", list(together.CASES))
@@ -62,14 +62,16 @@ def test_all_processes_end_with_the_same_weights_and_figures(case, both):
     assert all(torch.equal(weights[name], their_weights[name]) for name in weights)
 
 
-def test_batch_norm_that_trains_sees_only_a_part_and_its_statistics_are_shared(both, model, data):
-    """The curve differs by more than rounding, as documented, and the running means are those of all images."""
-    alone, weights = together.trained("batch-norm", model, data)
-    metrics, their_weights = shared(both, "batch-norm")
-    assert curve(metrics) != pytest.approx(curve(alone), rel=FLOAT_NOISE)
-    assert curve(metrics) == pytest.approx(curve(alone), rel=0.3)
-    name = "backbone.bn1.running_mean"
-    torch.testing.assert_close(their_weights[name], weights[name], rtol=0.05, atol=0.01)
+def test_batch_norm_that_trains_differs_as_documented(both, model, data):
+    """By more than rounding, as each process normalises by its own two images."""
+    alone, _ = together.trained("batch-norm", model, data)
+    metrics, _ = shared(both, "batch-norm")
+    assert curve(metrics) != pytest.approx(curve(alone), **FLOAT_NOISE)
+
+
+def test_running_means_of_batch_norm_are_those_of_the_whole_batch(both):
+    for rank in range(2):
+        torch.testing.assert_close(torch.load(both / f"statistics-{rank}.pt"), together.statistics())
 
 
 def test_parts_are_the_whole_and_nearly_equal():
