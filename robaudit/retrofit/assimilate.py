@@ -161,7 +161,7 @@ def assimilate(
             identify(folder, identity, restart=restart)
             classifier = retrofitted(vanilla, training.channels, config)
             looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
-            progress.asking(looked_at)
+            progress.asking([ref.id for ref in looked_at.refs])
             before = Examined(vanilla.classifier, pixels, labels)
             progress.asking([])
             _introduce(classifier, config, vanilla.size, training, validation, progress)
