@@ -254,7 +254,7 @@ def scan(
         surrogate=surrogate,
         check_sample=check_sample,
         command=options.command_line(),
-        progress=guarded(terminal_progress(), hang_after, SKIP if workers is None and engine == "local" else MEND),
+        progress=guarded(terminal_progress(), hang_after, SKIP if workers in (None, 1) and engine == "local" else MEND),
     )
     page = write_beside(out / AUDIT_FILE)
     if logs_json():

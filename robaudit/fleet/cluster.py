@@ -86,6 +86,6 @@ class Cluster:
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise SettingsError(
                 f"--ray-address {self._address}: no cluster answers there ({first_line(error)}); "
-                "start one with `ray start --head`, or leave the option out"
+                "start one with `ray start --head`, set RAY_AUTH_MODE=token if it asks for one, or leave the option out"
             ) from None
         self._is_ours = True

@@ -103,7 +103,9 @@ class Together(Team):
         parallel = nn.parallel.DistributedDataParallel
         # Statistics are shared after the step; torch 2.14 has a new name for leaving them alone before it.
         names = signature(parallel).parameters
-        untouched: dict[str, Any] = {"forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False}
+        untouched: dict[str, Any] = {
+            "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False
+        }
         # Some networks have weights that no answer depends on.
         shared = parallel(_Step(classifier, loss), find_unused_parameters=True, **untouched)
 
