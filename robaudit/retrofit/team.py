@@ -103,9 +103,8 @@ class Together(Team):
         parallel = nn.parallel.DistributedDataParallel
         # Statistics are shared after the step; torch 2.14 has a new name for leaving them alone before it.
         names = signature(parallel).parameters
-        untouched: dict[str, Any] = {
-            "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers": False
-        }
+        name = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+        untouched: dict[str, Any] = {name: False}
         # Some networks have weights that no answer depends on.
         shared = parallel(_Step(classifier, loss), find_unused_parameters=True, **untouched)
 
