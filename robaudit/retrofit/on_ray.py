@@ -56,13 +56,17 @@ class RayTrainers:
             most: workers that every step has an image for.
 
         Raises:
-            SettingsError: there is no cluster, no room, or less than an image a step for each worker.
+            SettingsError: there is no cluster, no room, less than a GPU or than an image a step for each worker.
         """
         if workers is not None and workers > most:
             raise SettingsError(
                 f"--workers {workers}: a step has but {most} images to share out; use fewer, or a larger --batch-size"
             )
         self._cluster.meet(device, torch.get_num_threads())
+        if 0 < self._cluster.gpus < 1:
+            raise SettingsError(
+                f"--gpus-per-worker {self._cluster.gpus:g}: training needs 1 or more, workers cannot share a GPU"
+            )
         self.size = workers or min(self._cluster.room(), most)
 
     def train(

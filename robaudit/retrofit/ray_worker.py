@@ -138,6 +138,8 @@ def _train(job: Job, caller: _Caller, device: torch.device, rank: int, size: int
     with suppress(OSError):  # not where it is another machine's
         os.chdir(job.folder)
     torch.set_num_threads(job.n_threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     classifier = job.classifier.to(device)
     training, validation = (
         Samples(images, job.size, job.config.texture_kept, device, caller) for images in (job.training, job.validation)

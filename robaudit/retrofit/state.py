@@ -82,7 +82,8 @@ class Standing:
         self.random.set_state(state["random"])
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_random"])
+            # A worker sees fewer GPUs than the process that kept this.
+            torch.cuda.set_rng_state_all(state["cuda_random"][: torch.cuda.device_count()])
 
 
 class Keeper(Protocol):
