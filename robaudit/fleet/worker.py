@@ -11,8 +11,10 @@ import pickle
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -126,6 +128,8 @@ class Orders:
     """Without its refs: shards bring those."""
     hang_after: float
     """Seconds that one pass over a batch may take; 0 waits for ever."""
+    folder: str
+    """Where the driver runs: paths of images may be relative to it."""
 
 
 def sealed(engine: Engine, images: Images, hang_after: float = 0.0) -> bytes:
@@ -144,6 +148,7 @@ def sealed(engine: Engine, images: Images, hang_after: float = 0.0) -> bytes:
     orders = Orders(
         model, surrogate, engine.size, engine.plan, engine.batch_size, engine.width, engine.speedups,
         torch.get_num_threads(), replace(images, refs=()), hang_after,
+        str(Path.cwd()),
     )  # fmt: skip
     try:
         return pickle.dumps(orders)
@@ -165,6 +170,8 @@ class Worker:
         """Build the engine; returns where it runs."""
         with own_code_importable():
             orders: Orders = pickle.loads(self._orders)
+        with suppress(OSError):  # not where it is another machine's
+            os.chdir(orders.folder)
         torch.set_num_threads(orders.n_threads)
         self._watch = Watch(orders.hang_after)
         model, surrogate = (None if net is None else net.to(self._device) for net in (orders.model, orders.surrogate))
