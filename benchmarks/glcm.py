@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.records import Normalization
+from robaudit.retrofit.draws import Draws
 from robaudit.retrofit.objective import Objective
 from robaudit.retrofit.samples import Batch
 from robaudit.retrofit.settings import train_config
@@ -89,7 +90,7 @@ def step_seconds(attack: str, arguments: argparse.Namespace) -> tuple[float, flo
     for _ in range(arguments.rounds):
         for index, objective in enumerate(objectives):
             start = time.perf_counter()
-            objective.in_training(batch, attack, torch.Generator().manual_seed(0)).total.backward()
+            objective.in_training(batch, attack, Draws(torch.Generator().manual_seed(0))).total.backward()
             best[index] = min(best[index], (time.perf_counter() - start) / STEP_IMAGES)
     return best[0], best[1]
 

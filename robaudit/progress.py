@@ -20,7 +20,10 @@ class Progress(Protocol):
         """Tell the person one thing."""
 
     def asking(self, images: Sequence[str]) -> None:
-        """The model is about to be asked about these images, by id: where it never answers, they may be why."""
+        """The model is about to be asked about these images, by id: where it never answers, they may be why.
+
+        Of no images: it is asked no more.
+        """
 
 
 class Silent:

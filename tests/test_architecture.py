@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checks": LEAVES | MEASURING,
     "audit": LEAVES | MEASURING | {"fleet", "checks"},
     # The retrofit closes the loop through files on disk: it never imports the audit.
-    "retrofit": LEAVES | MEASURING | {"texture"},
+    "retrofit": LEAVES | MEASURING | {"texture", "fleet"},
     # Pages and gates read records: they need no torch.
     "report": LEAVES,
     "gates": LEAVES,

@@ -63,6 +63,8 @@ class Pursued:
     work: Work
     unfinished: Mapping[str, bool]
     """Attack -> whether its last climb was still rising, where it was resisted; as `Target` has it."""
+    error: str | None = None
+    """Why there is no answer, where there is none."""
 
 
 @dataclass

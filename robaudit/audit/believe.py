@@ -204,7 +204,7 @@ class Doubts:
             gallery = self.repictured(ref, self._every(_row)[ref.id], pursued, attack.name)
             amendment = Amendment(
                 attack=attack.name, found_255=pursued.found_255, spent=spent(pursued.work, now - started),
-                gradients=gradient_counts(pursued.work), unfinished=dict(pursued.unfinished),
+                gradients=gradient_counts(pursued.work), unfinished=dict(pursued.unfinished), error=pursued.error,
             )  # fmt: skip
             self._amend(kept[ref.id], amendment, gallery)
             started = now

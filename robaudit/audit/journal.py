@@ -31,6 +31,16 @@ class Amendment(Record):
     gradients: GradientCounts = GradientCounts()
     unfinished: dict[str, bool] = Field(default_factory=dict)
     """Attack -> whether its last climb was still rising, where it was resisted."""
+    error: str | None = None
+    """Why there is no answer, where no worker outlived the attack: then the image is an error altogether."""
+
+    def of(self, row: ImageRow) -> ImageRow:
+        """The row with what the attack found."""
+        fooled_at = row.fooled_at | {self.attack: self.found_255}
+        if self.error is None:
+            return row.model_copy(update={"fooled_at": fooled_at})
+        failed = {"prediction": None, "fooled_at": dict.fromkeys(fooled_at, 0), "error": self.error}
+        return row.model_copy(update=failed)
 
 
 class Entry(Record):
@@ -54,7 +64,7 @@ class Entry(Record):
         row, total, gradients, observed = self.row, self.spent, self.gradients, self.observed
         for amendment in self.amendments:
             if amendment.attack in attacks:
-                row = row.model_copy(update={"fooled_at": row.fooled_at | {amendment.attack: amendment.found_255}})
+                row = amendment.of(row)
                 total = total.plus(amendment.spent)
                 gradients = gradients.plus(amendment.gradients)
                 observed = observed and observed.after_climbs(amendment.unfinished)

@@ -71,6 +71,7 @@ def scan(
     workers: int | None = None,
     ray_address: str | None = None,
     gpus_per_worker: float | None = None,
+    hang_after: float = 0.0,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
     **loading: Any,
@@ -117,6 +118,7 @@ def scan(
         workers: processes that measure; None is this one alone, with Ray as many as there is room for.
         ray_address: of the cluster; None takes RAY_ADDRESS, else starts one on this machine.
         gpus_per_worker: share of a GPU each Ray worker needs; None is one where the device is a GPU.
+        hang_after: seconds that a worker's model may take over one batch before it counts as hanging; 0 waits for ever.
         command: what the person typed, for the record.
         progress: told of every image.
         loading: further arguments of `load_model`: factory, trust, weights, output, label_index,
@@ -169,7 +171,7 @@ def scan(
     asked = partial(
         check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
     )
-    with closing(own_engine if crew is None else Fleet(own_engine, images, crew, progress)) as examiner:
+    with closing(own_engine if crew is None else Fleet(own_engine, images, crew, progress, hang_after)) as examiner:
         return Measurement(
             loaded, images, own_engine, examiner, started, out, progress, check_sample, overlap, asked
         ).finish(restart)

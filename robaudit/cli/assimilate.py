@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from robaudit.cli import options
+from robaudit.cli.hang_guard import DEFAULT_SECONDS, guarded
+from robaudit.cli.scan import GpusPerWorker, RayAddress
 
 TRAINING, TEXTURE, ROBUST = "Training", "Texture term", "Adversarial training"
 
@@ -234,6 +236,24 @@ ValSteps = Annotated[
     ),
 ]
 
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray",
+        help="Who trains: this process, or workers of a Ray cluster that share every batch.",
+        rich_help_panel=options.SCALE,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Ray workers, one per device [dim](default: as many as there is room for)[/dim].",
+        rich_help_panel=options.SCALE,
+    ),
+]
+
 
 def assimilate(
     model: options.ModelArgument,
@@ -288,6 +308,11 @@ def assimilate(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     restart: options.Restart = False,
+    engine: Engine = "local",
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    gpus_per_worker: GpusPerWorker = None,
+    hang_after: options.HangAfter = DEFAULT_SECONDS,
     log_json: options.LogJson = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -349,7 +374,11 @@ def assimilate(
         seed=seed,
         device=device,
         restart=restart,
+        engine=options.choice("--engine", engine, "local", "ray"),
+        workers=workers,
+        ray_address=ray_address,
+        gpus_per_worker=gpus_per_worker,
         command=options.command_line(),
-        progress=terminal_progress(),
+        progress=guarded(terminal_progress(), hang_after),
     )
     typer.echo((out / TRAINING_FILE).read_text(encoding="utf-8") if as_json else out, nl=not as_json)

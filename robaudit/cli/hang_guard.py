@@ -1,7 +1,8 @@
 """A model that never answers ends the command, which says what it was asked: nobody has to wait for it.
 
-No Python can stop a computation that never returns; only its process can end. A scan can end at any moment, since what
-is finished is on disk, so that is what is done.
+No Python can stop a computation that never returns; only its process can end. A scan or a retrofit can end at any
+moment, since what is finished is on disk, so that is what is done. Workers of a scan are watched where they are
+(`robaudit.fleet.watch`): there an image is found out and counted as an error.
 """
 
 from __future__ import annotations
@@ -21,26 +22,28 @@ DEFAULT_SECONDS = 1800
 GRACE_SECONDS = 10
 """For a farewell, where Python still runs: the curve so far."""
 MAX_NAMED = 8
+MEND = "Mend the model or leave these images out"
 
 
 class HangGuard:
     """Progress that counts how long the model has been asked without an answer."""
 
-    def __init__(self, progress: Progress, seconds: float) -> None:
+    def __init__(self, progress: Progress, seconds: float, remedy: str = MEND) -> None:
         """Begin to count, in a thread that ends with the process.
 
         Args:
             progress: who else is told of everything.
             seconds: that one pass over a batch may take.
+            remedy: what the person can do.
         """
-        self._progress, self._seconds = progress, seconds
+        self._progress, self._seconds, self._remedy = progress, seconds, remedy
         self._asked: Sequence[str] | None = None
         self._waited = 0.0
         threading.Thread(target=self._count, daemon=True).start()
 
     def asking(self, images: Sequence[str]) -> None:
-        """Count from now."""
-        self._waited, self._asked = 0.0, images
+        """Count from now; of no images, count no more."""
+        self._waited, self._asked = 0.0, images or None
 
     def start(self, stage: str, total: int) -> None:
         """Begin a stage."""
@@ -72,9 +75,8 @@ class HangGuard:
     def _end(self, asked: Sequence[str]) -> None:
         named = ", ".join(asked[:MAX_NAMED]) + (", ..." if len(asked) > MAX_NAMED else "")
         to_stderr(
-            f"robaudit: the model has not answered for {self._seconds:g} s, asked about {named}; they are not counted, "
-            "and the measurement is incomplete. Mend the model or leave these images out; "
-            "--hang-after allows more seconds",
+            f"robaudit: the model has not answered for {self._seconds:g} s, asked about {named}; what was going on is "
+            f"incomplete. {self._remedy}; --hang-after allows more seconds",
             "error",
         )
         self._asked = None
@@ -94,6 +96,6 @@ def _interrupt() -> None:
         _thread.interrupt_main()
 
 
-def guarded(progress: Progress, seconds: float) -> Progress:
+def guarded(progress: Progress, seconds: float, remedy: str = MEND) -> Progress:
     """Progress that ends the process where the model hangs; 0 waits for ever."""
-    return HangGuard(progress, seconds) if seconds else progress
+    return HangGuard(progress, seconds, remedy) if seconds else progress

@@ -208,7 +208,7 @@ HangAfter = Annotated[
         min=0,
         metavar="SECONDS",
         help="A model that takes longer over one batch counts as hanging: the command ends with 130 and names its "
-        "images; 0 waits for ever.",
+        "images; scan with several workers counts the image as an error and goes on. 0 waits for ever.",
         rich_help_panel=RUN,
     ),
 ]

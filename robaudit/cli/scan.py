@@ -7,7 +7,7 @@ import typer
 
 from robaudit.cli import options
 from robaudit.cli.console import event, logs_json
-from robaudit.cli.hang_guard import DEFAULT_SECONDS, guarded
+from robaudit.cli.hang_guard import DEFAULT_SECONDS, MEND, guarded
 from robaudit.errors import ExitCode
 
 Attacks = Annotated[
@@ -139,6 +139,11 @@ WarmStart = Annotated[
     ),
 ]
 
+SKIP = (
+    "Continue with --workers 2, which finds out which image it is and counts that as an error; or mend the model or "
+    "leave these images out"
+)
+
 
 def scan(
     model: options.ModelArgument,
@@ -241,6 +246,7 @@ def scan(
         workers=workers,
         ray_address=ray_address,
         gpus_per_worker=gpus_per_worker,
+        hang_after=hang_after,
         search=search,
         precision=options.choice("--precision", precision, "float32", "bfloat16", "auto"),
         without=options.names(without) or (),
@@ -248,7 +254,7 @@ def scan(
         surrogate=surrogate,
         check_sample=check_sample,
         command=options.command_line(),
-        progress=guarded(terminal_progress(), hang_after),
+        progress=guarded(terminal_progress(), hang_after, SKIP if workers in (None, 1) and engine == "local" else MEND),
     )
     page = write_beside(out / AUDIT_FILE)
     if logs_json():

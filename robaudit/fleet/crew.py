@@ -37,7 +37,7 @@ class Crew(Protocol):
         """
 
     def start(self, number: int) -> Future[Any]:
-        """Start a worker, anew where it was lost; the future ends once there is room for it and it is ready."""
+        """Start a worker, anew where it was lost or hangs; the future ends once there is room and it is ready."""
 
     def find(self, number: int, shard: Shard | None) -> Future[Any]:
         """Have a worker begin a shard, or go on with its last one."""

@@ -30,6 +30,8 @@ MAX_BATCHES_PER_SHARD = 16
 """In images: of a large set, something is left for workers that come later."""
 MAX_DEATHS = 3
 """Of workers asked about one image alone, after which the image is an error."""
+MAX_HANGS_IN_A_ROW = 8
+"""Without any finding between, each after all the seconds that a batch may take: then it is not the images."""
 MAX_DEATHS_IN_A_ROW = 30
 """Without any finding between: then it is not the images."""
 PATIENCE_SECONDS = 30.0
@@ -38,7 +40,7 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Fatal:
-    """What is known of an image whose workers died."""
+    """What is known of an image whose workers died, or that no worker has an answer to."""
 
     why: str
 
@@ -52,8 +54,12 @@ class Fleet:
     images: Images
     crew: Crew
     progress: Progress
+    hang_after: float = 0.0
+    """Seconds after which a worker counts as hanging over a batch; 0 for never."""
     changed_model: bool = False
     """Whether the model changed itself in a worker."""
+    _n_hangs: int = 0
+    """In a row, without any finding between."""
     _fatal: dict[str, Fatal] = field(default_factory=dict)
     _is_open: bool = False
     _idle: list[int] = field(default_factory=list)
@@ -88,7 +94,7 @@ class Fleet:
     def pursue(
         self, images: Images, attack: AnyAttack, worst_255: Mapping[str, int | None], clean: Mapping[str, Sight]
     ) -> Iterator[tuple[ImageRef, Pursued]]:
-        """Run one more attack; an image that no worker outlives counts as fooled at 0."""
+        """Run one more attack; an image that no worker outlives is an error, and says so."""
         by_id = {ref.id: ref for ref in images.refs if ref.id in worst_255}
 
         def ask(part: Sequence[ImageRef]) -> Ask:
@@ -98,7 +104,7 @@ class Fleet:
             )
 
         for id_, pursued in self._ask(list(by_id.values()), ask):
-            yield by_id[id_], Pursued(0, None, Work(), {}) if isinstance(pursued, Fatal) else pursued
+            yield by_id[id_], Pursued(0, None, Work(), {}, pursued.why) if isinstance(pursued, Fatal) else pursued
 
     def state(self) -> str:
         """What an audit must leave as it was, as a hash; words that are none where a worker's model changed itself."""
@@ -143,16 +149,18 @@ class Fleet:
                     if shard is not None:
                         findings = self._blamed(shard, error, waiting, deaths)
                 else:
-                    findings = self._taken(number, shard, result)
+                    findings = self._taken(number, shard, result, waiting)
                 for finding in findings:
                     deaths_in_a_row = 0
                     yield finding
 
-    def _taken(self, number: int, shard: Shard | None, result: Place | Found) -> tuple[Finding, ...]:
+    def _taken(
+        self, number: int, shard: Shard | None, result: Place | Found, waiting: deque[Shard]
+    ) -> tuple[Finding, ...]:
         """Take what a worker tells, and give it more to do at once, so that it need not wait for what is done with it.
 
         Raises:
-            SettingsError: it computes otherwise than the driver.
+            SettingsError: it computes otherwise than the driver, or the model answers no image at all.
         """
         if isinstance(result, Place):
             self._require_alike(result)
@@ -160,11 +168,47 @@ class Fleet:
             return ()
         assert shard is not None
         self.changed_model |= result.changed_model
+        if result.findings:
+            self._n_hangs = 0
+        left = shard.without({id_ for id_, _ in result.findings})
+        if result.hangs_at:
+            self._start(number)
+            return (*result.findings, *self._hanging(left, result.hangs_at, waiting))
         if result.is_end:
             self._idle.append(number)
         else:
-            self._give(number, shard.without({id_ for id_, _ in result.findings}), goes_on=True)
+            self._give(number, left, goes_on=True)
         return result.findings
+
+    def _hanging(self, shard: Shard, hangs_at: frozenset[str], waiting: deque[Shard]) -> tuple[Finding, ...]:
+        """Find the image to blame: alone it is found out, several are queued again each by itself.
+
+        Raises:
+            SettingsError: it is not the images.
+        """
+        self._n_hangs += 1
+        if self._n_hangs >= MAX_HANGS_IN_A_ROW:
+            raise SettingsError(
+                f"the model has not answered for {self.hang_after:g} s, {self._n_hangs} times one after another, last "
+                f"asked about {min(hangs_at)}; mend it, or allow more with --hang-after. The same command continues"
+            )
+        suspects, others = shard.only(hangs_at), shard.without(set(hangs_at))
+        if others.refs:
+            waiting.append(others)
+        if len(suspects.refs) == 1:
+            return (self._give_up(suspects.refs[0], f"the model had not answered after {self.hang_after:g} s"),)
+        self.progress.say(
+            f"the model has not answered for {self.hang_after:g} s, asked about {len(suspects.refs)} images; each is "
+            "asked about by itself"
+        )
+        waiting.extend(replace(shard, refs=(ref,)) for ref in suspects.refs)
+        return ()
+
+    def _give_up(self, ref: ImageRef, why: str) -> Finding:
+        """Take an image for an error, now and for all further questions."""
+        self.progress.say(f"{ref.id}: {why}; it counts as an error")
+        fatal = self._fatal[ref.id] = Fatal(why)
+        return ref.id, fatal
 
     def _give(self, number: int, shard: Shard, *, goes_on: bool = False) -> None:
         self._at_work[self.crew.find(number, None if goes_on else shard)] = (number, shard)
@@ -184,16 +228,15 @@ class Fleet:
         if deaths[ref.id] < MAX_DEATHS:
             waiting.append(shard)
             return ()
-        fatal = self._fatal[ref.id] = Fatal(f"{MAX_DEATHS} workers died of it, one after another ({error})")
-        self.progress.say(f"{ref.id}: {fatal.why}; it counts as an error")
-        return ((ref.id, fatal),)
+        return (self._give_up(ref, f"{MAX_DEATHS} workers died of it, one after another ({error})"),)
 
     def _open(self) -> None:
         """Start the workers, the first time."""
         if self._is_open:
             return
         self._is_open = True
-        self.crew.open(sealed(self.engine, self.images), self.engine.device.type, self._place.n_threads)
+        orders = sealed(self.engine, self.images, self.hang_after)
+        self.crew.open(orders, self.engine.device.type, self._place.n_threads)
         self.progress.say(f"{self.crew.size} workers, engine {self.crew.name}")
         for number in range(self.crew.size):
             self._start(number)

@@ -7,13 +7,11 @@ room.
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from concurrent.futures import Future
 from typing import Any
 
-from robaudit.errors import SettingsError, first_line
+from robaudit.errors import first_line
+from robaudit.fleet.cluster import Cluster
 from robaudit.fleet.crew import WorkerLostError
 from robaudit.fleet.worker import Found, Place, Shard, Worker
 
@@ -29,19 +27,15 @@ class RayCrew:
 
         Args:
             size: workers wanted; None takes as many as the cluster has room for at the start.
-            address: `auto`, `host:port` or `ray://host:port`; None takes RAY_ADDRESS, else starts one on this machine.
-            gpus_per_worker: share of a GPU that each needs; None is one where the driver has one.
+            address: of the cluster, as `Cluster` takes it.
+            gpus_per_worker: likewise.
 
         Raises:
             SettingsError: Ray is not installed.
         """
-        try:
-            import ray
-        except ImportError:
-            raise SettingsError("--engine ray: Ray is not installed; pip install 'robaudit[ray]'") from None
-        self._ray, self._size, self._address, self._gpus = ray, size, address, gpus_per_worker
+        self._size, self._cluster = size, Cluster(address, gpus_per_worker)
+        self._ray = self._cluster.ray
         self._actors: dict[int, Any] = {}
-        self._is_ours = False
 
     @property
     def size(self) -> int:
@@ -51,23 +45,18 @@ class RayCrew:
 
     def open(self, orders: bytes, device: str, n_threads: int) -> None:
         """Meet the cluster, and leave the orders there: each node then fetches them once."""
-        if not self._ray.is_initialized():
-            self._meet()
-        gpus = self._gpus if self._gpus is not None else float(device == "cuda")
-        if (gpus > 0) != (device == "cuda"):
-            raise SettingsError(
-                f"--gpus-per-worker {gpus:g}: the driver computes on {device}, and all must compute alike; start it "
-                "on a machine like the workers', or choose with --device"
-            )
-        # What a worker uses, so that Ray gives no core away twice.
-        self._share = {"num_gpus": gpus, "num_cpus": 1 if gpus else n_threads}
+        self._cluster.meet(device, n_threads)
         self._device = device
-        self._size = self._size or self._room()
+        self._size = self._size or self._cluster.room()
         self._orders = self._ray.put(orders)
 
     def start(self, number: int) -> Future[Any]:
-        """Ask for a worker, wherever there is room for one."""
-        remote = self._ray.remote(Worker).options(**self._share, max_restarts=0, scheduling_strategy="SPREAD")
+        """Ask for a worker, wherever there is room for one; the one before it may hang."""
+        if number in self._actors:
+            self._ray.kill(self._actors[number])
+        remote = self._ray.remote(Worker).options(
+            num_cpus=self._cluster.cpus, num_gpus=self._cluster.gpus, max_restarts=0, scheduling_strategy="SPREAD"
+        )
         self._actors[number] = actor = remote.remote(self._orders, self._device)
         future: Future[Any] = actor.start.remote().future()
         return future
@@ -92,37 +81,4 @@ class RayCrew:
         """End all actors, and leave the cluster if it was met here."""
         for actor in self._actors.values():
             self._ray.kill(actor)
-        if self._is_ours:
-            self._ray.shutdown()
-
-    def _meet(self) -> None:
-        is_started_here = self._address is None and "RAY_ADDRESS" not in os.environ
-        # Workers of this machine find the modules that this process finds, such as the one of --factory.
-        shared = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}} if is_started_here else None
-        try:
-            self._ray.init(
-                address=self._address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
-                runtime_env=shared,
-            )  # fmt: skip
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            raise SettingsError(
-                f"--ray-address {self._address}: no cluster answers there ({first_line(error)}); "
-                "start one with `ray start --head`, or leave the option out"
-            ) from None
-        self._is_ours = True
-
-    def _room(self) -> int:
-        """How many workers the cluster has room for now.
-
-        Raises:
-            SettingsError: for none.
-        """
-        there, wanted = self._ray.cluster_resources(), {"GPU": self._share["num_gpus"], "CPU": self._share["num_cpus"]}
-        room = min(int(there.get(name, 0) // each) for name, each in wanted.items() if each)
-        if room < 1:
-            has = ", ".join(f"{there.get(name, 0):g} {name}" for name in wanted)
-            raise SettingsError(
-                f"--engine ray: the cluster has {has}, a worker needs {wanted['CPU']} CPU and {wanted['GPU']:g} GPU; "
-                "say with --workers how many to wait for, or set OMP_NUM_THREADS lower"
-            )
-        return room
+        self._cluster.leave()

@@ -37,7 +37,9 @@ class ProcessCrew:
         self._devices = [f"cuda:{number % n_devices}" if n_devices else device for number in range(self.size)]
 
     def start(self, number: int) -> Future[Any]:
-        """Start a worker in a fresh process."""
+        """Start a worker in a fresh process; the one before it may hang."""
+        if number in self._pools:
+            _end(self._pools[number])
         context = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU
         pool = self._pools[number] = ProcessPoolExecutor(1, mp_context=context, initializer=_live_with_the_driver)
         return pool.submit(_start, self._orders, self._devices[number])
@@ -68,6 +70,12 @@ class ProcessCrew:
                 os.kill(pid, signal.SIGTERM)
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End its process, whatever that is doing; Python has no public way before 3.14."""
+    for process in [*(pool._processes or {}).values()]:
+        process.kill()
 
 
 def _live_with_the_driver() -> None:

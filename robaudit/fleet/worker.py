@@ -10,8 +10,11 @@ import os
 import pickle
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +25,7 @@ from robaudit.attack.curve import Engine
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.trial import Plan
 from robaudit.errors import ModelError, first_line
+from robaudit.fleet.watch import Watch
 from robaudit.load.images import ImageRef, Images
 from robaudit.load.provenance import versions
 from robaudit.load.trusted import own_code_importable
@@ -46,6 +50,10 @@ class Shard:
         """The shard without these images."""
         return replace(self, refs=tuple(ref for ref in self.refs if ref.id not in done))
 
+    def only(self, ids: Collection[str]) -> Shard:
+        """The shard without all but these images."""
+        return replace(self, refs=tuple(ref for ref in self.refs if ref.id in ids))
+
     def halves(self) -> tuple[Shard, Shard]:
         """The shard in two; of a single image, one is empty."""
         middle = (len(self.refs) + 1) // 2
@@ -61,6 +69,8 @@ class Found:
     """Of the shard."""
     changed_model: bool = False
     """Whether the model is no longer what it was when the worker started."""
+    hangs_at: frozenset[str] = frozenset()
+    """Images that the model was asked about and never answers; the worker is lost."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +126,19 @@ class Orders:
     n_threads: int
     images: Images
     """Without its refs: shards bring those."""
+    hang_after: float
+    """Seconds that one pass over a batch may take; 0 waits for ever."""
+    folder: str
+    """Where the driver runs: paths of images may be relative to it."""
 
 
-def sealed(engine: Engine, images: Images) -> bytes:
+def sealed(engine: Engine, images: Images, hang_after: float = 0.0) -> bytes:
     """Orders for workers, as bytes: every kind of worker is sent the same.
+
+    Args:
+        engine: the driver's.
+        images: the set that shards are taken from.
+        hang_after: seconds after which a worker counts as hanging over a batch; 0 for never.
 
     Raises:
         ModelError: the model cannot be sent to another process.
@@ -128,7 +147,8 @@ def sealed(engine: Engine, images: Images) -> bytes:
     assert model is not None
     orders = Orders(
         model, surrogate, engine.size, engine.plan, engine.batch_size, engine.width, engine.speedups,
-        torch.get_num_threads(), replace(images, refs=()),
+        torch.get_num_threads(), replace(images, refs=()), hang_after,
+        str(Path.cwd()),
     )  # fmt: skip
     try:
         return pickle.dumps(orders)
@@ -150,12 +170,16 @@ class Worker:
         """Build the engine; returns where it runs."""
         with own_code_importable():
             orders: Orders = pickle.loads(self._orders)
+        with suppress(OSError):  # not where it is another machine's
+            os.chdir(orders.folder)
         torch.set_num_threads(orders.n_threads)
+        self._watch = Watch(orders.hang_after)
         model, surrogate = (None if net is None else net.to(self._device) for net in (orders.model, orders.surrogate))
         assert model is not None
         self._engine = Engine(
-            model, orders.size, orders.images.channels, orders.plan, orders.batch_size, orders.speedups, surrogate
-        )
+            model, orders.size, orders.images.channels, orders.plan, orders.batch_size, orders.speedups, surrogate,
+            self._watch,
+        )  # fmt: skip
         self._engine.width = orders.width  # one padded shape everywhere, whatever would fit here
         self._images = orders.images
         self._state = fingerprint(model)
@@ -166,10 +190,18 @@ class Worker:
         if shard is not None:
             self._findings = shard.ask(self._engine, replace(self._images, refs=shard.refs))
         found: list[Finding] = []
+        if hangs_at := self._watch.over(partial(self._collect, found)):
+            return Found(tuple(found), is_end=False, hangs_at=hangs_at)
+        is_end = self._is_end
+        changed = is_end and fingerprint(self._engine.model) != self._state
+        return Found(tuple(found), is_end, changed)
+
+    def _collect(self, found: list[Finding]) -> None:
+        """Let findings come to light for a while, or to the end of the shard."""
+        self._is_end = False
         until = time.monotonic() + HAND_OVER_SECONDS
         for finding in self._findings:
             found.append(finding)
             if time.monotonic() > until:
-                return Found(tuple(found), is_end=False)
-        changed = fingerprint(self._engine.model) != self._state
-        return Found(tuple(found), is_end=True, changed_model=changed)
+                return
+        self._is_end = True

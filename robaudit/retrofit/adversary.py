@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from robaudit.attack.step import within_ball
+from robaudit.retrofit.draws import Draws
 
 Attack = Literal["none", "fgsm", "pgd", "trades"]
 
@@ -50,7 +51,7 @@ class Adversary:
 
 
 def perturbed(
-    logits: Logits, pixels: Tensor, labels: Tensor, adversary: Adversary, attack: Attack, random: torch.Generator
+    logits: Logits, pixels: Tensor, labels: Tensor, adversary: Adversary, attack: Attack, random: Draws
 ) -> Tensor:
     """The images as the attack of one training step leaves them.
 
@@ -60,7 +61,7 @@ def perturbed(
         labels: (B,), class indices.
         adversary: with which constants.
         attack: which one.
-        random: of the start; a generator of the CPU.
+        random: of the start.
 
     Returns:
         (B, C, H, W) in [0, 1], within eps of `pixels`, carrying no gradient.
@@ -74,7 +75,7 @@ def perturbed(
     return _climb(lambda x: divergence(clean, logits(x)), pixels, adversary.eps, adversary.robust_steps, REACH, random)
 
 
-def pgd(logits: Logits, pixels: Tensor, labels: Tensor, eps: float, steps: int, random: torch.Generator) -> Tensor:
+def pgd(logits: Logits, pixels: Tensor, labels: Tensor, eps: float, steps: int, random: Draws) -> Tensor:
     """Projected gradient descent on the cross-entropy from a random start; the last iterate."""
     return _climb(_cross_entropy(logits, labels), pixels, eps, steps, REACH, random)
 
@@ -89,10 +90,10 @@ def _cross_entropy(logits: Logits, labels: Tensor) -> Callable[[Tensor], Tensor]
 
 
 def _climb(
-    loss: Callable[[Tensor], Tensor], pixels: Tensor, eps: float, steps: int, reach: float, random: torch.Generator
+    loss: Callable[[Tensor], Tensor], pixels: Tensor, eps: float, steps: int, reach: float, random: Draws
 ) -> Tensor:
     """Sign steps uphill, `reach` times eps long together, kept inside the ball."""
-    noise = (2 * torch.rand(pixels.shape, generator=random) - 1) * eps
+    noise = (2 * random.uniform(pixels.shape) - 1) * eps
     x = within_ball(pixels + noise.to(pixels.device), pixels, eps)
     for _ in range(steps):
         x.requires_grad_()

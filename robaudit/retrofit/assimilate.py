@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from robaudit import __version__
 from robaudit.errors import ModelError, OutputError, SettingsError
 from robaudit.files import write_text
+from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.front.front import Front, Modules
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, open_images
@@ -39,10 +40,12 @@ from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, Diagnostics, EpochMetrics, TrainingRecord
-from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, train_config
+from robaudit.retrofit.state import StateFile
+from robaudit.retrofit.team import depends_on_sharing
 from robaudit.retrofit.tone import tone_curve
-from robaudit.retrofit.train import Trained, train
+from robaudit.retrofit.train import Trained
+from robaudit.retrofit.trainers import require_trainable, trainers
 from robaudit.texture.patches import grid
 
 
@@ -73,6 +76,10 @@ def assimilate(
     on_bad_image: Literal["fail", "skip"] = "fail",
     device: str = "auto",
     restart: bool = False,
+    engine: EngineName = "local",
+    workers: int | None = None,
+    ray_address: str | None = None,
+    gpus_per_worker: float | None = None,
     command: str = "robaudit.assimilate",
     progress: Progress | None = None,
     **settings: Any,
@@ -98,6 +105,10 @@ def assimilate(
         on_bad_image: `skip` leaves unreadable images out.
         device: where to train.
         restart: replace a folder of other settings.
+        engine: who trains: `local` this process, `ray` workers of a cluster, who share every batch.
+        workers: how many; None is as many as there is room for. Ray alone.
+        ray_address: of the cluster; None takes RAY_ADDRESS, else starts one on this machine.
+        gpus_per_worker: share of a GPU each Ray worker needs; None is one where the device is a GPU.
         command: what the person typed, for the record.
         progress: told of every image and epoch.
         settings: fields of `TrainConfig`, `TextureTerm` and `Adversary`, which take precedence over the preset; and
@@ -112,6 +123,8 @@ def assimilate(
     progress = progress or Silent()
     loading = {name: settings.pop(name) for name in FURTHER_OPTIONS if name in settings}
     config = train_config(preset, **settings)
+    workforce = Workforce(engine, workers, ray_address, gpus_per_worker)
+    require_trainable(workforce)
     refuse_foreign(out)
     with torch.random.fork_rng(), workplace(out) as folder:
         reading = Reading(seed=config.seed, merge=merge, view=view, on_bad_image=on_bad_image, progress=progress)
@@ -142,23 +155,27 @@ def assimilate(
             tidy(out)
             progress.say(f"{out}: already made with these settings; nothing to do")
             return finished
-        identify(folder, {name: _plain(value) for name, value in inputs.items()}, restart=restart)
-
-        classifier = retrofitted(vanilla, training.channels, config)
-        looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
-        before = Examined(vanilla.classifier, pixels, labels)
-        _introduce(classifier, config, vanilla.size, training, validation, progress)
-        measure = config.texture.features if config.alpha < 1 else None
-        where = classifier.mean.device
-        trained = train(
-            classifier,
-            Samples(training, vanilla.size, measure, where),
-            Samples(validation, vanilla.size, measure, where),
-            config,
-            progress=progress,
-            on_epoch=lambda metrics: _append(folder / METRICS_FILE, metrics),
-            state=folder / STATE_FILE,
-        )
+        with trainers(workforce, vanilla.classifier.mean.device, len(training), config.batch_size) as crew:
+            identity = {name: _plain(value) for name, value in inputs.items()}
+            if depends_on_sharing(vanilla.classifier.backbone, config.trains):
+                identity["workers"] = crew.size
+            identify(folder, identity, restart=restart)
+            classifier = retrofitted(vanilla, training.channels, config)
+            looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
+            progress.asking([ref.id for ref in looked_at.refs])
+            before = Examined(vanilla.classifier, pixels, labels)
+            progress.asking([])
+            _introduce(classifier, config, vanilla.size, training, validation, progress)
+            trained = crew.train(
+                classifier,
+                training,
+                validation,
+                vanilla.size,
+                config,
+                progress=progress,
+                on_epoch=lambda metrics: _append(folder / METRICS_FILE, metrics),
+                state=StateFile(folder / STATE_FILE),
+            )
         progress.say(_ending(trained, config))
 
         weights = write_model(folder, classifier, vanilla.info, training.channels, vanilla.recipe)
@@ -174,6 +191,8 @@ def assimilate(
             best=trained.best,
             weights=FileRef(path=weights.name, sha256=file_sha256(weights)),
             seconds=trained.seconds,
+            engine=crew.name,
+            workers=crew.size,
             environment=environment(command, batch_size=config.batch_size),
         )
         front = classifier.front

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from robaudit.retrofit.draws import Draws
+
 AUGMENTATIONS = ("flip", "flip-vertical", "shift", "rotate", "intensity")
 
 MAX_SHIFT = 0.05
@@ -19,13 +21,13 @@ MAX_GAIN = 0.1
 """Contrast from 0.9 to 1.1 around mid-grey, brightness up to 0.1 either way."""
 
 
-def augmented(pixels: Tensor, kinds: Collection[str], random: torch.Generator) -> Tensor:
+def augmented(pixels: Tensor, kinds: Collection[str], random: Draws) -> Tensor:
     """Change each image by its own draw.
 
     Args:
         pixels: (B, C, H, W) in [0, 1].
         kinds: out of `AUGMENTATIONS`.
-        random: a generator of the CPU; the same draws whatever the device.
+        random: the same draws whatever the device.
 
     Returns:
         The same shape, in [0, 1]. What a shift or rotation uncovers repeats the border.
@@ -34,7 +36,7 @@ def augmented(pixels: Tensor, kinds: Collection[str], random: torch.Generator) -
 
     def draw(bound: float) -> Tensor:
         """A number in [-bound, bound] per image; drawn for every kind, so that one does not move another's draws."""
-        return ((2 * torch.rand(batch, generator=random) - 1) * bound).to(pixels.device)
+        return ((2 * random.uniform([batch]) - 1) * bound).to(pixels.device)
 
     across, down, turn = draw(1), draw(1), draw(radians(MAX_DEGREES))
     right, below, gain, bias = draw(2 * MAX_SHIFT), draw(2 * MAX_SHIFT), draw(MAX_GAIN), draw(MAX_GAIN)

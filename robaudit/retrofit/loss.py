@@ -23,6 +23,10 @@ Rows = Literal["patches", "features"]
 GlcmOn = Literal["front", "color"]
 
 
+class NotFiniteError(Exception):
+    """The loss became NaN or infinite."""
+
+
 @dataclass(frozen=True)
 class TextureTerm:
     """How texture is compared."""

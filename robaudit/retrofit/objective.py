@@ -12,8 +12,10 @@ from robaudit.errors import SettingsError
 from robaudit.load.classifier import Classifier
 from robaudit.retrofit.adversary import Attack, divergence, perturbed
 from robaudit.retrofit.augment import augmented
+from robaudit.retrofit.draws import Draws
 from robaudit.retrofit.loss import (
     LossParts,
+    NotFiniteError,
     TextureDistance,
     assimilation_loss,
     texture_distance,
@@ -21,10 +23,7 @@ from robaudit.retrofit.loss import (
 )
 from robaudit.retrofit.samples import Batch
 from robaudit.retrofit.settings import TrainConfig
-
-
-class NotFiniteError(Exception):
-    """The loss became NaN or infinite."""
+from robaudit.retrofit.team import ALONE, Team
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,10 @@ class Objective:
     config: TrainConfig
     class_weights: Tensor | None = None
     """(K,), or None for ones."""
+    team: Team = ALONE
+    """The processes that share batches."""
 
-    def in_training(self, batch: Batch, attack: Attack, random: torch.Generator) -> LossParts:
+    def in_training(self, batch: Batch, attack: Attack, random: Draws) -> LossParts:
         """The loss of one training step, with its graph: augmented, then attacked, then judged.
 
         The texture that the attacked image must show after T and C is that of the image before the attack.
@@ -90,7 +91,7 @@ class Objective:
         assert front is not None
         return texture_distance(term.features(term.picture(front, pixels, seen)), batch.texture, term.rows)
 
-    def _augmented(self, batch: Batch, random: torch.Generator) -> Batch:
+    def _augmented(self, batch: Batch, random: Draws) -> Batch:
         """Another batch with its own texture, which augmentation changes."""
         pixels = augmented(batch.pixels, self.config.augmentations, random)
         with torch.no_grad():

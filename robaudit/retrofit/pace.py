@@ -11,6 +11,7 @@ import torch
 
 from robaudit.load.classifier import Classifier
 from robaudit.retrofit.adversary import pgd
+from robaudit.retrofit.draws import Draws
 from robaudit.retrofit.objective import Objective
 from robaudit.retrofit.samples import Batch
 from robaudit.retrofit.settings import TrainConfig
@@ -47,7 +48,7 @@ def measured_pace(
     choose_trained(copied, config.trains)
     objective = Objective(copied, config)
     batch = _some_batch(config, size, image_channels, copied.mean.device)
-    random = torch.Generator().manual_seed(0)
+    random = Draws(torch.Generator().manual_seed(0))
     adversary = config.adversary
 
     def step() -> None:

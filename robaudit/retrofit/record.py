@@ -158,4 +158,8 @@ class TrainingRecord(Record):
     weights: FileRef
     seconds: float
     """Of training, the time before an interruption included."""
+    engine: Literal["local", "ray"] = "local"
+    """Who trained: one process, or workers of a Ray cluster."""
+    workers: Count = 1
+    """Processes that shared every batch, when training ended."""
     environment: Environment

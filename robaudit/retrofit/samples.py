@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from robaudit.load.images import Images
+from robaudit.progress import Progress, Silent
 
 _KEPT_BYTES = 2**31
 """Pixels and textures held in memory (2 GiB: 10,000 grey images of 224x224); beyond it, they are made anew."""
@@ -36,6 +37,7 @@ class Samples:
         size: tuple[int, int],
         texture: Callable[[Tensor], Tensor] | None,
         device: torch.device,
+        progress: Progress | None = None,
     ) -> None:
         """Prepare nothing yet: images are decoded when first asked for.
 
@@ -44,8 +46,10 @@ class Samples:
             size: (height, width) of the model's input grid.
             texture: (B, C, H, W) -> SOT matrix (B, N, 40); None where the loss has no texture term.
             device: where batches are wanted.
+            progress: told of the images that the model is about to be shown.
         """
         self._images, self._size, self._texture, self._device = images, size, texture, device
+        self._progress = progress or Silent()
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
         self._kept_bytes = 0
 
@@ -60,10 +64,11 @@ class Samples:
     def batch(self, indices: list[int]) -> Batch:
         """The images at `indices`."""
         pixels, textures = zip(*(self._sample(index) for index in indices), strict=True)
-        labels = [self._images.label_index(self._images.refs[index]) for index in indices]
+        refs = [self._images.refs[index] for index in indices]
+        self._progress.asking([ref.id for ref in refs])
         return Batch(
             torch.stack(pixels).to(self._device),
-            torch.tensor(labels, device=self._device),
+            torch.tensor([self._images.label_index(ref) for ref in refs], device=self._device),
             torch.stack(textures).to(self._device),
         )
 

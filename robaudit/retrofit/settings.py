@@ -1,7 +1,10 @@
 """The settings of a retrofit, and which of them the source states."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
+
+from torch import Tensor
 
 from robaudit.errors import SettingsError
 from robaudit.front.front import Modules
@@ -102,6 +105,11 @@ class TrainConfig:
                 "front none: without T and C there is no texture term and no front to train; "
                 "leave alpha at 1 and train all"
             )
+
+    @property
+    def texture_kept(self) -> Callable[[Tensor], Tensor] | None:
+        """What the texture of an image is measured by, (B, C, H, W) -> (B, N, 40); None without texture term."""
+        return self.texture.features if self.alpha < 1 else None
 
     @property
     def augmentations(self) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 import torch
 from torch import Tensor
@@ -44,13 +44,9 @@ class Standing:
         self.best = metrics
         self.best_weights = copied(self.classifier)
 
-    def save(self, path: Path) -> None:
-        """Write everything, whole or not at all.
-
-        Raises:
-            OutputError: the disk is full.
-        """
-        state = {
+    def dump(self) -> dict[str, Any]:
+        """Everything, as it is written."""
+        return {
             "epoch": self.epoch,
             "attack": self.attack,
             "seconds": self.seconds,
@@ -63,31 +59,71 @@ class Standing:
             "torch_random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
-        with replacing(path) as temporary:
-            try:
-                torch.save(state, temporary)
-            except RuntimeError as error:  # how torch's archive writer says that the disk is full
-                raise OutputError(f"{path}: cannot be written ({error}); free space") from None
 
-    def restore(self, path: Path) -> None:
-        """Go to where `save` was called.
+    def restore(self, name: Path | str, content: Path | BinaryIO) -> None:
+        """Go to where `dump` was called.
+
+        Args:
+            name: of the file, for the message.
+            content: what `torch.save` made of the dump.
 
         Raises:
             OutputError: the file is damaged.
         """
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
             self.classifier.load_state_dict(state["weights"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.before, self.best = _read(state["before"]), _read(state["best"])
         except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            raise OutputError(f"{path}: cannot be read; use --restart to train from the beginning") from None
+            raise OutputError(f"{name}: cannot be read; use --restart to train from the beginning") from None
         self.epoch, self.attack, self.seconds = state["epoch"], state["attack"], state["seconds"]
         self.best_weights = state["best_weights"]
         self.random.set_state(state["random"])
         torch.set_rng_state(state["torch_random"])
         if state["cuda_random"] and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all(state["cuda_random"])
+            # A worker sees fewer GPUs than the process that kept this.
+            torch.cuda.set_rng_state_all(state["cuda_random"][: torch.cuda.device_count()])
+
+
+class Keeper(Protocol):
+    """Where training is kept, to go on from."""
+
+    def restore(self, now: Standing) -> bool:
+        """Go to where training stands; returns whether it had begun.
+
+        Raises:
+            OutputError: what was kept is damaged.
+        """
+
+    def save(self, now: Standing) -> None:
+        """Keep where training stands.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """A file that training is kept in, whole or not at all."""
+
+    path: Path
+
+    def restore(self, now: Standing) -> bool:
+        """Read it, if it is there."""
+        if not self.path.exists():
+            return False
+        now.restore(self.path, self.path)
+        return True
+
+    def save(self, now: Standing) -> None:
+        """Write it."""
+        with replacing(self.path) as temporary:
+            try:
+                torch.save(now.dump(), temporary)
+            except RuntimeError as error:  # how torch's archive writer says that the disk is full
+                raise OutputError(f"{self.path}: cannot be written ({error}); free space") from None
 
 
 def _written(metrics: EpochMetrics | None) -> str | None:

@@ -1,6 +1,7 @@
 """Loss parts summed over an epoch, and the lines that tell of them."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from robaudit.retrofit.loss import LossParts
 from robaudit.retrofit.record import EpochMetrics, Losses
@@ -27,6 +28,20 @@ class LossSums:
         if parts.where is not None:
             self.patches.update(parts.where.patch.tolist())
             self.columns.update(parts.where.column.tolist())
+
+    @classmethod
+    def merged(cls, several: Iterable["LossSums"]) -> "LossSums":
+        """The sums over the images of all."""
+        total = cls()
+        for sums in several:
+            total.n_images += sums.n_images
+            total.total += sums.total
+            total.cross_entropy += sums.cross_entropy
+            total.texture += sums.texture
+            total.divergence += sums.divergence
+            total.patches += sums.patches
+            total.columns += sums.columns
+        return total
 
     def losses(self) -> Losses:
         """Means per image."""

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
 import torch
@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from robaudit.errors import SettingsError, TrainingError
 from robaudit.load.classifier import Classifier
 from robaudit.progress import Progress
-from robaudit.retrofit.objective import NotFiniteError, Objective, class_weights
+from robaudit.retrofit.loss import NotFiniteError
+from robaudit.retrofit.objective import Objective, class_weights
 from robaudit.retrofit.record import EpochMetrics, UnderAttack, Validation
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, Trains
-from robaudit.retrofit.state import Standing
+from robaudit.retrofit.state import Keeper, Standing
 from robaudit.retrofit.sums import LossSums, equation, line
+from robaudit.retrofit.team import ALONE, Step, Team
 from robaudit.retrofit.validate import validate
 
 Stopped = Literal["epochs", "patience", "nan"]
@@ -53,7 +55,8 @@ def train(
     *,
     progress: Progress,
     on_epoch: Callable[[EpochMetrics], None],
-    state: Path | None = None,
+    state: Keeper | None = None,
+    team: Team = ALONE,
 ) -> Trained:
     """Minimise the assimilation loss; leaves the classifier in evaluation mode with its best epoch's weights.
 
@@ -67,7 +70,8 @@ def train(
         config: everything that decides what training does.
         progress: told of every batch and epoch.
         on_epoch: given the metrics of every epoch, the one before the first step included.
-        state: file that training goes on from if it exists, and that is written after every epoch.
+        state: where training goes on from if it had begun, and is kept after every epoch.
+        team: the processes that call this function together, each with its own copies of everything.
 
     Raises:
         TrainingError: the loss was not finite before any epoch was completed.
@@ -78,17 +82,17 @@ def train(
     torch.manual_seed(config.seed)  # dropout and its kin
     classifier.to(memory_format=torch.channels_last)  # halves the time of T and C on a CPU
     weights = class_weights(config.class_weights, training.per_class)
-    objective = Objective(classifier, config, None if weights is None else weights.to(classifier.mean.device))
+    objective = Objective(classifier, config, None if weights is None else weights.to(classifier.mean.device), team)
     now = Standing(
         classifier, _optimiser(classifier, config), torch.Generator().manual_seed(config.seed), config.adversary.robust
     )
-    if state is not None and state.exists():
-        now.restore(state)
+    if state is not None and state.restore(now):
         progress.say(f"going on after epoch {now.epoch}")
     else:
         before = _before_training(objective, validation)
         now.begin(before)
         on_epoch(before)
+    step = team.step(classifier, objective.in_training)
     stopped: Stopped = "epochs"
 
     progress.start("training", config.epochs * len(training))
@@ -99,7 +103,7 @@ def train(
             break
         start = time.monotonic()
         try:
-            seen = _train_epoch(objective, training, now, progress)
+            seen = _train_epoch(objective, step, training, now, progress)
             measured = validate(objective, validation, single_step=now.epoch == 0 and now.attack == "fgsm")
         except NotFiniteError:
             stopped = "nan"
@@ -118,7 +122,7 @@ def train(
         elif now.best is None or _rank(metrics) < _rank(now.best):
             now.keep_weights(metrics)
         if state is not None:
-            now.save(state)
+            state.save(now)
     progress.finish()
 
     if now.best is None:
@@ -146,22 +150,25 @@ def _before_training(objective: Objective, validation: Samples) -> EpochMetrics:
     return EpochMetrics(epoch=0, train=None, val=measured, seconds=seconds, worst_patch=None, worst_feature=None)
 
 
-def _train_epoch(objective: Objective, training: Samples, now: Standing, progress: Progress) -> LossSums:
-    config, total = objective.config, LossSums()
+def _train_epoch(objective: Objective, step: Step, training: Samples, now: Standing, progress: Progress) -> LossSums:
+    config, team, total = objective.config, objective.team, LossSums()
+    team.begin_epoch(config.seed, now.epoch)
     set_mode(objective.classifier, config.trains)
     batches = list(even_batches(torch.randperm(len(training), generator=now.random), config.batch_size))
     for index, indices in enumerate(batches):
         _set_learning_rates(now.optimiser, config, done=(now.epoch + index / len(batches)) / config.epochs)
-        batch = training.batch(indices)
-        parts = objective.in_training(batch, now.attack, now.random)
+        part = team.part(indices)
+        batch, draws = training.batch(part.indices), part.draws(now.random)
+        parts = team.agreed(partial(step, batch, now.attack, draws))
         now.optimiser.zero_grad()
-        parts.total.backward()  # type: ignore[no-untyped-call]
+        team.backward(parts.total, part)
         now.optimiser.step()
+        team.share_statistics(objective.classifier, part)
         total.add(parts, len(batch))
         progress.advance(
-            len(batch), note=f"epoch {now.epoch + 1}/{config.epochs}  {equation(total.losses(), config.alpha)}"
+            len(indices), note=f"epoch {now.epoch + 1}/{config.epochs}  {equation(total.losses(), config.alpha)}"
         )
-    return total
+    return LossSums.merged(team.gathered(total))
 
 
 def _rank(metrics: EpochMetrics) -> tuple[float, float]:
@@ -244,6 +251,11 @@ def set_mode(classifier: Classifier, trains: Trains) -> None:
     classifier.train()
     if trains not in ("all", "network"):
         classifier.backbone.eval()
+
+
+def smallest_step(n_images: int, batch_size: int) -> int:
+    """Images of the smallest of `even_batches`."""
+    return n_images // math.ceil(n_images / batch_size)
 
 
 def even_batches(order: Tensor, batch_size: int) -> Iterator[list[int]]:

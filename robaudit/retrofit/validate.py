@@ -1,16 +1,19 @@
 """What a model does on the validation images: as they are, and under PGD where training is adversarial."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from robaudit.retrofit.adversary import perturbed, pgd
-from robaudit.retrofit.objective import NotFiniteError, Objective
+from robaudit.retrofit.draws import Draws
+from robaudit.retrofit.loss import NotFiniteError
+from robaudit.retrofit.objective import Objective
 from robaudit.retrofit.record import UnderAttack, Validation
 from robaudit.retrofit.samples import Batch, Samples
 from robaudit.retrofit.sums import LossSums
+from robaudit.retrofit.team import Part
 
 START_SEED = 0
 """Of the random starts of validation's PGD: the same in every epoch and run, so that epochs can be compared."""
@@ -27,31 +30,40 @@ def validate(objective: Objective, validation: Samples, *, single_step: bool = F
     Raises:
         NotFiniteError: a loss is NaN or infinite.
     """
+    team = objective.team
+    objective.classifier.eval()
+    losses, n_correct, saturated = zip(
+        *team.gathered(team.agreed(lambda: _as_they_are(objective, validation))), strict=True
+    )
+    return Validation(
+        losses=LossSums.merged(losses).losses(),
+        n_correct=sum(n_correct),
+        n_images=len(validation),
+        saturated=None if objective.classifier.front is None else sum(saturated) / len(validation),
+        under_attack=_under_attack(objective, validation, single_step) if objective.config.adversary.on else None,
+    )
+
+
+def _as_they_are(objective: Objective, validation: Samples) -> tuple[LossSums, int, float]:
+    """Losses, right answers and saturation, summed over this process's part of the images."""
     front, total = objective.classifier.front, LossSums()
     n_correct, saturated = 0, 0.0
-    objective.classifier.eval()
-    for indices in _batches(validation, objective.config.batch_size):
-        batch = validation.batch(indices)
+    for part in _parts(objective, validation):
+        batch = validation.batch(part.indices)
         parts, logits = objective.in_validation(batch)
         total.add(parts, len(batch))
         n_correct += int((logits.argmax(1) == batch.labels).sum())
         saturated += 0.0 if front is None else front.saturated(batch.pixels) * len(batch)
-    return Validation(
-        losses=total.losses(),
-        n_correct=n_correct,
-        n_images=len(validation),
-        saturated=None if front is None else saturated / len(validation),
-        under_attack=_under_attack(objective, validation, single_step) if objective.config.adversary.on else None,
-    )
+    return total, n_correct, saturated
 
 
 def _under_attack(objective: Objective, validation: Samples, single_step: bool) -> UnderAttack:
     adversary = objective.config.adversary
 
-    def by_pgd(batch: Batch, random: torch.Generator) -> Tensor:
+    def by_pgd(batch: Batch, random: Draws) -> Tensor:
         return pgd(objective.logits, batch.pixels, batch.labels, adversary.eps, adversary.val_steps, random)
 
-    def by_single_step(batch: Batch, random: torch.Generator) -> Tensor:
+    def by_single_step(batch: Batch, random: Draws) -> Tensor:
         return perturbed(objective.logits, batch.pixels, batch.labels, adversary, "fgsm", random)
 
     n_correct, cross_entropy = _withstood(objective, validation, by_pgd)
@@ -66,22 +78,36 @@ def _under_attack(objective: Objective, validation: Samples, single_step: bool) 
 
 
 def _withstood(
-    objective: Objective, validation: Samples, attack: Callable[[Batch, torch.Generator], Tensor]
+    objective: Objective, validation: Samples, attack: Callable[[Batch, Draws], Tensor]
 ) -> tuple[int, float]:
     """How many attacked images are answered rightly, and their mean cross-entropy."""
+    team = objective.team
+    found = team.gathered(team.agreed(lambda: _withstood_here(objective, validation, attack)))
+    n_correct, cross_entropy = map(sum, zip(*found, strict=True))
+    return int(n_correct), cross_entropy / len(validation)
+
+
+def _withstood_here(
+    objective: Objective, validation: Samples, attack: Callable[[Batch, Draws], Tensor]
+) -> tuple[int, float]:
+    """Right answers and cross-entropy, summed over this process's part of the images."""
     random = torch.Generator().manual_seed(START_SEED)
     n_correct, cross_entropy = 0, 0.0
-    for indices in _batches(validation, objective.config.batch_size):
-        batch = validation.batch(indices)
-        attacked = attack(batch, random)
+    for part in _parts(objective, validation):
+        batch = validation.batch(part.indices)
+        attacked = attack(batch, part.draws(random))
         with torch.no_grad():
             logits = objective.classifier(attacked)
         if not logits.isfinite().all():
             raise NotFiniteError
         n_correct += int((logits.argmax(1) == batch.labels).sum())
         cross_entropy += F.cross_entropy(logits, batch.labels, reduction="sum").item()
-    return n_correct, cross_entropy / len(validation)
+    return n_correct, cross_entropy
 
 
-def _batches(validation: Samples, batch_size: int) -> list[list[int]]:
-    return [part.tolist() for part in torch.split(torch.arange(len(validation)), batch_size)]
+def _parts(objective: Objective, validation: Samples) -> Iterator[Part]:
+    """Of every batch, what this process takes; a last one of few images may have nothing for it."""
+    for indices in torch.split(torch.arange(len(validation)), objective.config.batch_size):
+        part = objective.team.part(indices.tolist())
+        if part.indices:
+            yield part

@@ -1,9 +1,10 @@
-"""Classifiers that end the process they run in, and a crew whose workers die when a test says so."""
+"""Classifiers that end or stop the process they run in, and a crew whose workers die or hang when a test says so."""
 
 from __future__ import annotations
 
 import os
 import pickle
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -18,6 +19,10 @@ from robaudit.fleet.worker import Found, Place, Shard, Worker
 class Lethal(nn.Module):
     """The small classifier, which ends every process but the one it was made in once it sees one of the images."""
 
+    def strike(self) -> None:
+        """End the process."""
+        os._exit(1)
+
     def __init__(self, index: int) -> None:
         super().__init__()
         self.network = small_network()
@@ -28,9 +33,18 @@ class Lethal(nn.Module):
         """(B, 3, H, W), normalised -> logits (B, 2)."""
         brightness = (x * STD + MEAN).mean((1, 2, 3))
         if os.getpid() != self.maker and bool(((brightness - self.brightness).abs() < 1e-6).any()):
-            os._exit(1)
+            self.strike()
         answer: Tensor = self.network(x)
         return answer
+
+
+class Hanging(Lethal):
+    """The same, which never answers instead."""
+
+    def strike(self) -> None:
+        """Wait for ever."""
+        while True:
+            time.sleep(60)
 
 
 class InlineCrew:
@@ -38,9 +52,14 @@ class InlineCrew:
 
     name, waits_for = "local", ""
 
-    def __init__(self, size: int, dies: Callable[[Shard], bool] = lambda shard: False) -> None:
+    def __init__(
+        self,
+        size: int,
+        dies: Callable[[Shard], bool] = lambda shard: False,
+        hangs: Callable[[Shard], bool] = lambda shard: False,
+    ) -> None:
         self.size, self.n_started, self.is_closed = size, 0, False
-        self._dies = dies
+        self._dies, self._hangs = dies, hangs
         self._workers: dict[int, Worker] = {}
         self._shards: dict[int, Shard] = {}
         self.shards: list[Shard] = []
@@ -58,6 +77,9 @@ class InlineCrew:
         if shard is not None:
             self._shards[number] = shard
             self.shards.append(shard)
+        if self._hangs(self._shards[number]):
+            asked = frozenset(ref.id for ref in self._shards[number].refs)
+            return self._told(lambda: Found((), is_end=False, hangs_at=asked))
         if self._dies(self._shards[number]):
             del self._workers[number]
             return self._told(_die)

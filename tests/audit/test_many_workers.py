@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ from typing import Any
 
 import pytest
 import torch
-from lethal import InlineCrew, Lethal
+from lethal import Hanging, InlineCrew, Lethal
 from small_scans import CLASSES, GRID, MEAN, N_IMAGES, STD, Watcher, interrupt, small_scan
 
 from robaudit.errors import SettingsError
 from robaudit.fleet import worker as worker_module
 from robaudit.fleet.choice import Workforce
 from robaudit.fleet.processes import ProcessCrew
+from robaudit.fleet.watch import Watch
 from robaudit.fleet.worker import Shard, place_of
 from robaudit.records import AuditRecord
 
@@ -106,6 +108,51 @@ def test_an_image_that_no_worker_outlives_is_a_named_error(
     assert fatal in answers.why
 
 
+def test_an_image_that_the_model_never_answers_is_found_out_and_is_a_named_error(
+    employ: Employ, model: Path, data: Path, finished: Finished, tmp_path: Path
+) -> None:
+    expected = {row["id"]: row for row in map(json.loads, rows(finished[1]).splitlines())}
+    endless = next(id_ for id_, row in expected.items() if row["prediction"] == row["label"])
+    crew = employ(2, hangs=lambda shard: any(ref.id == endless for ref in shard.refs))
+    watcher = Watcher()
+    record = small_scan(model, data, tmp_path, progress=watcher, hang_after=7)
+    assert any("each is asked about by itself" in line for line in watcher.lines)
+    found = {row["id"]: row for row in map(json.loads, rows(tmp_path).splitlines())}
+    assert found.pop(endless)["error"] == "the model had not answered after 7 s"
+    assert found == {id_: row for id_, row in expected.items() if id_ != endless}
+    assert (record.clean.n_errors, record.verdict.kind) == (1, "inconclusive")
+    assert crew.n_started == crew.size + 2  # it hung with others, then alone, and was asked no more
+
+
+def test_a_model_that_answers_nothing_is_not_blamed_on_images(
+    employ: Employ, model: Path, data: Path, tmp_path: Path
+) -> None:
+    employ(2, hangs=lambda shard: True)
+    with pytest.raises(SettingsError, match=r"has not answered for 7 s, 8 times one after another.*--hang-after"):
+        small_scan(model, data, tmp_path, hang_after=7)
+
+
+def test_a_worker_says_what_its_model_never_answers() -> None:
+    watch = Watch(0.4)
+    may_go_on = threading.Event()
+
+    def work() -> None:
+        watch.asking(["well/1.png", "well/2.png"])
+        may_go_on.wait()
+
+    assert watch.over(lambda: watch.asking(["ill/1.png"])) == frozenset()
+    assert watch.over(work) == {"well/1.png", "well/2.png"}
+    may_go_on.set()
+
+
+def test_what_a_watched_worker_raises_comes_through() -> None:
+    def work() -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        Watch(5).over(work)
+
+
 def test_it_is_not_blamed_on_images_when_every_worker_dies(
     employ: Employ, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +195,23 @@ def test_an_added_attack_is_run_by_the_workers_too(employ: Employ, model: Path, 
     assert any("_pursued" in str(shard.ask) for shard in crew.shards)
 
 
+def test_an_image_that_kills_workers_under_an_added_attack_alone_is_an_error_altogether(
+    employ: Employ, model: Path, data: Path, tmp_path: Path
+) -> None:
+    options = {"attacks": ("fgsm",), "check_sample": 3}
+    alone = small_scan(model, data, tmp_path / "alone", **options)
+    expected = {row["id"]: row for row in map(json.loads, rows(tmp_path / "alone").splitlines())}
+    fatal = next(id_ for id_, row in expected.items() if row["prediction"] == row["label"])
+    employ(2, dies=lambda shard: "_pursued" in str(shard.ask) and any(ref.id == fatal for ref in shard.refs))
+    together = small_scan(model, data, tmp_path / "together", **options)
+    found = {row["id"]: row for row in map(json.loads, rows(tmp_path / "together").splitlines())}
+    assert found[fatal]["error"] == "3 workers died of it, one after another (killed by the test)"
+    assert (found[fatal]["prediction"], set(found[fatal]["fooled_at"].values())) == (None, {0})
+    assert together.clean.n_errors == 1
+    assert together.clean.n_correct == alone.clean.n_correct - 1
+    assert together.verdict.kind == "inconclusive"
+
+
 def test_a_worker_that_computes_otherwise_is_refused(
     employ: Employ, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,20 +244,28 @@ def test_one_process_measures_by_itself_unless_told_otherwise() -> None:
     assert isinstance(Workforce(workers=2).crew(), ProcessCrew)
 
 
-@pytest.mark.parametrize("engine", ["local", pytest.param("ray", marks=pytest.mark.slow)])
-def test_real_workers_that_an_image_kills(engine: str, data: Path, tmp_path: Path) -> None:
-    """Two processes, or two actors: one image ends them again and again; the rest is measured as if alone."""
+@pytest.mark.parametrize(
+    ("engine", "network"),
+    [
+        ("local", Lethal(3)),
+        pytest.param("local", Hanging(3), marks=pytest.mark.slow),
+        pytest.param("ray", Lethal(3), marks=pytest.mark.slow),
+        pytest.param("ray", Hanging(3), marks=pytest.mark.slow),
+    ],
+)
+def test_real_workers_that_an_image_kills(engine: str, network: Lethal, data: Path, tmp_path: Path) -> None:
+    """Two processes, or two actors: one image ends or stops them again and again; the rest is measured as if alone."""
     if engine == "ray":
         pytest.importorskip("ray", reason="the extra [ray] is not installed")
     options: dict[str, Any] = {
         "attacks": ("fgsm",), "eps": GRID, "classes": CLASSES, "mean": (MEAN,) * 3, "std": (STD,) * 3,
         "accept_preprocessing": True,
     }  # fmt: skip
-    network = Lethal(3)
     alone = small_scan(network, data, tmp_path / "alone", **options)
     assert alone.clean.n_errors == 0
     with two_cores(engine):
-        found = small_scan(network, data, tmp_path / "together", engine=engine, workers=2, **options)
+        together = {"engine": engine, "workers": 2, "hang_after": 15}
+        found = small_scan(network, data, tmp_path / "together", **together, **options)
     expected, got = (
         {row["id"]: row for row in map(json.loads, rows(tmp_path / name).splitlines())}
         for name in ("alone", "together")

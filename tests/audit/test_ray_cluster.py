@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "PYTHONPATH": os.pathsep.join(sys.path),
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",  # a token that another Ray left in the home folder would be asked for
 }
 SCAN = ("--attacks", "fgsm,bim,pgd", "--eps", "1,2,4,8", "--check-sample", "0", "--precision", "float32")
 

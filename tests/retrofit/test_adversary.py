@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from robaudit.retrofit.adversary import Adversary, divergence, perturbed, pgd
+from robaudit.retrofit.draws import Draws
 
 EPS = 4 / 255
 
@@ -22,7 +23,7 @@ def images():
 
 
 def generator():
-    return torch.Generator().manual_seed(2)
+    return Draws(torch.Generator().manual_seed(2))
 
 
 @pytest.mark.parametrize("attack", ["fgsm", "pgd", "trades"])
@@ -50,7 +51,7 @@ def test_one_step_from_a_random_start_is_the_published_rule():
     x, y = images()
     logits = linear()
     seen = perturbed(logits, x, y, Adversary("fgsm", robust_eps_255=4), "fgsm", generator())
-    start = (x + (2 * torch.rand(x.shape, generator=generator()) - 1) * EPS).clamp(0, 1).requires_grad_()
+    start = (x + (2 * torch.rand(x.shape, generator=generator().generator) - 1) * EPS).clamp(0, 1).requires_grad_()
     (gradient,) = torch.autograd.grad(F.cross_entropy(logits(start), y), start)
     expected = x + (start + 1.25 * EPS * gradient.sign() - x).clamp(-EPS, EPS)
     torch.testing.assert_close(seen, expected.clamp(0, 1).detach())
@@ -60,13 +61,13 @@ def test_trades_raises_the_divergence_beyond_chance():
     x, y = images()
     logits = linear()
     seen = perturbed(logits, x, y, Adversary("trades", robust_eps_255=4, robust_steps=3), "trades", generator())
-    noise = (x + (2 * torch.rand(x.shape, generator=generator()) - 1) * EPS).clamp(0, 1)
+    noise = (x + (2 * torch.rand(x.shape, generator=generator().generator) - 1) * EPS).clamp(0, 1)
     clean = logits(x).log_softmax(1)
     assert divergence(clean, logits(seen)) > 2 * divergence(clean, logits(noise))
 
 
 def test_the_divergence_is_kullback_and_leiblers():
-    first, second = torch.randn(2, 5, 3, generator=generator())
+    first, second = torch.randn(2, 5, 3, generator=generator().generator)
     p, q = first.softmax(1), second.softmax(1)
     torch.testing.assert_close(divergence(first.log_softmax(1), second), (p * (p / q).log()).sum(1).mean())
 

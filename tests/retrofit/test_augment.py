@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from robaudit.retrofit.augment import AUGMENTATIONS, MAX_GAIN, augmented
+from robaudit.retrofit.draws import Draws
 
 
 def pictures(n=64, side=20):
@@ -12,7 +13,7 @@ def pictures(n=64, side=20):
 
 def draw(kinds, pixels=None, seed=0):
     pixels = pictures() if pixels is None else pixels
-    return augmented(pixels, kinds, torch.Generator().manual_seed(seed))
+    return augmented(pixels, kinds, Draws(torch.Generator().manual_seed(seed)))
 
 
 def test_nothing_asked_for_changes_nothing():
