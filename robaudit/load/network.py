@@ -17,7 +17,13 @@ from robaudit.load.exported import read_exported
 from robaudit.load.exported_json import ExportError
 from robaudit.load.inert_pickle import PickleError
 from robaudit.load.kinds import Contents, Kind
-from robaudit.load.libraries import hugging_face_filled, hugging_face_network, monai_network
+from robaudit.load.libraries import (
+    hugging_face_filled,
+    hugging_face_network,
+    is_built_otherwise,
+    monai_network,
+    timm_network,
+)  # fmt: skip
 from robaudit.load.onnx_graph import GraphError, read_onnx
 from robaudit.load.renamed import renamed
 from robaudit.load.scripted import read_scripted
@@ -85,7 +91,7 @@ def read_network(contents: Contents, asked: Asked) -> Network:
     require_trust(contents.path, trusted_hash(contents), asked.trust)
     if asked.factory is not None:
         return _from_factory(contents, asked)
-    if asked.arch is None and contents.kind is Kind.HUGGING_FACE_FOLDER:
+    if asked.arch is None and (contents.kind is Kind.HUGGING_FACE_FOLDER or is_built_otherwise(contents)):
         return _from_library(contents, asked)
     has_program = contents.file_kind in PROGRAMS or contents.file_kind in RUNS_CODE
     if has_program and (asked.arch is None or not contents.groups):
@@ -174,7 +180,9 @@ def library_network(contents: Contents) -> Network:
     Raises:
         ModelError: the library is not installed or has no such network, or its weights are not the folder's.
     """
-    make = hugging_face_network if contents.kind is Kind.HUGGING_FACE_FOLDER else monai_network
+    make = {Kind.HUGGING_FACE_FOLDER: hugging_face_network, Kind.TIMM_FOLDER: timm_network}.get(
+        contents.kind, monai_network
+    )
     with torch.random.fork_rng():
         name, module = make(contents)
     library = contents.kind, contents.metadata
