@@ -105,11 +105,11 @@ class LoadedModel:
             x = classifier.normalized(classifier.features_in(pictures))
             outputs = replace(find_outputs(classifier.backbone, x), threshold=classifier.outputs.threshold)
             if outputs.kind is OutputKind.FINDINGS:
+                n = self.info.n_classes
                 raise ModelError(
-                    f"{self.info.path}: ends with a sigmoid for each of its {self.info.n_classes} outputs, findings that "
-                    "do not exclude each other, and an audit counts one right answer per image; audit one of them with "
-                    f"--label-index (0 to {self.info.n_classes - 1}), or, if they do exclude each other, save it "
-                    "without the sigmoid"
+                    f"{self.info.path}: ends with a sigmoid for each of its {n} outputs, findings that do not exclude "
+                    "each other, and an audit counts one right answer per image; audit one of them with "
+                    f"--label-index (0 to {n - 1}), or, if they do exclude each other, save it without the sigmoid"
                 )
             n_columns = outputs.logits(classifier.backbone, x).shape[1]
         finally:
