@@ -36,6 +36,11 @@ def look_up(shapes: Shapes) -> tuple[str, ...]:
     return tuple(found)
 
 
+def known_heads() -> tuple[str, ...]:
+    """What the architectures of the index call the layer that answers."""
+    return tuple(dict.fromkeys(layers.split(" ")[0] for layers in _index()))
+
+
 def signature(shapes: Shapes, heads: Sequence[str], firsts: Sequence[str]) -> str:
     """Hash of keys and shapes, without what differs between two uses of one architecture."""
     loose: dict[str, tuple[int, ...]] = {f"{head}.bias": () for head in heads}

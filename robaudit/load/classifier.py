@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
-from robaudit.load.outputs import Outputs, find_outputs
+from robaudit.load.outputs import OutputKind, Outputs, find_outputs
 from robaudit.load.recipe import Recipe
 from robaudit.records import ModelInfo, Normalization
 
@@ -96,7 +96,7 @@ class LoadedModel:
         """The same model, its answers understood from these pictures (B, C, H, W) in [0, 1].
 
         Raises:
-            ModelError: the answers are no (B, K) numbers, or K does not fit the classes.
+            ModelError: the answers are no (B, K) numbers, K does not fit the classes, or they are findings.
         """
         classifier = self.classifier
         modes = {module: module.training for module in classifier.modules()}
@@ -104,6 +104,13 @@ class LoadedModel:
         try:
             x = classifier.normalized(classifier.features_in(pictures))
             outputs = replace(find_outputs(classifier.backbone, x), threshold=classifier.outputs.threshold)
+            if outputs.kind is OutputKind.FINDINGS:
+                n = self.info.n_classes
+                raise ModelError(
+                    f"{self.info.path}: ends with a sigmoid for each of its {n} outputs, findings that do not exclude "
+                    "each other, and an audit counts one right answer per image; audit one of them with "
+                    f"--label-index (0 to {n - 1}), or, if they do exclude each other, save it without the sigmoid"
+                )
             n_columns = outputs.logits(classifier.backbone, x).shape[1]
         finally:
             for module, mode in modes.items():

@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 import stat
+from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -17,7 +18,7 @@ from robaudit.load.inert_pickle import InertPickle, PickleError, Value, read_ent
 from robaudit.load.kinds import Contents, Kind, names, sha256_of
 from robaudit.load.safetensors_header import HeaderError, looks_like_safetensors, read_header
 from robaudit.load.scripted_code import CodeError, read_program
-from robaudit.load.torch_pickle import DATA_GLOBALS, TensorReader, as_mapping, dictionary_groups, module_tensors
+from robaudit.load.torch_pickle import DATA_GLOBALS, Groups, TensorReader, as_mapping, dictionary_groups, module_tensors
 
 MAX_PLAIN_ENTRIES = 64
 
@@ -141,13 +142,24 @@ def _describe_exported(base: Contents, archive: Archive) -> Contents:
 
 def _describe_pickle(base: Contents, pickle: InertPickle, as_tensor: TensorReader, kind: Kind) -> Contents:
     base = replace(base, kind=kind, globals=pickle.globals)
-    if as_mapping(pickle.value) is not None:
+    entries = as_mapping(pickle.value)
+    if entries is not None:
         groups = dictionary_groups(pickle.value, as_tensor)
+        modules = {} if groups or pickle.globals <= DATA_GLOBALS else _modules(entries, as_tensor)
+        if modules:
+            return replace(base, kind=Kind.PICKLED_MODULE, groups=modules)
         return replace(base, groups=groups, metadata=_plain_entries(pickle.value))
     if pickle.globals <= DATA_GLOBALS:
         return base
     tensors = module_tensors(pickle.value, as_tensor)
     return replace(base, kind=Kind.PICKLED_MODULE, groups={(): tensors} if tensors else {})
+
+
+def _modules(entries: Mapping[Value, Value], as_tensor: TensorReader) -> Groups:
+    """Weights of the whole networks that a checkpoint keeps under its keys, instead of their state dicts."""
+    named = [(key, item) for key, item in entries.items() if isinstance(key, str)][:MAX_PLAIN_ENTRIES]
+    found = {(key,): module_tensors(item, as_tensor) for key, item in named}
+    return {place: tensors for place, tensors in found.items() if tensors}
 
 
 def _plain_entries(value: Value) -> dict[str, Any]:

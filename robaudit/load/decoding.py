@@ -55,7 +55,8 @@ def _picture(opened: Image.Image, data: bytes) -> Picture:
         raise ValueError("holds several pictures, wanted one: save the one meant in a file of its own")
     deep = is_deep_colour(opened)  # asked first: once Pillow has loaded the picture, it no longer knows
     counts, white = deep_colour(data) if deep else _counts(opened)
-    # Asked last: a TIFF that Pillow has loaded stands upright already, and says so.
+    opened.load()
+    # Asked last: a TIFF that Pillow has loaded stands upright already (deep colour too), and says so.
     orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
     levels = 1 if opened.mode == "1" else white
     pixels = np.atleast_3d(counts) / np.float32(white)

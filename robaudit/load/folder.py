@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from robaudit.errors import ModelError
 from robaudit.load.kinds import Kind, names
+from robaudit.load.preprocessor import normalization
 
 CONFIG_FILE = "config.json"
 BUNDLE_FILE = "configs/metadata.json"
@@ -51,7 +52,7 @@ def _recognised(path: Path, config: Config) -> tuple[Kind, Config]:
     if config.get("format") == ASSIMILATED_FORMAT:
         return Kind.ASSIMILATED, config
     if isinstance(config.get("architecture"), str):
-        return Kind.TIMM_FOLDER, config
+        return Kind.TIMM_FOLDER, _timm(config)
     if isinstance(config.get("architectures"), list) and isinstance(config.get("model_type"), str):
         return Kind.HUGGING_FACE_FOLDER, _hugging_face(path, config)
     raise ModelError(
@@ -90,6 +91,34 @@ def _weights_file(path: Path) -> Path:
     raise ModelError(f"{path}: holds {CONFIG_FILE} and no weights; put model.safetensors beside it")
 
 
+# timm
+
+
+def _timm(config: Config) -> Config:
+    """Classes as a list, and the size of the pictures that the network was built for."""
+    found = dict(config)
+    own = config.get("pretrained_cfg", config)
+    if not isinstance(own, Mapping):
+        return found
+    labels = config.get("label_names") or own.get("label_names") or own.get("labels")
+    if labels is not None:
+        found["label_names"] = _by_number(labels)
+    side = arguments.get("img_size") if isinstance(arguments := config.get("model_args"), Mapping) else None
+    if side is not None:
+        channels = own["input_size"][:1] if isinstance(own.get("input_size"), list) else [3]
+        size = [*channels, *(side if isinstance(side, list) else (side, side))]
+        found |= {"pretrained_cfg": {**own, "input_size": size}} if "pretrained_cfg" in config else {"input_size": size}
+    return found
+
+
+def _by_number(labels: Any) -> Any:
+    """Names in the order of the numbers that a dictionary gives them; anything else as it is."""
+    if not isinstance(labels, dict):
+        return labels
+    numbered = {int(key): str(name) for key, name in labels.items() if key.isdecimal()}
+    return [numbered[index] for index in range(len(labels))] if numbered.keys() == set(range(len(labels))) else None
+
+
 # Hugging Face
 
 
@@ -101,10 +130,10 @@ def _hugging_face(path: Path, config: Config) -> Config:
         found["label_names"] = [str(labels[key]) for key in sorted(labels, key=int)]
     file = path / PREPROCESSOR_FILE
     preprocessor = _read_json(file) if file.is_file() else {}
-    if preprocessor.get("do_normalize") is False:
-        found |= {"mean": [0.0] * _channels(config), "std": [1.0] * _channels(config)}
-    elif "image_mean" in preprocessor and "image_std" in preprocessor:
-        found |= {"mean": preprocessor["image_mean"], "std": preprocessor["image_std"]}
+    try:
+        found |= normalization(preprocessor, _channels(config))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelError(f"{file}: cannot be used ({error}); correct it, or pass the weights file and --arch") from None
     size = _hugging_face_size(preprocessor) or config.get("image_size")
     if size:
         found["input_size"] = [_channels(config), *(size if isinstance(size, list | tuple) else (size, size))]

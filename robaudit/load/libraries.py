@@ -1,4 +1,4 @@
-"""Networks that a folder's configuration names, built by the library they belong to: Hugging Face's, MONAI's.
+"""Networks that a folder's configuration names, built by the library they belong to: Hugging Face's, MONAI's, timm's.
 
 The configuration is data: it chooses among the library's own classes, and no code in the folder runs.
 """
@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import timm
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError, first_line
 from robaudit.load.architecture_index import learnt
-from robaudit.load.kinds import Contents
+from robaudit.load.kinds import Contents, Kind
 
 MONAI_NETWORKS = frozenset(
     [
@@ -42,8 +43,22 @@ MONAI_NETWORKS = frozenset(
 """Classifiers of `monai.networks.nets`."""
 
 
-_REPORTED = {"missing": "missing_keys", "unexpected": "unexpected_keys", "of another shape": "mismatched_keys"}
-"""What transformers says of weights that do not fit."""
+_NO_EFFECT = frozenset(
+    [
+        "num_classes", "in_chans", "drop_rate", "drop_path_rate", "attn_drop_rate", "proj_drop_rate", "pos_drop_rate",
+        "patch_drop_rate", "drop_block_rate", "head_drop_rate",
+    ]
+)  # fmt: skip
+"""Arguments of timm's that the shapes of the weights tell, or that matter in training alone."""
+_TIMM_OPTIONS = frozenset(
+    [
+        "img_size", "global_pool", "pool_include_prefix", "act_layer", "norm_layer", "aa_layer", "pad_type", "bn_eps",
+        "fc_norm", "final_norm", "class_token", "reg_tokens", "no_embed_class", "pos_embed", "init_values", "qk_norm",
+        "qkv_bias", "dynamic_img_size", "strict_img_size", "output_stride", "window_size", "zero_init_last",
+    ]
+)  # fmt: skip
+"""Those that a folder may set beyond these: none of them loads anything, or makes a network without end."""
+MAX_OPTION = 4096
 
 
 def hugging_face_network(contents: Contents) -> tuple[str, nn.Module]:
@@ -113,6 +128,50 @@ def _as_model_error(what: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise ModelError(f"{what} ({first_line(error)}); pass the weights file and --arch or --factory") from None
+
+
+def is_built_otherwise(contents: Contents) -> bool:
+    """Whether a timm folder's network is not the one that the name of its architecture stands for."""
+    arguments = contents.metadata.get("model_args")
+    return (
+        contents.kind is Kind.TIMM_FOLDER
+        and isinstance(arguments, Mapping)
+        and any(value is not None and name not in _NO_EFFECT for name, value in arguments.items())
+    )
+
+
+def timm_network(contents: Contents) -> tuple[str, nn.Module]:
+    """Name and network of a timm folder that sets arguments of its own, such as the kind of pooling; likewise.
+
+    Raises:
+        ModelError: timm has no such architecture, or an argument is not one that robaudit passes on.
+    """
+    config = contents.metadata
+    arch, given = str(config["architecture"]), config["model_args"]
+    options = {name: value for name, value in given.items() if value is not None and name not in _NO_EFFECT}
+    refused = sorted(name for name, value in options.items() if name not in _TIMM_OPTIONS or not _is_small(value))
+    if refused:
+        raise ModelError(
+            f"{contents.path}: its model_args set {', '.join(refused)}, which robaudit does not pass on to timm; "
+            "pass the weights file and --factory"
+        )
+    if not timm.is_model(arch):
+        raise ModelError(
+            f"{contents.path}: timm knows no architecture {arch!r}; see timm.list_models() and pass --arch, "
+            "or --factory for a network of your own"
+        )
+    own = config.get("pretrained_cfg", {})
+    n_classes = config.get("num_classes", given.get("num_classes", own.get("num_classes", 1000)))
+    channels = given.get("in_chans") or own.get("input_size", [3])[0]
+    with _as_model_error(f"{contents.path}: {arch} cannot be built with its model_args"):
+        return arch, timm.create_model(arch, num_classes=n_classes, in_chans=channels, **options)
+
+
+def _is_small(value: Any) -> bool:
+    """Whether an argument is a word, a switch or a number that makes no network of its own size."""
+    if isinstance(value, list):
+        return len(value) == 2 and all(map(_is_small, value))
+    return isinstance(value, str) or (isinstance(value, int | float) and abs(value) <= MAX_OPTION)
 
 
 def monai_network(contents: Contents) -> tuple[str, nn.Module]:

@@ -17,12 +17,18 @@ from robaudit.load.exported import read_exported
 from robaudit.load.exported_json import ExportError
 from robaudit.load.inert_pickle import PickleError
 from robaudit.load.kinds import Contents, Kind
-from robaudit.load.libraries import hugging_face_filled, hugging_face_network, monai_network
+from robaudit.load.libraries import (
+    hugging_face_filled,
+    hugging_face_network,
+    is_built_otherwise,
+    monai_network,
+    timm_network,
+)  # fmt: skip
 from robaudit.load.onnx_graph import GraphError, read_onnx
 from robaudit.load.renamed import renamed
 from robaudit.load.scripted import read_scripted
 from robaudit.load.scripted_code import CodeError
-from robaudit.load.state import State, state_for, state_tensors
+from robaudit.load.state import State, branches, state_for, state_tensors
 from robaudit.load.trusted import call_factory, load_trusted, require_trust
 from robaudit.load.weights import misfit, put_into, read_weights
 
@@ -32,6 +38,8 @@ RUNS_CODE: Mapping[Kind, str] = {
     Kind.PICKLED_MODULE: "a pickled module, which runs code from the file when loaded",
     Kind.PICKLE: "a pickle that torch.save did not write, which runs code from the file when loaded",
 }
+MAX_BRANCHES = 16
+"""Networks side by side in one state dict that are looked for."""
 NOT_LOADED = (CodeError, ExportError, GraphError, ArchiveError, PickleError)
 
 
@@ -85,7 +93,7 @@ def read_network(contents: Contents, asked: Asked) -> Network:
     require_trust(contents.path, trusted_hash(contents), asked.trust)
     if asked.factory is not None:
         return _from_factory(contents, asked)
-    if asked.arch is None and contents.kind is Kind.HUGGING_FACE_FOLDER:
+    if asked.arch is None and (contents.kind is Kind.HUGGING_FACE_FOLDER or is_built_otherwise(contents)):
         return _from_library(contents, asked)
     has_program = contents.file_kind in PROGRAMS or contents.file_kind in RUNS_CODE
     if has_program and (asked.arch is None or not contents.groups):
@@ -108,7 +116,7 @@ def _from_weights(contents: Contents, asked: Asked) -> Network:
         found = architecture.candidates(state.shapes)
         if not found and contents.kind is Kind.MONAI_BUNDLE and contents.metadata.get("network"):
             return _from_library(contents, asked)
-        arch = _one_of(contents.path, found, state)
+        arch = _one_of(contents, found, state)
     if not architecture.is_known(arch):
         raise ModelError(
             f"{contents.path}: timm knows no architecture {arch!r}; see timm.list_models() and pass --arch, "
@@ -126,8 +134,7 @@ def _from_weights(contents: Contents, asked: Asked) -> Network:
 
 def _filled(network: Network, contents: Contents, state: State) -> Network:
     put_into(contents.path, network.module, read_weights(contents, state), network.arch)
-    place = ".".join(state.nesting) or None
-    return replace(network, place=place, left_out=contents.foreign_globals)
+    return replace(network, place=state.place, left_out=contents.foreign_globals)
 
 
 def _stated(contents: Contents, state: State) -> str | None:
@@ -138,14 +145,20 @@ def _stated(contents: Contents, state: State) -> str | None:
     return arch if architecture.is_known(arch) and architecture.n_classes(arch, state.shapes) is not None else None
 
 
-def _one_of(path: Path, found: tuple[str, ...], state: State) -> str:
+def _one_of(contents: Contents, found: tuple[str, ...], state: State) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ModelError(f"{path}: fits {', '.join(found)}; say which with --arch")
+        raise ModelError(f"{contents.path}: fits {', '.join(found)}; say which with --arch")
     first = ", ".join(list(state.tensors)[:3])
+    for place in branches(contents)[:MAX_BRANCHES]:
+        if architecture.candidates(renamed(state_tensors(contents, ".".join(place))).shapes):
+            raise ModelError(
+                f"{contents.path}: holds more than one network, or one and something else (keys such as {first}); pass "
+                f"--weights {'.'.join(place)} to take what lies there alone, or --factory package.module:function"
+            )
     raise ModelError(
-        f"{path}: fits no architecture robaudit infers (keys such as {first}); pass --arch, a timm name, "
+        f"{contents.path}: fits no architecture robaudit infers (keys such as {first}); pass --arch, a timm name, "
         "or --factory package.module:function for a network of your own"
     )
 
@@ -174,7 +187,9 @@ def library_network(contents: Contents) -> Network:
     Raises:
         ModelError: the library is not installed or has no such network, or its weights are not the folder's.
     """
-    make = hugging_face_network if contents.kind is Kind.HUGGING_FACE_FOLDER else monai_network
+    make = {Kind.HUGGING_FACE_FOLDER: hugging_face_network, Kind.TIMM_FOLDER: timm_network}.get(
+        contents.kind, monai_network
+    )
     with torch.random.fork_rng():
         name, module = make(contents)
     library = contents.kind, contents.metadata
@@ -203,8 +218,7 @@ def _from_hugging_face(contents: Contents, empty: Network, state: State) -> Netw
             f"{n_held:,}); fetch or save it again"
         )
     module = hugging_face_filled(contents, read_weights(contents, state))
-    place = ".".join(state.nesting) or None
-    return replace(empty, module=module, place=place, left_out=contents.foreign_globals)
+    return replace(empty, module=module, place=state.place, left_out=contents.foreign_globals)
 
 
 # Files that say themselves what is to be computed

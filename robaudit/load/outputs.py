@@ -32,13 +32,15 @@ class OutputKind(StrEnum):
     ONE_LOGIT = "one-logit"
     """One number, of which the sigmoid is the probability of the second class."""
     ONE_PROBABILITY = "one-probability"
+    FINDINGS = "findings"
+    """Several sigmoids, each a probability by itself: more than one can be true of an image."""
 
 
 def output_kind(outputs: Tensor) -> OutputKind:
     """Tell from a network's answers (N, K) to some pictures what they are; rows that are not finite are left out."""
     rows = outputs.detach().float()
     rows = rows[rows.isfinite().all(1)]
-    within = bool(len(rows)) and bool(((rows >= -TOLERANCE) & (rows <= 1 + TOLERANCE)).all())
+    within = _within(rows)
     if outputs.shape[1] == 1:
         return OutputKind.ONE_PROBABILITY if within else OutputKind.ONE_LOGIT
     if within and bool(((rows.sum(1) - 1).abs() <= TOLERANCE * rows.shape[1]).all()):
@@ -46,6 +48,11 @@ def output_kind(outputs: Tensor) -> OutputKind:
     if len(rows) and bool((rows <= TOLERANCE).all()) and bool((rows.logsumexp(1).abs() <= 10 * TOLERANCE).all()):
         return OutputKind.LOG_PROBABILITIES
     return OutputKind.LOGITS
+
+
+def _within(rows: Tensor) -> bool:
+    """Whether there are numbers (N, K), and all of them could be probabilities."""
+    return bool(len(rows)) and bool(((rows >= -TOLERANCE) & (rows <= 1 + TOLERANCE)).all())
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,8 @@ def find_outputs(network: nn.Module, x: Tensor) -> Outputs:
         with _Watching() as watching:
             answers = network(x)
         kind = output_kind(answers)
+        if kind is OutputKind.LOGITS and _within(answers) and watching.call_that_returned(answers) is not None:
+            return Outputs(OutputKind.FINDINGS)
         if kind not in (OutputKind.PROBABILITIES, OutputKind.ONE_PROBABILITY):
             return Outputs(kind)
         behind = watching.call_that_returned(answers)

@@ -1,9 +1,10 @@
-"""Key names of other libraries for networks that are the same: MONAI's DenseNet, torchvision's DenseNet of old."""
+"""Other key names for networks that are the same: MONAI's DenseNet, torchvision's of old, a head in a Sequential."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from robaudit.load.architecture_index import known_heads, look_up
 from robaudit.load.state import State
 
 _RENAMED = (
@@ -15,11 +16,33 @@ _RENAMED = (
 
 def renamed(state: State) -> State:
     """The same weights by the names that the index of architectures knows."""
-    names = {name: _renamed(name) for name in state.tensors}
+    state = _with_names(state, {name: _renamed(name) for name in state.tensors})
+    if look_up(state.shapes):
+        return state
+    headed = (_with_names(state, names) for head in known_heads() if (names := _headed(state, head)))
+    return next((found for found in headed if look_up(found.shapes)), state)
+
+
+def _headed(state: State, head: str) -> dict[str, str]:
+    """New names where the head is a Sequential of which one linear layer has weights (`fc.1.weight`); else nothing.
+
+    What stands beside it there is dropout, which does nothing outside training, or a softmax after it.
+    """
+    below = [name for name in state.tensors if name.startswith(f"{head}.")]
+    numbers = {name.removeprefix(f"{head}.").partition(".")[0] for name in below}
+    number = next(iter(numbers)) if len(numbers) == 1 else ""
+    wanted = {f"{head}.{number}.{part}": f"{head}.{part}" for part in ("weight", "bias")}
+    if not number.isdigit() or not {f"{head}.{number}.weight"} <= set(below) <= wanted.keys():
+        return {}
+    return {name: wanted.get(name, name) for name in state.tensors}
+
+
+def _with_names(state: State, names: Mapping[str, str]) -> State:
     if all(name == new for name, new in names.items()) or len(set(names.values())) < len(names):
         return state
-    known: Mapping[str, str] = {new: name for name, new in names.items()}
-    return replace(state, tensors={new: state.tensors[name] for new, name in known.items()}, names=known)
+    known = {new: name for name, new in names.items()}
+    stored = {new: state.names.get(name, name) for new, name in known.items()}
+    return replace(state, tensors={new: state.tensors[name] for new, name in known.items()}, names=stored)
 
 
 def _renamed(name: str) -> str:

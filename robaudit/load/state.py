@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from robaudit.errors import ModelError
 from robaudit.load.kinds import Contents, names
@@ -15,8 +15,11 @@ _AVERAGES = (
 )  # fmt: skip
 _PLACES = {key: rank for rank, key in enumerate(_NESTINGS + _AVERAGES, start=1)}
 _PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.", "net.", "network.", "timm_model.", "ema_model.")
-_BOOKKEEPING = re.compile(r"(.*\.)?(n_averaged|total_ops|total_params|num_updates)|(criterion|loss\w*)\..*")
-"""What torch's AveragedModel, profilers and Lightning modules keep beside the weights: no network computes with it."""
+_BOOKKEEPING = re.compile(
+    r"(.*\.)?(n_averaged|total_ops|total_params|num_updates)|(criterion|loss\w*)\..*"
+    r"|(class|pos|loss)_weights?|(train|val|valid|test)_\w*(acc|auc|auroc|f1|metric)\w*\..*"
+)
+"""What AveragedModel, profilers, metrics and Lightning modules keep beside the weights: no network computes with it."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,13 @@ class State:
     """Other places in the file that hold a state dict, such as an average of the weights."""
     names: Mapping[str, str] = field(default_factory=dict)
     """What the file calls a tensor, after the prefix, where that is another name."""
+    branch: tuple[str, ...] = ()
+    """First part of the names that were taken, where the state dict holds others beside them."""
+
+    @property
+    def place(self) -> str | None:
+        """What `--weights` calls it; None for the top."""
+        return ".".join((*self.nesting, *self.branch)) or None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -52,9 +62,48 @@ def state_tensors(contents: Contents, place: str | None = None) -> State:
     Raises:
         ModelError: the file holds no tensors, several groups of them and none under a known key, or none at `place`.
     """
+    if place is not None and place not in map(".".join, contents.groups):
+        branch = next((found for found in branches(contents) if ".".join(found) == place), None)
+        if branch is not None:
+            return _of_branch(contents, branch)
     nesting, *alternatives = _places(contents, place)
+    twin = _plain_beside_its_average(contents.groups[nesting]) if place is None else None
+    if twin is not None:
+        plain, average = twin
+        return replace(_of_branch(contents, (*nesting, plain)), alternatives=((*nesting, average), *alternatives))
     prefix, tensors = without_prefix(contents.groups[nesting])
     return State(nesting, prefix, tensors, tuple(alternatives))
+
+
+def branches(contents: Contents) -> list[tuple[str, ...]]:
+    """Places inside state dicts: what a training class called each of the networks whose weights lie side by side."""
+    return [
+        (*path, first)
+        for path, tensors in contents.groups.items()
+        for first in dict.fromkeys(name.partition(".")[0] for name in tensors if "." in name)
+    ]
+
+
+def _of_branch(contents: Contents, place: tuple[str, ...]) -> State:
+    *path, first = place
+    below = _below(contents.groups[tuple(path)], first)
+    prefix, tensors = without_prefix(below)
+    return State(tuple(path), f"{first}.{prefix}", tensors, branch=(first,))
+
+
+def _below(tensors: Mapping[str, TensorInfo], first: str) -> dict[str, TensorInfo]:
+    return {name.partition(".")[2]: tensor for name, tensor in tensors.items() if name.startswith(f"{first}.")}
+
+
+def _plain_beside_its_average(tensors: Mapping[str, TensorInfo]) -> tuple[str, str] | None:
+    """Names of a network and of its average, where a state dict holds these two and nothing else."""
+    firsts = {name.partition(".")[0] for name in tensors if not _BOOKKEEPING.fullmatch(name)}
+    averages = firsts & set(_AVERAGES)
+    if len(firsts) != 2 or len(averages) != 1:
+        return None
+    [average], [plain] = averages, firsts - averages
+    alike = without_prefix(_below(tensors, plain))[1] == without_prefix(_below(tensors, average))[1]
+    return (plain, average) if alike else None
 
 
 def state_for(contents: Contents, keys: Collection[str], place: str | None = None) -> State:

@@ -55,9 +55,20 @@ def load_trusted(file: Path, kind: Kind, sha256: str) -> nn.Module:
         except Exception as error:
             # Somebody's code has run: it can fail in any way.
             raise ModelError(f"{file}: cannot be loaded ({type(error).__name__}: {_line(error)})") from None
-    if not isinstance(loaded, nn.Module):
+    return _module_in(file, loaded)
+
+
+def _module_in(file: Path, loaded: Any) -> nn.Module:
+    """The network itself, or the only one among the entries of a checkpoint."""
+    if isinstance(loaded, nn.Module):
+        return loaded
+    entries = loaded if isinstance(loaded, dict) else {}
+    modules = {key: value for key, value in entries.items() if isinstance(value, nn.Module)}
+    if len(modules) > 1:
+        raise ModelError(f"{file}: holds networks {', '.join(map(str, modules))}; save the one meant on its own")
+    if not modules:
         raise ModelError(f"{file}: holds a {type(loaded).__name__}, wanted a torch module")
-    return loaded
+    return next(iter(modules.values()))
 
 
 def _unpickled(content: bytes, kind: Kind) -> Any:

@@ -186,6 +186,20 @@ def test_a_photograph_on_its_side_is_turned_upright(orientation: int, form: str)
     np.testing.assert_allclose(decoded(data).pixels[..., 0] * 255, seen, atol=1e-4)
 
 
+UPRIGHT = {
+    1: lambda a: a, 2: lambda a: a[:, ::-1], 3: lambda a: a[::-1, ::-1], 4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1), 6: lambda a: np.rot90(a, -1), 7: lambda a: a[::-1, ::-1].swapaxes(0, 1), 8: np.rot90,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_deep_tiff_on_its_side_is_turned_upright_once(orientation: int, channels: int) -> None:
+    counts = noise(5, 6, 8, channels, dtype=np.uint16)
+    data = tiff(counts, extratags=[(274, 3, 1, orientation, True)])
+    np.testing.assert_allclose(decoded(data).pixels, UPRIGHT[orientation](counts) / 65535, atol=1e-6)
+
+
 @pytest.mark.parametrize("channels", [2, 4])
 @pytest.mark.parametrize("deep", [False, True])
 def test_what_is_transparent_shows_black(channels: int, deep: bool) -> None:

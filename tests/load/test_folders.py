@@ -16,6 +16,7 @@ from robaudit.load.contents import read_contents
 from robaudit.load.description import describe
 from robaudit.load.kinds import Kind
 from robaudit.load.model import load_model
+from robaudit.load.preprocessor import normalization
 
 GREY = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -106,6 +107,44 @@ def test_a_monai_bundle(tmp_path: Path, known: bool) -> None:
     assert loaded.info.arch == ("densenet121" if known else "DenseNet")
     assert loaded.info.normalization.source == "value_range -1 to 1"
     assert read_contents(tmp_path / "b").kind == Kind.MONAI_BUNDLE
+
+
+# What a preprocessor does
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("ViTImageProcessor", {}),
+        ("ViTImageProcessor", {"do_rescale": False, "image_mean": [120.0, 110.0, 100.0], "image_std": [60.0] * 3}),
+        ("ViTImageProcessor", {"rescale_factor": 1 / 127.5}),
+        ("ViTImageProcessor", {"do_normalize": False, "do_rescale": False}),
+        ("EfficientNetImageProcessor", {"image_std": [0.2, 0.3, 0.4]}),
+        ("EfficientNetImageProcessor", {"rescale_offset": True, "rescale_factor": 1 / 127.5, "include_top": False}),
+        ("MobileViTImageProcessor", {}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_pixels_reach_the_network_as_the_librarys_own_preprocessor_brings_them(
+    tmp_path: Path, kind: str, options: dict[str, Any]
+) -> None:
+    transformers = pytest.importorskip("transformers")
+    processor = getattr(transformers, kind)(do_resize=False, do_center_crop=False, **options)
+    processor.save_pretrained(tmp_path)
+    picture = torch.randint(0, 256, (3, 8, 8), generator=torch.Generator().manual_seed(0)).byte()
+    wanted = processor(picture, return_tensors="pt")["pixel_values"][0].float()
+    found = normalization(json.loads((tmp_path / "preprocessor_config.json").read_text()), 3)
+    mean, std = (torch.tensor(found[name])[:, None, None] for name in ("mean", "std"))
+    turned = "--bgr" in found.get("normalization_source", "")
+    assert turned == (kind == "MobileViTImageProcessor")
+    torch.testing.assert_close(((picture.flip(0) if turned else picture) / 255 - mean) / std, wanted)
+
+
+def test_a_preprocessor_that_makes_no_sense(tmp_path: Path) -> None:
+    vit(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"rescale_factor": [1], "image_mean": [0.5]}))
+    with pytest.raises(ModelError, match=r"preprocessor_config.json: cannot be used .*; correct it, or pass"):
+        load_model(tmp_path)
 
 
 # The hub

@@ -1,15 +1,19 @@
 """Architectures are told from the weights that their libraries make; none is allocated here but for its shapes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from robaudit.errors import ModelError
 from robaudit.load import architecture
 from robaudit.load.architecture_index import INDEX_FILE, look_up
+from robaudit.load.contents import read_contents
+from robaudit.load.description import describe
 from robaudit.load.model import load_model
 
 TIMM = [
@@ -97,6 +101,29 @@ def test_keys_of_monai_and_of_old_torchvision_are_densenets_too(tmp_path: Path) 
     picture = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(loaded.classifier(picture), made(picture))
+
+
+@pytest.mark.parametrize(("arch", "head"), [("test_resnet", "fc"), ("test_efficientnet", "classifier")])
+@pytest.mark.parametrize("save", [torch.save, save_file])
+def test_dropout_before_the_head_moves_its_name_and_nothing_else(
+    tmp_path: Path, arch: str, head: str, save: Any
+) -> None:
+    made = timm.create_model(arch, num_classes=2).eval()
+    setattr(made, head, nn.Sequential(nn.Dropout(0.5), made.get_submodule(head)))
+    save(made.eval().state_dict(), tmp_path / "m.pt")
+    loaded = load_model(tmp_path / "m.pt", mean=(0, 0, 0), std=(1, 1, 1), input_size=(32, 32))
+    picture = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded.classifier(picture), made(picture))
+    assert describe(read_contents(tmp_path / "m.pt")).architectures == (arch,)
+
+
+def test_a_head_of_several_layers_is_not_guessed_at(tmp_path: Path) -> None:
+    made = timm.create_model("test_resnet", num_classes=2)
+    made.fc = nn.Sequential(nn.Linear(made.num_features, 4), nn.ReLU(), nn.Linear(4, 2))
+    torch.save(made.state_dict(), tmp_path / "m.pt")
+    with pytest.raises(ModelError, match="fits no architecture"):
+        load_model(tmp_path / "m.pt")
 
 
 def fill(network: nn.Module) -> nn.Module:

@@ -12,6 +12,9 @@ import torch
 from containers import PROGRAMS, WEIGHTS, answers, row
 from torch import Tensor, nn
 
+from robaudit.errors import ModelError
+from robaudit.load.model import load_model
+
 BACKBONES = {"test_resnet": 32, "test_efficientnet": 32, "test_convnext": 32, "test_vit": 160}
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -41,6 +44,56 @@ def test_weights_of_a_backbone(tmp_path: Path, container: str, arch: str, n_outp
         assert torch.equal(row(path, seen), made(seen))
         if n_outputs > 1:
             assert torch.equal(answers(path, seen), made(seen))
+
+
+def lightning_with(beside: dict[str, Tensor]) -> Callable[[nn.Module, Path], None]:
+    """What a Lightning module saves that keeps more than its network."""
+
+    def save(made: nn.Module, path: Path) -> None:
+        weights = {f"model.{name}": tensor for name, tensor in made.state_dict().items()}
+        torch.save({"state_dict": weights | beside, "pytorch-lightning_version": "2.5.0"}, path)
+
+    return save
+
+
+OTHER = {f"{name}": torch.zeros_like(tensor) for name, tensor in network("test_resnet").state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"class_weights": torch.ones(3), "val_auroc.preds": torch.zeros(4)},
+        {f"ema_model.{name}": tensor for name, tensor in OTHER.items()},
+        {f"model_ema.module.{name}": tensor for name, tensor in OTHER.items()}
+        | {"model_ema.n_averaged": torch.ones(1)},
+    ],
+    ids=["class weights and metrics", "an average", "an AveragedModel"],
+)
+@pytest.mark.parametrize("as_safetensors", [False, True])
+def test_a_network_beside_what_its_training_kept(
+    tmp_path: Path, beside: dict[str, Tensor], as_safetensors: bool
+) -> None:
+    made, seen, path = network("test_resnet"), pictures(32), tmp_path / "m"
+    lightning_with(beside)(made, path)
+    if as_safetensors:
+        containers.save_file(torch.load(path, weights_only=True)["state_dict"], path)
+    with torch.no_grad():
+        assert torch.equal(answers(path, seen), made(seen))
+        if len(beside) > 2:
+            place = "" if as_safetensors else "state_dict."
+            average = next(iter(beside)).partition(".")[0]
+            assert (answers(path, seen, weights=place + average) == 0).all()
+
+
+def test_two_networks_side_by_side_are_not_chosen_between(tmp_path: Path) -> None:
+    made, seen, path = network("test_resnet"), pictures(32), tmp_path / "m"
+    lightning_with({f"teacher.{name}": tensor for name, tensor in OTHER.items()})(made, path)
+    with pytest.raises(ModelError, match=r"holds more than one network.*; pass --weights state_dict.model to take"):
+        answers(path, seen)
+    with torch.no_grad():
+        assert torch.equal(answers(path, seen, weights="state_dict.model"), made(seen))
+        assert (answers(path, seen, weights="state_dict.teacher") == 0).all()
+    assert load_model(path, weights="state_dict.teacher").info.loading.weights == "state_dict.teacher"
 
 
 @pytest.mark.parametrize("in_chans", [1, 4])

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from containers import exported, onnx_by_trace, scripted, traced
 from torch import nn
 
+from robaudit.errors import ModelError
 from robaudit.load.model import load_model
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs, output_kind
 
@@ -141,3 +142,28 @@ def test_the_softmax_of_a_program_is_looked_behind_too(save, tmp_path):
     with torch.no_grad():
         before = network.head(network.body(example).relu().mean((2, 3)))
         torch.testing.assert_close(classifier(example), before)
+
+
+class Findings(Picture):
+    """A sigmoid for each output."""
+
+    def forward(self, x):
+        return self.head(self.body(x).relu().mean((2, 3))).sigmoid()
+
+
+@pytest.mark.parametrize("save", [traced, scripted, exported, onnx_by_trace], ids=lambda save: save.__name__)
+def test_findings_are_known_by_their_sigmoids_and_audited_one_at_a_time(save, tmp_path):
+    """Two findings and two class folders: nothing but the sigmoids tells that they are no classes."""
+    network, example = Findings().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    file = tmp_path / "model"
+    save(network, example, file)
+    known = {"folder_classes": ("a", "b"), "input_size": (32, 32), "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    with pytest.raises(ModelError, match=r"a sigmoid for each of its 2 outputs.*--label-index \(0 to 1\), or"):
+        load_model(file, **known).with_outputs_seen_on(example)
+    classifier = load_model(file, label_index=1, **known).with_outputs_seen_on(example).classifier
+    with torch.no_grad():
+        torch.testing.assert_close(classifier(example).softmax(1)[:, 1], network(example)[:, 1])
+
+
+def test_logits_that_happen_to_look_like_probabilities_are_logits():
+    assert find_outputs(Headed(lambda z: z.clamp(0, 1)), PICTURES) == Outputs(OutputKind.LOGITS)

@@ -195,6 +195,23 @@ def test_a_pickled_module_takes_trust_or_an_architecture(tmp_path: Path) -> None
         assert torch.equal(answers(tmp_path / "m", pictures, arch="test_resnet"), made(pictures))
 
 
+def test_a_network_pickled_whole_into_a_checkpoint(tmp_path: Path) -> None:
+    """As some trainers write it: {"model": the module itself, "epoch": 3}."""
+    import timm
+
+    made, pictures = timm.create_model("test_resnet", num_classes=2).eval(), torch.rand(2, 3, 32, 32)
+    torch.save({"epoch": 3, "model": made, "optimizer": {"state": {0: {"step": torch.ones(1)}}}}, tmp_path / "m")
+    sha256 = read_contents(tmp_path / "m").sha256
+    with pytest.raises(ModelError, match=rf"runs code.*timm\..*pass --arch test_resnet.*--trust {sha256}"):
+        load_model(tmp_path / "m")
+    with torch.no_grad():
+        assert torch.equal(answers(tmp_path / "m", pictures, trust=sha256), made(pictures))
+        assert torch.equal(answers(tmp_path / "m", pictures, arch="test_resnet"), made(pictures))
+    torch.save({"model": made, "ema": made}, tmp_path / "two")
+    with pytest.raises(ModelError, match="holds networks model, ema; save the one meant on its own"):
+        load_model(tmp_path / "two", trust=read_contents(tmp_path / "two").sha256)
+
+
 def test_trusted_code_must_be_there(tmp_path: Path) -> None:
     pickled(nn.Sequential(nn.Conv2d(1, 2, 3)), PICTURES, tmp_path / "m")
     rewrite(tmp_path / "m", lambda name, content: content.replace(b"Sequential", b"Sequentiel"))

@@ -1,0 +1,57 @@
+"""What a Hugging Face preprocessor does to an image, in one mean and one standard deviation of pixels in [0, 1]."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+BYTE = 255
+"""Preprocessors are given pixels from 0 to 255."""
+
+
+def normalization(preprocessor: Mapping[str, Any], channels: int) -> dict[str, Any]:
+    """Mean and std, or nothing where the file leaves them to the defaults of a class.
+
+    Pixels x in [0, 1] become (255 x f - o - m) / s, with the rescale factor f and offset o, the mean m and std s.
+
+    Args:
+        preprocessor: a folder's preprocessor_config.json.
+        channels: of the network's input.
+
+    Raises:
+        TypeError, ValueError: an entry is no number, or a factor of 0.
+    """
+    scale, offset = BYTE * _factor(preprocessor), float(bool(preprocessor.get("rescale_offset")))
+    if not scale > 0:
+        raise ValueError("its preprocessor multiplies pixels by nothing above 0")
+    mean, std = _mean_and_std(preprocessor, channels)
+    if mean is None or std is None:
+        return {}
+    if preprocessor.get("include_top"):  # EfficientNet's divides by the standard deviation twice
+        std = [s * s for s in std]
+    found: dict[str, Any] = {"mean": [(m + offset) / scale for m in mean], "std": [s / scale for s in std]}
+    if preprocessor.get("do_flip_channel_order"):
+        found["normalization_source"] = "config.json, for blue, green, red: pass --bgr with colour images"
+    return found
+
+
+def _factor(preprocessor: Mapping[str, Any]) -> float:
+    if preprocessor.get("do_rescale") is False:
+        return 1
+    factor = preprocessor.get("rescale_factor")
+    return 1 / BYTE if factor is None else float(factor)
+
+
+def _mean_and_std(
+    preprocessor: Mapping[str, Any], channels: int
+) -> tuple[Sequence[float], Sequence[float]] | tuple[None, None]:
+    has_both = "image_mean" in preprocessor and "image_std" in preprocessor
+    # MobileViT's, which alone turns colours round, normalises only where it is told to.
+    by_default = True if "do_flip_channel_order" not in preprocessor else None
+    if not preprocessor.get("do_normalize", by_default):
+        return [0.0] * channels, [1.0] * channels
+    if not has_both:
+        return None, None
+    return _per_channel(preprocessor["image_mean"], channels), _per_channel(preprocessor["image_std"], channels)
+
+
+def _per_channel(values: Any, channels: int) -> list[float]:
+    return [float(value) for value in (values if isinstance(values, list) else [values] * channels)]
