@@ -33,7 +33,8 @@ Preset = Annotated[
         metavar="NAME",
         help="quick: fgsm and bim · default: fgsm, bim, mifgsm and pgd, then apgd on the margin and Square Attack on "
         "the survivors · thorough: longer, with restarts, targets, transfer and bpda · paper: the four as the "
-        "literature measures.",
+        "literature measures. A model that withstands costs about 13, 113, 393 and 466 gradients an image; one that "
+        "falls early costs less.",
         rich_help_panel=options.ATTACK,
     ),
 ]

@@ -358,7 +358,7 @@ def _introduce(
             progress.say("this model takes one channel: T alone, there is no C")
         progress.say(f"trains {config.trains}; not stated by the source, ours: {', '.join(config.ours())}")
     pace = measured_pace(classifier, config, size, training.channels, len(training), len(validation))
-    epochs = "1 epoch" if config.epochs == 1 else f"up to {config.epochs} epochs"
+    epochs = "up to 1 epoch" if config.epochs == 1 else f"up to {config.epochs} epochs"
     progress.say(
         f"{epochs} of about {duration(pace.epoch)}, {duration(pace.all_epochs(config.epochs))} in all "
         f"on this machine; stops after {config.patience} epochs without improvement"

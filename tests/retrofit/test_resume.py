@@ -42,6 +42,9 @@ class Interrupting:
     def start(self, stage, total):
         pass
 
+    def asking(self, images):
+        pass
+
     def advance(self, n=1, note=""):
         if note.startswith(f"epoch {self._epoch}/"):
             raise KeyboardInterrupt

@@ -17,7 +17,7 @@ from robaudit.retrofit import train as training_loop
 from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.record import UnderAttack
 from robaudit.retrofit.samples import Samples
-from robaudit.retrofit.state import Standing, copied
+from robaudit.retrofit.state import StateFile, copied
 from robaudit.retrofit.validate import validate
 
 ROBUST = {"robust": "fgsm", "epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
@@ -128,13 +128,13 @@ def test_a_collapse_of_the_first_epoch_goes_back_to_the_model_before(
     model, data, tmp_path, monkeypatch, heard_lines, collapse
 ):
     pretend(monkeypatch, [*collapse, (7, 8), (5, 5)])
-    saved, save = [], Standing.save
+    saved, save = [], StateFile.save
 
-    def saving(self, path):
-        saved.append(copied(self.classifier.backbone))
-        save(self, path)
+    def saving(self, now):
+        saved.append(copied(now.classifier.backbone))
+        save(self, now)
 
-    monkeypatch.setattr(Standing, "save", saving)
+    monkeypatch.setattr(StateFile, "save", saving)
     out = tmp_path / "out"
     record = assimilate(model, data, out=out, progress=heard_lines, **ROBUST)
     assert [row["attack"] for row in metrics(out)] == [None, "fgsm", "pgd", "pgd"]
