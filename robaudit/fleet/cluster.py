@@ -80,9 +80,13 @@ class Cluster:
         shared = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}} if is_started_here else None
         try:
             self.ray.init(
-                address=self._address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR,
+                # Not None: Ray would look for a cluster that once ran here, and wait minutes for one that died.
+                address="local" if is_started_here else self._address,
+                log_to_driver=False,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
                 runtime_env=shared,
-            )  # fmt: skip
+            )
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise SettingsError(
                 f"--ray-address {self._address}: no cluster answers there ({first_line(error)}); "
