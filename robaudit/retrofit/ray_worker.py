@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
+import pickle
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from robaudit.errors import RobauditError, SettingsError
-from robaudit.fleet.parcel import seal, unseal, work_in
+from robaudit.errors import ModelError, RobauditError, SettingsError, first_line
 from robaudit.load.classifier import Classifier
 from robaudit.load.images import Images
 from robaudit.load.provenance import versions
+from robaudit.load.trusted import own_code_importable
 from robaudit.progress import Silent
 from robaudit.retrofit.desk import event
 from robaudit.retrofit.record import EpochMetrics
@@ -47,7 +50,12 @@ class Job:
         Raises:
             ModelError: the model cannot be sent to another process.
         """
-        return seal(self, "train with --engine local")
+        try:
+            return pickle.dumps(self)
+        except Exception as error:  # somebody's network may refuse in any way
+            raise ModelError(
+                f"the model cannot be sent to another process ({first_line(error)}); train with --engine local"
+            ) from None
 
 
 class ClosedError(Exception):
@@ -118,7 +126,8 @@ def work(given: Mapping[str, Any]) -> None:
     (sealed,), needs, state = told
     try:
         _require_versions(needs)
-        job: Job = unseal(_answer(sealed))
+        with own_code_importable():
+            job: Job = pickle.loads(_answer(sealed))
         _train(job, _Caller(desk, rank, state, job.state_name), get_device(), rank, get_context().get_world_size())
     except RobauditError as error:
         _answer(desk.end.remote(event("refused", error)))
@@ -126,7 +135,8 @@ def work(given: Mapping[str, Any]) -> None:
 
 
 def _train(job: Job, caller: _Caller, device: torch.device, rank: int, size: int) -> None:
-    work_in(job.folder)
+    with suppress(OSError):  # not where it is another machine's
+        os.chdir(job.folder)
     torch.set_num_threads(job.n_threads)
     if device.type == "cuda":
         torch.cuda.set_device(device)
