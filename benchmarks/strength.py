@@ -1,13 +1,14 @@
 """Is the thorough ensemble as strong as what a sceptic would run? Its worst case beside three peers'.
 
-    python benchmarks/strength.py MODEL DATA [--limit 8] [--eps 2,4,6,8] [--seeds 0,1,2] [--arms robaudit,foolbox,...]
+    python benchmarks/strength.py MODEL DATA [--limit 6] [--eps 1,2,3,4,5,6,7,8] [--seeds 0,1,2] [--arms foolbox,...]
 
 Peers: foolbox PGD of 100 steps with restarts, torchattacks APGD and PGD, AutoAttack's APGD on cross-entropy and its
-Square Attack (its other attacks need four classes or more, and are run where the model has them). On an image that
-stands, each may take at least as many gradients over the grid as our whole ensemble; what both took is printed. Curves
-are nested in eps, and a peer is spared images that it fooled at a smaller one, which changes no curve. `above` is how
-many images our curve lies above a peer's, at most over eps; the mean over seeds should be one or less. Peers are
-measured where installed.
+Square Attack (its other attacks need four classes or more, and are run where the model has them). A peer attacks an
+image where it matters: at the largest eps at which our ensemble left it standing, and, where it gets through, at the
+next smaller one, until it does not. There it may take more gradients than our ensemble took for the whole grid; both
+are printed. At larger eps nothing is left to find; at smaller ones, the ball that it could not leave is smaller still.
+`missed` is how many images a peer breaks that our curve counts as standing; its mean over seeds should be one
+or less at every eps. Peers are measured where installed.
 """
 
 from __future__ import annotations
@@ -25,18 +26,17 @@ from torch import Tensor
 from robaudit import tally
 from robaudit.load.images import Images
 
-STEPS, RESTARTS = 100, 2
+STEPS, RESTARTS = 100, 4
 QUERIES = 1000
 Perturb = Callable[[Tensor, Tensor], Tensor]
-PACKAGE = {"foolbox": "foolbox", "torchattacks": "torchattacks", "autoattack": "autoattack", "robaudit": "robaudit"}
 
 
 def ours(loaded: Any, images: Images, grid: tuple[int, ...], seed: int) -> tuple[list[int], float]:
-    """Worst-case curve of the thorough preset, and its gradients an image."""
+    """Per image, the smallest eps at which the thorough preset fooled it (0: clean error), and its cost."""
     engine = preset_engine(loaded, images, "thorough", grid, seed)
-    measured = list(engine.measure(images, images.refs))
-    points = tally.worst_case([each.row for each in measured], images.classes, grid)
-    return [point.n_correct for point in points], sum(each.work.gradients for each in measured) / len(measured)
+    measured = {each.row.id: each for each in engine.measure(images, images.refs)}
+    found = [tally.worst_eps(measured[ref.id].row) for ref in images.refs]
+    return found, sum(each.work.gradients for each in measured.values()) / len(measured)
 
 
 def foolbox_attacks(model: Any, eps: float, n_classes: int, seed: int) -> Iterator[Perturb]:
@@ -73,65 +73,73 @@ def autoattack_attacks(model: Any, eps: float, n_classes: int, seed: int) -> Ite
 PEERS = {"foolbox": foolbox_attacks, "torchattacks": torchattacks_attacks, "autoattack": autoattack_attacks}
 
 
-def theirs(peer: str, loaded: Any, images: Images, grid: tuple[int, ...], seed: int) -> list[int]:
-    """Worst-case curve of a peer, nested in eps."""
+def theirs(peer: str, loaded: Any, images: Images, grid: tuple[int, ...], seed: int, found: list[int]) -> list[int]:
+    """Per image, the smallest eps at which it is fooled if the peer's findings are added to ours."""
     model = loaded.classifier.eval().requires_grad_(False)
-    x = torch.stack([images.load(ref, loaded.size) for ref in images.refs])
-    y = torch.tensor([images.label_index(ref) for ref in images.refs])
     torch.manual_seed(seed)
-    standing = answer(model, x) == y
-    curve = []
-    for eps_255 in grid:
-        for perturb in PEERS[peer](model, eps_255 / 255, loaded.info.n_classes, seed):
-            if not standing.any():
+    joint = []
+    for ref, fooled_at in zip(images.refs, found, strict=True):
+        x, y = images.load(ref, loaded.size)[None], torch.tensor([images.label_index(ref)])
+        for eps_255 in reversed([eps for eps in grid if eps < fooled_at]):
+            if not any(
+                fools(model, perturb, x, y, eps_255)
+                for perturb in PEERS[peer](model, eps_255 / 255, loaded.info.n_classes, seed)
+            ):
                 break
-            index = standing.nonzero()[:, 0]
-            adversarial = perturb(x[index], y[index])
-            assert float((adversarial - x[index]).abs().max()) <= eps_255 / 255 + 1e-6
-            standing[index] &= answer(model, adversarial.detach()) == y[index]
-        curve.append(int(standing.sum()))
-    return curve
+            fooled_at = eps_255
+        joint.append(fooled_at)
+    return joint
 
 
-@torch.no_grad()
-def answer(model: Any, x: Tensor) -> Tensor:
-    """Predicted classes."""
-    return torch.cat([model(batch).argmax(1) for batch in x.split(8)])
+def fools(model: Any, perturb: Perturb, x: Tensor, y: Tensor, eps_255: int) -> bool:
+    """Whether the picture that an attack returns lies in the ball and is answered wrongly."""
+    adversarial = perturb(x, y).detach()
+    assert float((adversarial - x).abs().max()) <= eps_255 / 255 + 1e-6
+    with torch.no_grad():
+        return bool((model(adversarial).argmax(1) != y).item())
+
+
+def standing(found: list[int], grid: tuple[int, ...]) -> list[int]:
+    """How many images stand at each eps."""
+    return [sum(fooled_at > eps for fooled_at in found) for eps in grid]
 
 
 def main() -> None:
     """Run all arms and print the table."""
     arguments = parser(__doc__)
-    arguments.add_argument("--limit", type=int, default=8)
-    arguments.add_argument("--eps", default="2,4,6,8")
+    arguments.add_argument("--limit", type=int, default=6)
+    arguments.add_argument("--eps", default="1,2,3,4,5,6,7,8")
     arguments.add_argument("--seeds", default="0,1,2")
-    arguments.add_argument("--arms", default="robaudit,foolbox,torchattacks,autoattack")
+    arguments.add_argument("--arms", default=",".join(PEERS))
     options = arguments.parse_args()
     grid = tuple(int(eps) for eps in options.eps.split(","))
     loaded, images = opened(options.model, options.data, options.limit)
-    arms = [arm for arm in options.arms.split(",") if find_spec(PACKAGE[arm])]
+    peers = [peer for peer in options.arms.split(",") if find_spec(peer)]
     seeds = [int(seed) for seed in options.seeds.split(",")]
     print(f"{circumstances(options.model)}, {len(images)} images, eps {options.eps}/255, seeds {seeds}")
-    curves: dict[str, list[list[int]]] = {arm: [] for arm in arms}
+    curves: list[list[int]] = []
+    missed: dict[str, list[list[int]]] = {peer: [] for peer in peers}
     for seed in seeds:
-        for arm in arms:
+        started = time.perf_counter()
+        found, gradients = ours(loaded, images, grid, seed)
+        curves.append(standing(found, grid))
+        seconds = round(time.perf_counter() - started)
+        print(json.dumps({"seed": seed, "found": found, "gradients": round(gradients), "seconds": seconds}), flush=True)
+        for peer in peers:
             started = time.perf_counter()
-            if arm == "robaudit":
-                curve, gradients = ours(loaded, images, grid, seed)
-                print(
-                    f"robaudit spends {gradients:.0f} gradients an image over all eps; "
-                    f"peers up to {STEPS * RESTARTS * len(grid)}"
-                )
-            else:
-                curve = theirs(arm, loaded, images, grid, seed)
-            curves[arm].append(curve)
-            said = {"arm": arm, "seed": seed, "curve": curve, "seconds": round(time.perf_counter() - started)}
+            joint = theirs(peer, loaded, images, grid, seed, found)
+            missed[peer].append([a - b for a, b in zip(curves[-1], standing(joint, grid), strict=True)])
+            said = {"peer": peer, "seed": seed, "joint": joint, "seconds": round(time.perf_counter() - started)}
             print(json.dumps(said), flush=True)
-    means = {arm: [sum(values) / len(seeds) for values in zip(*runs, strict=True)] for arm, runs in curves.items()}
-    print("\nimages still correct, mean over seeds")
-    for arm, mean in means.items():
-        above = max(a - b for a, b in zip(means["robaudit"], mean, strict=True)) if "robaudit" in means else 0
-        print(f"{arm:14} " + " ".join(f"{value:6.2f}" for value in mean) + f"   ours above: {above:+.2f}")
+    print(f"\na peer takes up to {STEPS * RESTARTS} gradients an image and eps; means over {len(seeds)} seeds")
+    print(f"{'ours standing':22} " + " ".join(f"{value:5.2f}" for value in means(curves)))
+    for peer, counts in missed.items():
+        print(f"{'missed: ' + peer:22} " + " ".join(f"{value:5.2f}" for value in means(counts)))
+
+
+def means(rows: list[list[int]]) -> list[float]:
+    """Column by column."""
+    return [sum(values) / len(rows) for values in zip(*rows, strict=True)]
 
 
 if __name__ == "__main__":
