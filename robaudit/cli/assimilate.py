@@ -6,7 +6,6 @@ import typer
 
 from robaudit.cli import options
 from robaudit.cli.hang_guard import DEFAULT_SECONDS, guarded
-from robaudit.cli.scan import GpusPerWorker, RayAddress
 
 TRAINING, TEXTURE, ROBUST = "Training", "Texture term", "Adversarial training"
 
@@ -310,8 +309,8 @@ def assimilate(
     restart: options.Restart = False,
     engine: Engine = "local",
     workers: Workers = None,
-    ray_address: RayAddress = None,
-    gpus_per_worker: GpusPerWorker = None,
+    ray_address: options.RayAddress = None,
+    gpus_per_worker: options.GpusPerWorker = None,
     hang_after: options.HangAfter = DEFAULT_SECONDS,
     log_json: options.LogJson = False,
     as_json: options.AsJson = False,

@@ -202,6 +202,23 @@ Seed = Annotated[int, typer.Option(min=0, help="Of random starts, --limit and tr
 Restart = Annotated[
     bool, typer.Option("--restart", help="Discard what the folder holds and start again.", rich_help_panel=RUN)
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Of the cluster: auto, or ray://HOST:PORT [dim](default: RAY_ADDRESS, else this machine)[/dim].",
+        rich_help_panel=SCALE,
+    ),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="GPUs that each Ray worker needs; 0.5 lets two share one [dim](default: 1 on GPUs)[/dim].",
+        rich_help_panel=SCALE,
+    ),
+]
 HangAfter = Annotated[
     float,
     typer.Option(

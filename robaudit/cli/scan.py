@@ -114,23 +114,6 @@ Workers = Annotated[
         rich_help_panel=options.SCALE,
     ),
 ]
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="Of the cluster: auto, or ray://HOST:PORT [dim](default: RAY_ADDRESS, else this machine)[/dim].",
-        rich_help_panel=options.SCALE,
-    ),
-]
-GpusPerWorker = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="GPUs that each Ray worker needs; 0.5 lets two share one [dim](default: 1 on GPUs)[/dim].",
-        rich_help_panel=options.SCALE,
-    ),
-]
 WarmStart = Annotated[
     bool,
     typer.Option(
@@ -187,8 +170,8 @@ def scan(
     restart: options.Restart = False,
     engine: Engine = "local",
     workers: Workers = None,
-    ray_address: RayAddress = None,
-    gpus_per_worker: GpusPerWorker = None,
+    ray_address: options.RayAddress = None,
+    gpus_per_worker: options.GpusPerWorker = None,
     search: Search = "descend",
     precision: Precision = "auto",
     without: Without = None,

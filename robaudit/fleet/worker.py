@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import copy
 import os
-import pickle
 import platform
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,11 +22,10 @@ from robaudit import __version__
 from robaudit.attack.curve import Engine
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.trial import Plan
-from robaudit.errors import ModelError, first_line
+from robaudit.fleet.parcel import seal, unseal, work_in
 from robaudit.fleet.watch import Watch
 from robaudit.load.images import ImageRef, Images
 from robaudit.load.provenance import versions
-from robaudit.load.trusted import own_code_importable
 
 HAND_OVER_SECONDS = 0.5
 """How often findings are handed on: a driver of 64 workers then hears 128 times a second, however fast they are."""
@@ -150,12 +147,7 @@ def sealed(engine: Engine, images: Images, hang_after: float = 0.0) -> bytes:
         torch.get_num_threads(), replace(images, refs=()), hang_after,
         str(Path.cwd()),
     )  # fmt: skip
-    try:
-        return pickle.dumps(orders)
-    except Exception as error:  # somebody's network may refuse in any way
-        raise ModelError(
-            f"the model cannot be sent to another process ({first_line(error)}); scan with --engine local --workers 1"
-        ) from None
+    return seal(orders, "scan with --engine local --workers 1")
 
 
 class Worker:
@@ -168,10 +160,8 @@ class Worker:
 
     def start(self) -> Place:
         """Build the engine; returns where it runs."""
-        with own_code_importable():
-            orders: Orders = pickle.loads(self._orders)
-        with suppress(OSError):  # not where it is another machine's
-            os.chdir(orders.folder)
+        orders: Orders = unseal(self._orders)
+        work_in(orders.folder)
         torch.set_num_threads(orders.n_threads)
         self._watch = Watch(orders.hang_after)
         model, surrogate = (None if net is None else net.to(self._device) for net in (orders.model, orders.surrogate))

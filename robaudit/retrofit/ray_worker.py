@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import io
-import os
-import pickle
 import platform
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from robaudit.errors import ModelError, RobauditError, SettingsError, first_line
+from robaudit.errors import RobauditError, SettingsError
+from robaudit.fleet.parcel import seal, unseal, work_in
 from robaudit.load.classifier import Classifier
 from robaudit.load.images import Images
 from robaudit.load.provenance import versions
-from robaudit.load.trusted import own_code_importable
 from robaudit.progress import Silent
 from robaudit.retrofit.desk import event
 from robaudit.retrofit.record import EpochMetrics
@@ -50,12 +47,7 @@ class Job:
         Raises:
             ModelError: the model cannot be sent to another process.
         """
-        try:
-            return pickle.dumps(self)
-        except Exception as error:  # somebody's network may refuse in any way
-            raise ModelError(
-                f"the model cannot be sent to another process ({first_line(error)}); train with --engine local"
-            ) from None
+        return seal(self, "train with --engine local")
 
 
 class ClosedError(Exception):
@@ -126,8 +118,7 @@ def work(given: Mapping[str, Any]) -> None:
     (sealed,), needs, state = told
     try:
         _require_versions(needs)
-        with own_code_importable():
-            job: Job = pickle.loads(_answer(sealed))
+        job: Job = unseal(_answer(sealed))
         _train(job, _Caller(desk, rank, state, job.state_name), get_device(), rank, get_context().get_world_size())
     except RobauditError as error:
         _answer(desk.end.remote(event("refused", error)))
@@ -135,8 +126,7 @@ def work(given: Mapping[str, Any]) -> None:
 
 
 def _train(job: Job, caller: _Caller, device: torch.device, rank: int, size: int) -> None:
-    with suppress(OSError):  # not where it is another machine's
-        os.chdir(job.folder)
+    work_in(job.folder)
     torch.set_num_threads(job.n_threads)
     if device.type == "cuda":
         torch.cuda.set_device(device)
