@@ -226,6 +226,7 @@ class Fleet:
         (ref,) = shard.refs
         deaths[ref.id] += 1
         if deaths[ref.id] < MAX_DEATHS:
+            self.progress.say(f"a worker was lost ({error}); {ref.id} is queued again")
             waiting.append(shard)
             return ()
         return (self._give_up(ref, f"{MAX_DEATHS} workers died of it, one after another ({error})"),)
