@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal, TypedDict
 
 import torch
@@ -38,13 +37,13 @@ from robaudit.retrofit.checkpoint import (
 )
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.moved import texture_moved
-from robaudit.retrofit.pace import duration, measured_pace
-from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, Diagnostics, EpochMetrics, TrainingRecord
+from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, EpochMetrics, TrainingRecord
 from robaudit.retrofit.settings import TrainConfig, train_config
 from robaudit.retrofit.state import StateFile
+from robaudit.retrofit.task import Task
 from robaudit.retrofit.team import depends_on_sharing
+from robaudit.retrofit.telling import ending, explanation, introduce
 from robaudit.retrofit.tone import tone_curve
-from robaudit.retrofit.train import Trained
 from robaudit.retrofit.trainers import require_trainable, trainers
 from robaudit.texture.patches import grid
 
@@ -161,22 +160,20 @@ def assimilate(
                 identity["workers"] = crew.size
             identify(folder, identity, restart=restart)
             classifier = retrofitted(vanilla, training.channels, config)
+            task = Task(training, validation, vanilla.size, config)
             looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
             progress.asking([ref.id for ref in looked_at.refs])
             before = Examined(vanilla.classifier, pixels, labels)
             progress.asking([])
-            _introduce(classifier, config, vanilla.size, training, validation, progress)
+            introduce(classifier, task, progress)
             trained = crew.train(
                 classifier,
-                training,
-                validation,
-                vanilla.size,
-                config,
+                task,
                 progress=progress,
                 on_epoch=lambda metrics: _append(folder / METRICS_FILE, metrics),
                 state=StateFile(folder / STATE_FILE),
             )
-        progress.say(_ending(trained, config))
+        progress.say(ending(trained, config))
 
         weights = write_model(folder, classifier, vanilla.info, training.channels, vanilla.recipe)
         write_learnt(folder, (training, validation))
@@ -200,7 +197,7 @@ def assimilate(
         tone = None if front is None else tone_curve(front, vanilla.size)
         after = Examined(classifier, pixels, labels)
         diagnostics = write_diagnostics(folder, looked_at, pixels, before, after, moved, tone)
-        progress.say(_explanation(diagnostics))
+        progress.say(explanation(diagnostics))
         write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
         take_place(folder, out)
     return record
@@ -336,79 +333,3 @@ def _front(classifier: Classifier) -> Front:
 
 def _modules_name(classifier: Classifier) -> str:
     return "none" if classifier.front is None else classifier.front.modules_name
-
-
-def _introduce(
-    classifier: Classifier,
-    config: TrainConfig,
-    size: tuple[int, int],
-    training: Images,
-    validation: Images,
-    progress: Progress,
-) -> None:
-    """Say what is about to be trained, and what it will cost."""
-    front = classifier.front
-    if front is None:
-        progress.say("no T and C: the network alone is fine-tuned, without texture term")
-    else:
-        n_front, n_all = (sum(weight.numel() for weight in part.parameters()) for part in (front, classifier))
-        share = n_front / (n_all - n_front)
-        progress.say(f"{front.modules_name} in front: {n_front:,} new weights, {share:.2%} of the model's own")
-        if front.colour is None and config.front == "T+C":
-            progress.say("this model takes one channel: T alone, there is no C")
-        progress.say(f"trains {config.trains}; not stated by the source, ours: {', '.join(config.ours())}")
-    pace = measured_pace(classifier, config, size, training.channels, len(training), len(validation))
-    epochs = "up to 1 epoch" if config.epochs == 1 else f"up to {config.epochs} epochs"
-    progress.say(
-        f"{epochs} of about {duration(pace.epoch)}, {duration(pace.all_epochs(config.epochs))} in all "
-        f"on this machine; stops after {config.patience} epochs without improvement"
-    )
-    if config.adversary.on:
-        progress.say(_price(config))
-
-
-def _price(config: TrainConfig) -> str:
-    """What adversarial training costs beside time."""
-    adversary = config.adversary
-    return (
-        f"adversarial training ({adversary.robust} at {adversary.robust_eps_255}/255): clean accuracy may fall, the "
-        "more the larger eps; the epoch kept is the one with most validation images correct under "
-        f"PGD-{adversary.val_steps}, and its clean accuracy is told with it"
-    )
-
-
-def _ending(trained: Trained, config: TrainConfig) -> str:
-    improvement = "more images correct under attack" if config.adversary.on else "lower validation loss"
-    why = {
-        "epochs": f"all {config.epochs} epochs done",
-        "patience": f"stopped after epoch {trained.n_epochs}: no {improvement} for {config.patience} epochs",
-        "nan": f"stopped in epoch {trained.n_epochs + 1}: the loss was not finite; the last good weights were kept",
-    }[trained.stopped]
-    val, attacked = trained.best.val, trained.best.val.under_attack
-    under_attack = f", {attacked.n_correct} under attack" if attacked else ""
-    return (
-        f"{why}; kept epoch {trained.best.epoch}, {val.n_correct} of {val.n_images} validation images correct"
-        f"{under_attack}"
-    )
-
-
-def _explanation(diagnostics: Diagnostics) -> str:
-    """Attention and sharpness, before and after, as medians over the images looked at."""
-    before, after = diagnostics.before, diagnostics.after
-    shares = [[share for share in model.attention_share if share is not None] for model in (before, after)]
-    attention = (
-        "attention: {:.0%} -> {:.0%} of the pixels hold {:.0%} of the input gradient; ".format(
-            *map(median, shares), diagnostics.held
-        )
-        if all(shares)
-        else ""
-    )
-    moved = ""
-    if diagnostics.texture is not None:
-        contrast = diagnostics.texture.features["contrast"]
-        now = contrast.after_texture if contrast.after_colour is None else contrast.after_colour
-        moved = f"; contrast of the texture: {contrast.original:.3g} -> {now:.3g}"
-    return (
-        f"{attention}largest curvature of the loss: {median(before.curvature):.3g} -> {median(after.curvature):.3g} "
-        f"(medians of {len(diagnostics.image_ids)} validation images){moved}"
-    )

@@ -19,14 +19,13 @@ from robaudit.files import replacing
 from robaudit.fleet.choice import EngineName
 from robaudit.fleet.cluster import Cluster
 from robaudit.load.classifier import Classifier
-from robaudit.load.images import Images
 from robaudit.load.provenance import versions
 from robaudit.progress import Progress
 from robaudit.retrofit.desk import Desk
 from robaudit.retrofit.ray_worker import Job, work
 from robaudit.retrofit.record import EpochMetrics
-from robaudit.retrofit.settings import TrainConfig
 from robaudit.retrofit.state import StateFile
+from robaudit.retrofit.task import Task
 from robaudit.retrofit.train import Trained
 
 MAX_RESTARTS = 3
@@ -72,10 +71,7 @@ class RayTrainers:
     def train(
         self,
         classifier: Classifier,
-        training: Images,
-        validation: Images,
-        size: tuple[int, int],
-        config: TrainConfig,
+        task: Task,
         *,
         progress: Progress,
         on_epoch: Callable[[EpochMetrics], None],
@@ -87,10 +83,11 @@ class RayTrainers:
             RobauditError: as `train` does, in one of the workers; or they died too often, or the model cannot be sent.
         """
         job = Job(
-            copy.deepcopy(classifier).cpu(), training, validation, size, config, torch.get_num_threads(),
-            str(Path.cwd()), str(state.path),
+            copy.deepcopy(classifier).cpu(), task, torch.get_num_threads(), str(Path.cwd()), str(state.path),
         )  # fmt: skip
-        progress.say(f"{self.size} workers, engine ray: each takes an equal part of every batch of {config.batch_size}")
+        progress.say(
+            f"{self.size} workers, engine ray: each takes an equal part of every batch of {task.config.batch_size}"
+        )
         listener = Listener(progress, on_epoch, state)
         failure = self._run(self._desk(job, state), listener)
         if listener.refusal is not None:

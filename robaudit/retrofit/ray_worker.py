@@ -13,14 +13,12 @@ import torch
 from robaudit.errors import RobauditError, SettingsError
 from robaudit.fleet.parcel import seal, unseal, work_in
 from robaudit.load.classifier import Classifier
-from robaudit.load.images import Images
 from robaudit.load.provenance import versions
 from robaudit.progress import Silent
 from robaudit.retrofit.desk import event
 from robaudit.retrofit.record import EpochMetrics
-from robaudit.retrofit.samples import Samples
-from robaudit.retrofit.settings import TrainConfig
 from robaudit.retrofit.state import Standing, copied
+from robaudit.retrofit.task import Task
 from robaudit.retrofit.team import Together
 from robaudit.retrofit.train import train
 
@@ -31,10 +29,7 @@ class Job:
 
     classifier: Classifier
     """On the CPU: what is sent knows no device of the sender's."""
-    training: Images
-    validation: Images
-    size: tuple[int, int]
-    config: TrainConfig
+    task: Task
     n_threads: int
     folder: str
     """Where the driver runs: paths of images may be relative to it."""
@@ -131,12 +126,10 @@ def _train(job: Job, caller: _Caller, device: torch.device, rank: int, size: int
     if device.type == "cuda":
         torch.cuda.set_device(device)
     classifier = job.classifier.to(device)
-    training, validation = (
-        Samples(images, job.size, job.config.texture_kept, device, caller) for images in (job.training, job.validation)
-    )
+    samples = job.task.samples(device, caller)
     caller.tell("begun")
     trained = train(
-        classifier, training, validation, job.config,
+        classifier, *samples, job.task.config,
         progress=caller, on_epoch=caller.on_epoch, state=caller, team=Together(rank, size),
     )  # fmt: skip
     if rank == 0:

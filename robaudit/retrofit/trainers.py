@@ -11,13 +11,11 @@ import torch
 from robaudit.errors import SettingsError
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.load.classifier import Classifier
-from robaudit.load.images import Images
 from robaudit.progress import Progress
 from robaudit.retrofit.on_ray import RayTrainers
 from robaudit.retrofit.record import EpochMetrics
-from robaudit.retrofit.samples import Samples
-from robaudit.retrofit.settings import TrainConfig
 from robaudit.retrofit.state import StateFile
+from robaudit.retrofit.task import Task
 from robaudit.retrofit.train import Trained, smallest_step, train
 
 
@@ -32,16 +30,13 @@ class Trainers(Protocol):
     def train(
         self,
         classifier: Classifier,
-        training: Images,
-        validation: Images,
-        size: tuple[int, int],
-        config: TrainConfig,
+        task: Task,
         *,
         progress: Progress,
         on_epoch: Callable[[EpochMetrics], None],
         state: StateFile,
     ) -> Trained:
-        """Train as `robaudit.retrofit.train.train` does, with images of this size; the classifier is trained here."""
+        """Train as `robaudit.retrofit.train.train` does; it is this classifier that is trained."""
 
 
 class InProcess:
@@ -53,21 +48,15 @@ class InProcess:
     def train(
         self,
         classifier: Classifier,
-        training: Images,
-        validation: Images,
-        size: tuple[int, int],
-        config: TrainConfig,
+        task: Task,
         *,
         progress: Progress,
         on_epoch: Callable[[EpochMetrics], None],
         state: StateFile,
     ) -> Trained:
         """Train here."""
-        learnt, judged = (
-            Samples(images, size, config.texture_kept, classifier.mean.device, progress)
-            for images in (training, validation)
-        )
-        return train(classifier, learnt, judged, config, progress=progress, on_epoch=on_epoch, state=state)
+        samples = task.samples(classifier.mean.device, progress)
+        return train(classifier, *samples, task.config, progress=progress, on_epoch=on_epoch, state=state)
 
 
 def require_trainable(workforce: Workforce) -> None:

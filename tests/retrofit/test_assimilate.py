@@ -10,8 +10,8 @@ import robaudit
 from robaudit.errors import ModelError, OutputError, SettingsError, TrainingError
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
-from robaudit.retrofit import assimilate as assimilating
 from robaudit.retrofit import objective as objectives
+from robaudit.retrofit import telling
 from robaudit.retrofit.assimilate import assimilate, with_front
 from robaudit.retrofit.pace import Pace
 from robaudit.retrofit.record import TrainingRecord
@@ -221,7 +221,7 @@ def spoil_after(monkeypatch, n_calls):
         return honest(cross_entropy if next(calls) < n_calls else cross_entropy * float("nan"), *rest)
 
     monkeypatch.setattr(objectives, "assimilation_loss", spoilt)
-    monkeypatch.setattr(assimilating, "measured_pace", lambda *_: Pace(1.0, 1.0))  # it computes losses too
+    monkeypatch.setattr(telling, "measured_pace", lambda *_: Pace(1.0, 1.0))  # it computes losses too
 
 
 def test_a_retrofitted_model_is_not_retrofitted_again(retrofitted, data, tmp_path):

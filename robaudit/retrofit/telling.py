@@ -1,0 +1,83 @@
+"""What a person is told of a retrofit, before it and after."""
+
+from statistics import median
+
+from robaudit.load.classifier import Classifier
+from robaudit.progress import Progress
+from robaudit.retrofit.pace import duration, measured_pace
+from robaudit.retrofit.record import Diagnostics
+from robaudit.retrofit.settings import TrainConfig
+from robaudit.retrofit.task import Task
+from robaudit.retrofit.train import Trained
+
+
+def introduce(classifier: Classifier, task: Task, progress: Progress) -> None:
+    """Say what is about to be trained, and what it will cost."""
+    front, config = classifier.front, task.config
+    if front is None:
+        progress.say("no T and C: the network alone is fine-tuned, without texture term")
+    else:
+        n_front, n_all = (sum(weight.numel() for weight in part.parameters()) for part in (front, classifier))
+        share = n_front / (n_all - n_front)
+        progress.say(f"{front.modules_name} in front: {n_front:,} new weights, {share:.2%} of the model's own")
+        if front.colour is None and config.front == "T+C":
+            progress.say("this model takes one channel: T alone, there is no C")
+        progress.say(f"trains {config.trains}; not stated by the source, ours: {', '.join(config.ours())}")
+    pace = measured_pace(
+        classifier, config, task.size, task.training.channels, len(task.training), len(task.validation)
+    )
+    epochs = "up to 1 epoch" if config.epochs == 1 else f"up to {config.epochs} epochs"
+    progress.say(
+        f"{epochs} of about {duration(pace.epoch)}, {duration(pace.all_epochs(config.epochs))} in all "
+        f"on this machine; stops after {config.patience} epochs without improvement"
+    )
+    if config.adversary.on:
+        progress.say(_price(config))
+
+
+def ending(trained: Trained, config: TrainConfig) -> str:
+    """Why training stopped, and which epoch was kept."""
+    improvement = "more images correct under attack" if config.adversary.on else "lower validation loss"
+    why = {
+        "epochs": f"all {config.epochs} epochs done",
+        "patience": f"stopped after epoch {trained.n_epochs}: no {improvement} for {config.patience} epochs",
+        "nan": f"stopped in epoch {trained.n_epochs + 1}: the loss was not finite; the last good weights were kept",
+    }[trained.stopped]
+    val, attacked = trained.best.val, trained.best.val.under_attack
+    under_attack = f", {attacked.n_correct} under attack" if attacked else ""
+    return (
+        f"{why}; kept epoch {trained.best.epoch}, {val.n_correct} of {val.n_images} validation images correct"
+        f"{under_attack}"
+    )
+
+
+def explanation(diagnostics: Diagnostics) -> str:
+    """Attention and sharpness, before and after, as medians over the images looked at."""
+    before, after = diagnostics.before, diagnostics.after
+    shares = [[share for share in model.attention_share if share is not None] for model in (before, after)]
+    attention = (
+        "attention: {:.0%} -> {:.0%} of the pixels hold {:.0%} of the input gradient; ".format(
+            *map(median, shares), diagnostics.held
+        )
+        if all(shares)
+        else ""
+    )
+    moved = ""
+    if diagnostics.texture is not None:
+        contrast = diagnostics.texture.features["contrast"]
+        now = contrast.after_texture if contrast.after_colour is None else contrast.after_colour
+        moved = f"; contrast of the texture: {contrast.original:.3g} -> {now:.3g}"
+    return (
+        f"{attention}largest curvature of the loss: {median(before.curvature):.3g} -> {median(after.curvature):.3g} "
+        f"(medians of {len(diagnostics.image_ids)} validation images){moved}"
+    )
+
+
+def _price(config: TrainConfig) -> str:
+    """What adversarial training costs beside time."""
+    adversary = config.adversary
+    return (
+        f"adversarial training ({adversary.robust} at {adversary.robust_eps_255}/255): clean accuracy may fall, the "
+        "more the larger eps; the epoch kept is the one with most validation images correct under "
+        f"PGD-{adversary.val_steps}, and its clean accuracy is told with it"
+    )
