@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
 
 from robaudit.attack.curve import Engine
 from robaudit.attack.threats import AnyAttack, Attack, Corners, FoolboxAttack, Source, Square
 from robaudit.attack.trial import Plan
+from robaudit.retrofit.pace import fastest
 
 SEARCH_FACTOR = 1.5
 """Gradients a nested search spends, against one resisted climb per attack: successes on the way to it come on top."""
@@ -24,7 +22,7 @@ def gradient_seconds(engine: Engine) -> float:
     generator = torch.Generator().manual_seed(0)
     x = torch.rand((engine.width, engine.channels, *engine.size), generator=generator).to(engine.device)
     x.requires_grad_()
-    return _fastest(lambda: torch.autograd.grad(engine.sources[Source.MODEL](x).sum(), x), engine.device) / engine.width
+    return fastest(lambda: torch.autograd.grad(engine.sources[Source.MODEL](x).sum(), x), engine.device) / engine.width
 
 
 def gradients_per_image(plan: Plan) -> float:
@@ -51,15 +49,3 @@ def _gradients_of_one_climb(attack: AnyAttack) -> float:
 def scan_seconds(per_gradient: float, plan: Plan, n_images: int) -> float:
     """About how long a scan takes."""
     return per_gradient * gradients_per_image(plan) * n_images
-
-
-def _fastest(work: Callable[[], object], device: torch.device) -> float:
-    """The faster of two runs: the first one warms up."""
-    seconds = []
-    for _ in range(2):
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)

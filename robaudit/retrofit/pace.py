@@ -62,8 +62,8 @@ def measured_pace(
             pgd(objective.logits, batch.pixels, batch.labels, adversary.eps, 1, random)
 
     device = copied.mean.device
-    val_seconds = _seconds(validation, device) * (adversary.val_steps if adversary.on else 1)
-    return Pace(_seconds(step, device) * n_train / len(batch), val_seconds * n_val / len(batch))
+    val_seconds = fastest(validation, device) * (adversary.val_steps if adversary.on else 1)
+    return Pace(fastest(step, device) * n_train / len(batch), val_seconds * n_val / len(batch))
 
 
 def duration(seconds: float) -> str:
@@ -73,20 +73,20 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _some_batch(config: TrainConfig, size: tuple[int, int], channels: int, device: torch.device) -> Batch:
-    n = min(MEASURED_IMAGES, config.batch_size)
-    pixels = torch.rand(n, channels, *size, generator=torch.Generator().manual_seed(0)).to(device)
-    texture = config.texture.features(pixels) if config.alpha < 1 else torch.empty(n, 0)
-    return Batch(pixels, torch.zeros(n, dtype=torch.long, device=device), texture)
-
-
-def _seconds(work: Callable[[], None], device: torch.device) -> float:
-    """The faster of two runs: the first one warms up."""
-    taken = []
+def fastest(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds that work on a device takes, the faster of two runs: the first one warms up."""
+    seconds = []
     for _ in range(2):
         started = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def _some_batch(config: TrainConfig, size: tuple[int, int], channels: int, device: torch.device) -> Batch:
+    n = min(MEASURED_IMAGES, config.batch_size)
+    pixels = torch.rand(n, channels, *size, generator=torch.Generator().manual_seed(0)).to(device)
+    texture = config.texture.features(pixels) if config.alpha < 1 else torch.empty(n, 0)
+    return Batch(pixels, torch.zeros(n, dtype=torch.long, device=device), texture)
