@@ -14,9 +14,14 @@ def mcnemar(only_before: int, only_after: int) -> float:
 
 
 def by_luck(n_found: int, n_images: int, share: float) -> bool:
-    """Whether so many of the images would be no surprise (one-sided, exact) if `share` of all images showed it."""
+    """Whether so many of the images would be no surprise if `share` of all images showed it (one-sided, exact).
+
+    One of several never is a surprise: a single image near the boundary says nothing of a share.
+    """
     from scipy.stats import binomtest
 
+    if n_found == 1 < n_images:
+        return True
     return bool(binomtest(n_found, n_images, share, alternative="greater").pvalue >= SIGNIFICANCE)
 
 

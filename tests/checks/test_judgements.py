@@ -205,9 +205,13 @@ def test_without_a_sample_nothing_is_claimed():
 
 def test_luck_is_the_exact_binomial_tail():
     """By hand: the probability of k or more among n, summed term by term."""
-    for n, k, share in itertools.product((5, 24, 180), (1, 2, 5), (0.005, 0.05)):
+    for n, k, share in itertools.product((5, 24, 180), (2, 3, 5), (0.005, 0.05)):
         tail = sum(math.comb(n, i) * share**i * (1 - share) ** (n - i) for i in range(k, n + 1))
         assert by_luck(k, n, share) == (tail >= 0.05)
+
+
+def test_one_image_of_several_is_luck_and_one_of_one_is_not():
+    assert [by_luck(1, n, 0.005) for n in (1, 2, 8, 180)] == [False, True, True, True]
 
 
 def test_the_interval_of_a_sample_is_wilsons():
