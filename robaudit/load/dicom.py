@@ -19,6 +19,7 @@ from robaudit.load.dicom_image import MAX_FRAMES, require_image
 from robaudit.load.listed import Listed, patient_key
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import SKIP, refusing
+from robaudit.load.regular import read_bytes
 from robaudit.load.remote import Location
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def list_frames(item: Listed) -> Iterator[Listed]:
     """
     try:
         with refusing(item.path, "DICOM image", words=_DAMAGED_HEADER):
-            header = _read(item.path.read_bytes(), item.path, stop_before_pixels=True)
+            header = _read(read_bytes(item.path), item.path, stop_before_pixels=True)
             n_frames, patient = int(header.get("NumberOfFrames") or 1), _patient(header)
     except DataError:
         if _pydicom_missing():

@@ -11,6 +11,7 @@ from robaudit.load.decoding import is_image_name
 from robaudit.load.dicom import is_dicom, is_dicom_name
 from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
 from robaudit.load.nifti import is_nifti_name
+from robaudit.load.regular import is_regular
 from robaudit.load.remote import Location, Remote
 
 
@@ -50,21 +51,37 @@ def _is_picture(file: Location) -> bool:
 
 def _images_of(root: Path, folder: Path, split: str) -> Iterator[Listed]:
     for class_folder in _subfolders(folder):
-        for file in _files(class_folder, (root.resolve(),)):
+        for file in _files(class_folder, (root.resolve(),), set()):
             if _is_picture(file):
                 yield Listed(file.relative_to(root).as_posix(), file, class_folder.name, split)
 
 
-def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Every file below, links followed: images are often linked from where they are kept."""
+def _files(folder: Path, above: tuple[Path, ...], seen: set[Path]) -> Iterator[Path]:
+    """Every file below, links followed: images are often linked from where they are kept.
+
+    Args:
+        folder: where to look.
+        above: the true folders it lies in.
+        seen: the true folders of this class so far.
+    """
     here = folder.resolve()
     if here in above:
         raise DataError(f"{folder}: is a link to a folder it lies in; remove the link")
+    if here in seen:
+        raise DataError(f"{folder}: is a folder of this class that a link leads to as well; remove the link")
+    seen.add(here)
     for entry in _visible(folder):
-        if entry.is_dir():
-            yield from _files(folder / entry.name, (*above, here))
+        if _is_folder(entry):
+            yield from _files(folder / entry.name, (*above, here), seen)
         else:
             yield folder / entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
@@ -82,6 +99,8 @@ def is_dicom_file(file: Location) -> bool:
         return False
     if is_dicom_name(file):
         return True
+    if not is_regular(file):
+        return False
     try:
         with file.open("rb") as opened:
             return is_dicom(opened.read(132))

@@ -11,11 +11,13 @@ from typing import Any
 
 from robaudit.errors import DataError, first_line
 from robaudit.load.listed import Listed, part_named, patient_key
+from robaudit.load.regular import require_regular
 from robaudit.load.remote import Location, Remote, is_url, located
 
 COLUMNS = ("path", "label", "split", "patient_id", "sha256")
 """Of a manifest that robaudit writes."""
 MAX_ROWS = 10_000_000
+MAX_BYTES = 2**30
 _PARQUET_MAGIC = b"PAR1"
 _READ = (*COLUMNS, "weight")
 
@@ -37,6 +39,7 @@ def read_manifest(path: Location) -> list[Listed]:
 def _rows(path: Location) -> Iterable[tuple[int, Mapping[str, str]]]:
     """(line or row number, text by column) of every row."""
     try:
+        require_regular(path, MAX_BYTES, "list fewer images")
         with path.open("rb") as file:
             is_parquet = file.read(4) == _PARQUET_MAGIC
         return list(_parquet_rows(path) if is_parquet else _csv_rows(path))

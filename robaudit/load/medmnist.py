@@ -22,6 +22,7 @@ from robaudit.errors import DataError
 from robaudit.load.listed import SPLIT_NAMES, Listed
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import refusing
+from robaudit.load.regular import is_regular
 from robaudit.load.remote import Location, on_disk
 
 MAX_BYTES = 2**34
@@ -52,6 +53,8 @@ def is_medmnist(path: Location) -> TypeGuard[Path]:
     if not isinstance(path, Path):
         if path.suffix == ".npz":
             on_disk(path, "a MedMNIST file")
+        return False
+    if not is_regular(path):
         return False
     try:
         with path.open("rb") as file:
