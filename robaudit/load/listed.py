@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from robaudit.load.remote import Location
@@ -37,6 +37,8 @@ class Listed:
     """How much the image counts for its owner; an audit counts every image once."""
     pinned: str | None = None
     """What the file's bytes must hash to, where a manifest says so."""
+    row: str = field(default="", compare=False)
+    """Where a manifest names it, to begin a refusal with."""
 
 
 def part_named(word: str) -> str:

@@ -128,8 +128,8 @@ def test_the_split_column_of_a_manifest_and_its_synonyms(tmp_path: Path) -> None
         ("path,label\n,a\n", "line 2 names no path or no label"),
         ("path,label\na/\0.png,a\n", "line 2 names no path or no label|cannot be read as a manifest"),
         ("path,label,split\na/00.png,a,train\nb/00.png,b,train\n", "has train but no test part"),
-        ("path,label\na/00.png,a\na/00.png,b\n", "lists a/00.png 2 times"),
-        ("path,label\na/00.png,a\nb/nowhere.png,b\n", "nowhere.png: cannot be read"),
+        ("path,label\na/00.png,a\na/00.png,b\n", r"lists a/00\.png 2 times \(lines 2, 3\)"),
+        ("path,label\na/00.png,a\nb/nowhere.png,b\n", r"m\.csv: line 3: .*nowhere\.png: cannot be read"),
         ("path,label\na/00.png,a\n", "holds only class a"),
     ],
 )
