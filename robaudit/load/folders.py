@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from robaudit.errors import DataError
@@ -26,6 +26,7 @@ def read_folder(path: Location) -> list[Listed]:
     if isinstance(path, Remote):
         return _read_remote(path)
     parts = [folder for folder in _subfolders(path) if part_named(folder.name) in SPLIT_NAMES]
+    _refuse_one_part_twice(path, [folder.name for folder in parts])
     if not parts:
         return list(_images_of(path, path, ""))
     return [listed for part in parts for listed in _images_of(path, part, part_named(part.name))]
@@ -36,6 +37,7 @@ def _read_remote(root: Remote) -> list[Listed]:
     found = [PurePosixPath(name) for name in root.files()]
     shown = [file for file in found if not any(part.startswith(".") for part in file.parts)]
     parts = {file.parts[0] for file in shown if len(file.parts) > 2 and part_named(file.parts[0]) in SPLIT_NAMES}
+    _refuse_one_part_twice(root, sorted(parts))
     listed = []
     for file in shown:
         split = part_named(file.parts[0]) if file.parts[0] in parts else ""
@@ -43,6 +45,15 @@ def _read_remote(root: Remote) -> list[Listed]:
         if folders and bool(split) == bool(parts) and _is_picture(where := root / str(file)):
             listed.append(Listed(str(file), where, folders[0], split))
     return listed
+
+
+def _refuse_one_part_twice(path: Location, folders: Sequence[str]) -> None:
+    named: dict[str, str] = {}
+    for folder in folders:
+        if (other := named.setdefault(part_named(folder), folder)) != folder:
+            raise DataError(
+                f"{path}: {other} and {folder} both name the {part_named(folder)} part; join them, or move one away"
+            )
 
 
 def _is_picture(file: Location) -> bool:
