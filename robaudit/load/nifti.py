@@ -20,6 +20,7 @@ from robaudit.load.picture import Picture
 from robaudit.load.refusing import SKIP, refusing
 from robaudit.load.remote import Location
 from robaudit.load.view import View
+from robaudit.load.volume import place_of_slice
 
 MAX_RATIO = 200
 """Packed volumes rarely shrink below a tenth; deflate can claim a thousand times its size."""
@@ -45,7 +46,7 @@ def decode_nifti(file: Path, view: View) -> Picture:
     with refusing(file, "NIfTI volume"):
         _require_short_header(file)
         image = _opened(file)
-        axis, index = _place(file, image.shape, view)
+        axis, index = place_of_slice(file, image.shape, view)
         _require_possible(file, image, axis)
         low, high = _ends(file, image, view)
         values = np.asarray(np.take(_along(image, axis, index), 0, axis), dtype=np.float64)
@@ -86,19 +87,6 @@ def _opened(file: Path) -> Any:
         return nibabel.load(file)
     finally:
         logger.disabled = False
-
-
-def _place(file: Path, shape: tuple[int, ...], view: View) -> tuple[int, int]:
-    """(axis, index) of the slice asked for."""
-    if view.slice is None:
-        raise DataError(f"{file}: is a volume of {shape}; say which slice with --slice AXIS,INDEX, such as 2,middle")
-    axis, index = view.slice
-    if len(shape) != 3 or min(shape) < 1:
-        raise DataError(f"{file}: has axes {shape}, wanted three; save one volume")
-    index = shape[axis] // 2 if index is None else index
-    if not 0 <= index < shape[axis]:
-        raise DataError(f"{file}: has slices 0 to {shape[axis] - 1} along axis {axis}, not {index}; {SKIP}")
-    return axis, index
 
 
 def _require_possible(file: Path, image: Any, axis: int) -> None:

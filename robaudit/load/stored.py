@@ -38,7 +38,7 @@ def read_stored(file: Location, member: str, view: View) -> Stored:
         DataError: gone, damaged or absurd.
     """
     if is_row(member):
-        picture, row = read_row(on_disk(file, "a MedMNIST file"), member)
+        picture, row = read_row(on_disk(file, "a MedMNIST file"), member, view)
         return Stored(picture, hashlib.sha256(row).hexdigest())
     data = read_bytes(file)
     sha256 = hashlib.sha256(data).hexdigest()
