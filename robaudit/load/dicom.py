@@ -208,7 +208,8 @@ def _looked_up(values: NDArray[Any], table: Dataset, little_endian: bool) -> NDA
         stored, little_endian = np.atleast_1d(stored).astype("<u2").tobytes(), True
     in_bytes = bits == 8 and len(stored) < 2 * n_entries
     entries = np.frombuffer(stored, np.uint8 if in_bytes else f"{'<' if little_endian else '>'}u2")
-    return entries[np.clip(np.rint(values - first), 0, n_entries - 1).astype(np.int64)]
+    found: NDArray[Any] = entries[np.clip(np.rint(values - first), 0, n_entries - 1).astype(np.int64)]
+    return found
 
 
 def _stored_range(header: Dataset) -> tuple[float, float]:
@@ -224,7 +225,7 @@ def _stored_range(header: Dataset) -> tuple[float, float]:
 
 def _n_steps(header: Dataset) -> int:
     """How many steps a file can tell apart; more than 65535 nobody can, in float32."""
-    return min(_MAX_LEVELS, 2 ** int(header.BitsStored) - 1)
+    return min(_MAX_LEVELS, (1 << int(header.BitsStored)) - 1)
 
 
 def _steps(width: float, header: Dataset) -> int:

@@ -100,7 +100,7 @@ def read_row(path: Path, member: str, view: View) -> tuple[Picture, bytes]:
 
 def _slice(path: Path, volume: NDArray[Any], view: View) -> NDArray[Any]:
     axis, index = place_of_slice(path, volume.shape, view)
-    return volume.take(index, axis)
+    return np.asarray(volume.take(index, axis))
 
 
 def is_row(member: str) -> bool:
