@@ -218,7 +218,7 @@ def _suspected(n: int, right: int, outcomes: Sequence[Outcome], progress: Progre
         f"Clean accuracy is {_share(right, n)} of {n} images as stated "
         f"and {_share(best.n_correct, n)} with {best.name}, which may be chance (p {p:.1g})."
     )
-    more = f"Audit more images (of up to {SAMPLE} it can be told), or make" if n < SAMPLE else "Make"
+    more = f"Audit more images (up to {SAMPLE} are tried), or make" if n < SAMPLE else "Make"
     remedy = f"{more} sure that the model was trained with what is stated; if not, pass {best.flags}."
     progress.say(f"preprocessing: {why} {remedy}")
     return _check("warning", best.gain / n, why, remedy)

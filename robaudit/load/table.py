@@ -68,7 +68,10 @@ def _text(path: Location) -> str:
     if data.startswith(_UTF16):
         return data.decode("utf-16")
     if b"\0" in data:
-        raise UnicodeDecodeError("utf-8", b"\0", 0, 1, "is no text; save it as UTF-8")
+        raise DataError(
+            f"{path}: cannot be read as a manifest (is no text); save the table as CSV in UTF-8 or as Parquet, "
+            "or pass a folder of classes"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
