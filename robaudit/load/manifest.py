@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from robaudit.errors import DataError
 from robaudit.load.listed import SPLIT_NAMES, Listed, part_named, patient_key
 from robaudit.load.remote import Location, Remote, is_url, located
-from robaudit.load.table import as_whole, read_table
+from robaudit.load.table import as_whole, in_one_line, read_table
 
 COLUMNS = ("path", "label", "split", "patient_id", "sha256")
 """Of a manifest that robaudit writes."""
@@ -43,7 +43,9 @@ def _refuse_twice(path: Location, numbers: list[int], listed: list[Listed]) -> N
     for item in listed:
         if len(found := lines[os.path.normpath(str(item.path))]) > 1:
             shown = ", ".join(map(str, found[:5]))
-            raise DataError(f"{path}: lists {item.id} {len(found)} times (lines {shown}); keep one row per image")
+            raise DataError(
+                f"{path}: lists {in_one_line(item.id)} {len(found)} times (lines {shown}); keep one row per image"
+            )
 
 
 def _listed(path: Location, number: int, row: Mapping[str, str]) -> Listed:
@@ -52,8 +54,8 @@ def _listed(path: Location, number: int, row: Mapping[str, str]) -> Listed:
         raise DataError(f"{path}: line {number} names no path or no label; correct or remove it")
     if not pinned and not _lies_below(path.parent, id_):
         raise DataError(
-            f"{path}: line {number} leaves its folder ({id_}); move the manifest above the images, or say in a column "
-            "sha256 which bytes are meant"
+            f"{path}: line {number} leaves its folder ({in_one_line(id_)}); move the manifest above the images, "
+            "or say in a column sha256 which bytes are meant"
         )
     return Listed(
         id=id_,
@@ -80,7 +82,9 @@ def _part(path: Location, number: int, word: str) -> str:
     part = part_named(word)
     if part and part not in SPLIT_NAMES:
         known = ", ".join(name for names in SPLIT_NAMES.values() for name in names)
-        raise DataError(f"{path}: line {number} has split {word}, wanted one of {known}; correct or remove it")
+        raise DataError(
+            f"{path}: line {number} has split {in_one_line(word)}, wanted one of {known}; correct or remove it"
+        )
     return part
 
 
@@ -99,5 +103,5 @@ def _weight(path: Location, number: int, text: str) -> float:
     except ValueError:
         weight = math.nan
     if not 0 <= weight < math.inf:
-        raise DataError(f"{path}: line {number} has weight {text}; wanted a number from 0")
+        raise DataError(f"{path}: line {number} has weight {in_one_line(text)}; wanted a number from 0")
     return weight

@@ -118,9 +118,9 @@ def _places(path: Location, header: Sequence[str], wanted: Sequence[str], needed
     """Column name -> where it stands."""
     names = [_plain(name) for name in header]
     if not set(needed) <= set(names):
-        shown = ", ".join(name for name in header if name) or "none"
+        shown = in_one_line(", ".join(name for name in header if name)) or "none"
         others = ", ".join(name for name in wanted if name not in needed)
-        raise DataError(f"{path}: has columns {shown[:300]}, wanted {' and '.join(needed)} ({others})")
+        raise DataError(f"{path}: has columns {shown}, wanted {' and '.join(needed)} ({others})")
     if twice := [name for name in wanted if names.count(name) > 1]:
         raise DataError(f"{path}: has {names.count(twice[0])} columns {twice[0]}; keep one")
     return {name: names.index(name) for name in wanted if name in names}
@@ -128,6 +128,11 @@ def _places(path: Location, header: Sequence[str], wanted: Sequence[str], needed
 
 def _plain(name: str) -> str:
     return name.strip().lower()
+
+
+def in_one_line(text: str) -> str:
+    """Text of a cell as a refusal may quote it: cells in quotes may hold lines."""
+    return " ".join(text.split())[:300]
 
 
 def as_whole(rows: Rows, column: str) -> Callable[[str], str]:

@@ -193,6 +193,8 @@ def test_pandas_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
+        (('0.png,a,"t\nset"',), "line 3 has split t set, wanted one of"),
+        (('"../a\nb.png",a,test',), r"line 3 leaves its folder \(\.\./a b\.png\)"),
         (("0.png,a,tset",), "line 2 has split tset, wanted one of train, training, val,"),
         (("0.png,left, upper,test",), "line 2 has 4 cells under 3 column names; quote those that hold a separator"),
         (("0.png,a,", "", "./0.png,b,"), r"lists 0\.png 2 times \(lines 2, 4\); keep one row per image"),
@@ -213,6 +215,7 @@ def test_a_faulty_row_is_named_by_its_number(tmp_path: Path, lines: tuple[str, .
         (b"path,label,Path\n0.png,a,b\n", "has 2 columns path; keep one"),
         ("path,label\n0.png,a\n".encode("utf-16-le"), r"\(is no text\); save the table as CSV in UTF-8 or as Parquet"),
         (b"", "has columns none, wanted path and label"),
+        (b'"pa\nth",label\n0.png,a\n', "^[^\n]*has columns pa th, label, wanted path and label[^\n]*$"),
     ],
 )
 def test_what_is_no_table_of_images_is_said(tmp_path: Path, content: bytes, expected: str) -> None:
