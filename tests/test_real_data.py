@@ -3,16 +3,21 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
 
+from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.scan import scan
+from robaudit.errors import SettingsError
 from robaudit.job.run import run
 from robaudit.load.images import open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
+from robaudit.load.view import View
+from robaudit.progress import Silent
 from robaudit.records import read_audit
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -48,6 +53,36 @@ def test_every_part_of_the_data_sets_is_read(name: str, n_leaked: int) -> None:
         assert images.channels == 1
     learned_from = {ref.sha256 for part in ("train", "val") for ref in parts[part].refs}
     assert sum(ref.sha256 in learned_from for ref in parts["test"].refs) == n_leaked
+
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TWICE = {"mean": [m * (1 + s) for m, s in zip(MEAN, STD, strict=True)], "std": [s * s for s in STD]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stated", "view", "named"),
+    [
+        ({}, View(), None),
+        ({"mean": [0.0] * 3, "std": [1.0] * 3}, View(), r"pass --mean 0\.485,0\.456,0\.406 --std 0\.229,"),
+        (TWICE, View(), r"pass --mean 0\.485,0\.456,0\.406 --std 0\.229,"),
+        ({"classes": ("no-cancer", "cancer")}, View(), "--classes cancer,no-cancer"),
+        ({}, View(invert=True), "pass .*no --invert"),
+    ],
+    ids=["right", "no normalisation", "twice", "class order", "negative"],
+)
+def test_a_planted_mistake_is_found_on_the_chest_ct_model(
+    stated: dict[str, Any], view: View, named: str | None
+) -> None:
+    images = open_images(CHEST_CT / "test", view=view)
+    loaded = load_model(RESNET18, folder_classes=images.classes, **stated)
+    images = images.ordered_as(loaded.info.classes)
+    if named is None:
+        assert check_preprocessing(loaded, images, Silent()).status == "passed"
+        return
+    with pytest.raises(SettingsError, match=named) as refusal:
+        check_preprocessing(loaded, images, Silent())
+    print(refusal.value)
 
 
 @pytest.mark.slow

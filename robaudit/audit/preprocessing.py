@@ -79,7 +79,7 @@ def check_preprocessing(
     right, outcomes = _tried(loaded, sample, progress)
     problem = _better(len(sample), right, outcomes) or _below(len(sample), right, expected)
     if problem is None:
-        return _passed(len(sample), right, outcomes)
+        return _suspected(len(sample), right, outcomes, progress) or _passed(len(sample), right, outcomes)
     if not accept:
         raise SettingsError(f"{loaded.info.path}: {problem}, or --accept-preprocessing to measure it as it is")
     progress.say(f"accepted: {problem}")
@@ -186,22 +186,42 @@ def _best_order(sample: Images, refs: Sequence[ImageRef], answers: Answers) -> t
     return tuple(sample.classes[index] for index in order)
 
 
+def _ahead(n: int, outcomes: Sequence[Outcome]) -> list[tuple[Outcome, float]]:
+    """Alternatives that are right about clearly more images, the best first, and their corrected p."""
+    adjusted = holm([mcnemar(outcome.only_stated, outcome.only_alternative) for outcome in outcomes])
+    ahead = [(outcome, p) for outcome, p in zip(outcomes, adjusted, strict=True) if outcome.gain > MARGIN * n]
+    return sorted(ahead, key=lambda pair: -pair[0].gain)
+
+
 def _better(n: int, right: int, outcomes: Sequence[Outcome]) -> str | None:
     """What beats the stated preprocessing, in words; None where nothing does."""
-    adjusted = holm([mcnemar(outcome.only_stated, outcome.only_alternative) for outcome in outcomes])
-    winners = [
-        (outcome, p)
-        for outcome, p in zip(outcomes, adjusted, strict=True)
-        if outcome.gain > MARGIN * n and p < SIGNIFICANCE
-    ]
+    winners = [(outcome, p) for outcome, p in _ahead(n, outcomes) if p < SIGNIFICANCE]
     if not winners:
         return None
-    winners.sort(key=lambda winner: -winner[0].gain)
     best, _ = winners[0]
     as_good = [(outcome, p) for outcome, p in winners if outcome.gain >= best.gain - MARGIN * n]
     found = " or ".join(f"{_share(outcome.n_correct, n)} with {outcome.name} (p {p:.1g})" for outcome, p in as_good)
     flags = ", or ".join(outcome.flags for outcome, _ in as_good)
     return f"clean accuracy is {_share(right, n)} of {n} images as stated, and {found}; pass {flags}"
+
+
+def _suspected(n: int, right: int, outcomes: Sequence[Outcome], progress: Progress) -> Check | None:
+    """A warning where an alternative is ahead and chance may explain it; None where none is.
+
+    A mistake among few images looks like this, and so does luck: the scan goes on, and the reader is told.
+    """
+    ahead = _ahead(n, outcomes)
+    if not ahead:
+        return None
+    best, p = ahead[0]
+    why = (
+        f"Clean accuracy is {_share(right, n)} of {n} images as stated "
+        f"and {_share(best.n_correct, n)} with {best.name}, which may be chance (p {p:.1g})."
+    )
+    more = f"Audit more images (up to {SAMPLE} are tried), or make" if n < SAMPLE else "Make"
+    remedy = f"{more} sure that the model was trained with what is stated; if not, pass {best.flags}."
+    progress.say(f"preprocessing: {why} {remedy}")
+    return _check("warning", best.gain / n, why, remedy)
 
 
 def _below(n: int, right: int, expected: float | None) -> str | None:

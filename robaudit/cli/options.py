@@ -168,7 +168,7 @@ Slice = Annotated[
     typer.Option(
         "--slice",
         metavar="AXIS,INDEX",
-        help="Slice of a NIfTI volume that is the image: 2,90 or 2,middle; axes 0 to 2 as stored.",
+        help="Slice of a volume (NIfTI, 3-D MedMNIST) that is the image: 2,90 or 2,middle; axes 0 to 2 as stored.",
         rich_help_panel=DATA,
     ),
 ]

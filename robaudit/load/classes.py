@@ -42,9 +42,19 @@ def class_names(
             "pass the model's own classes with --classes, or join folders with --merge; if its outputs are findings "
             "that do not exclude each other, audit one with --label-index"
         )
+    if names == tuple(of_the_data or ()) and not (given or usable) and _is_order_of_digits(names):
+        raise ModelError(
+            f"{path}: classes {', '.join(names)} are numbers, and names of folders have another order than numbers; "
+            f"pass --classes with the order of the outputs, such as {','.join(sorted(names, key=int))}"
+        )
     if len(set(names)) < len(names):
         raise ModelError(f"{path}: classes {', '.join(names)} repeat a name; pass different ones with --classes")
     return names
+
+
+def _is_order_of_digits(names: Sequence[str]) -> bool:
+    """Whether 10 comes before 2: as folders are sorted, and as a table of numbers does not mean it."""
+    return all(name.isascii() and name.isdecimal() for name in names) and list(names) != sorted(names, key=int)
 
 
 def require_one_output(path: Path, n_outputs: int, threshold: float | None) -> None:

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.errors import DataError
+from robaudit.load.dicom_image import MAX_FRAMES, require_image
 from robaudit.load.listed import Listed, patient_key
 from robaudit.load.picture import Picture
-from robaudit.load.refusing import SKIP, refusing, require_plausible
+from robaudit.load.refusing import SKIP, refusing
+from robaudit.load.regular import read_bytes
 from robaudit.load.remote import Location
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-MAX_FRAMES = 100_000
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 """A transfer syntax that packs the whole data set: what it unpacks to is bounded by nothing."""
@@ -39,7 +40,11 @@ _DECODERS = {
 lossy JPEG differs by up to 3 grey levels. GDCM is left to lossless JPEG, which nothing else in the extra decodes."""
 _NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "none", "unknown", "n/a"}
 """What anonymisers leave in place of an identifier: it tells no two patients apart."""
-_COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT")
+_MAY_BE_EMPTY = ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "VOILUTSequence")
+_MAX_LEVELS = 65535
+_DAMAGED_HEADER = "its header is damaged or cut short"
+_DAMAGED_PIXELS = "its pixels are damaged, cut short, or packed in a way that no decoder here reads"
+_DAMAGED_SCALE = "its rescale, window or table of greys or colours makes no sense"
 
 
 def is_dicom_name(file: Location) -> bool:
@@ -59,8 +64,8 @@ def list_frames(item: Listed) -> Iterator[Listed]:
         DataError: pydicom is not installed.
     """
     try:
-        with refusing(item.path, "DICOM image", quote=False):
-            header = _read(item.path.read_bytes(), item.path, stop_before_pixels=True)
+        with refusing(item.path, "DICOM image", words=_DAMAGED_HEADER):
+            header = _read(read_bytes(item.path), item.path, stop_before_pixels=True)
             n_frames, patient = int(header.get("NumberOfFrames") or 1), _patient(header)
     except DataError:
         if _pydicom_missing():
@@ -86,17 +91,21 @@ def decode_dicom(data: bytes, file: Location, member: str, window: tuple[float, 
     Raises:
         DataError: damaged, absurd, with text burned into the pixels, or compressed in a way no decoder here knows.
     """
-    with refusing(file, "DICOM image", quote=False):
+    frame = int(member or 1) - 1
+    with refusing(file, "DICOM image", words=_DAMAGED_HEADER):
         header = _read(data, file)
-        _require_readable(header, file, member, len(data))
-        frame = int(member or 1) - 1
+        _drop_empty(header)
+        require_image(header, file, member, len(data))
         _apply_functional_groups(header, frame)
-        return _picture(_counts(data, header, frame), header, file, window)
+    with refusing(file, "DICOM image", words=_DAMAGED_PIXELS):
+        counts = _counts(data, header, frame)
+    with refusing(file, "DICOM image", words=_DAMAGED_SCALE):
+        return _picture(counts, header, window)
 
 
 def _read(data: bytes, file: Location, **options: Any) -> Dataset:
     if not is_dicom(data[:132]):
-        raise DataError(f"{file}: is no DICOM file; {SKIP}")
+        raise DataError(f"{file}: is no DICOM file (no DICM after 128 bytes); write it again as DICOM, or {SKIP}")
     if _pydicom_missing():
         raise DataError(f"{file}: is DICOM; pip install 'robaudit[dicom]', or export the images as PNG")
     if _DEFLATED in data:
@@ -122,24 +131,6 @@ def _patient(header: Dataset) -> str | None:
     return patient_key(f"{identifier}\0{header.get('IssuerOfPatientID') or ''}")
 
 
-def _require_readable(header: Dataset, file: Location, member: str, n_bytes: int) -> None:
-    if "PixelData" not in header:
-        raise DataError(f"{file}: is a DICOM file without an image; {SKIP}")
-    if str(header.get("BurnedInAnnotation") or "").upper() == "YES":
-        raise DataError(f"{file}: says that text is burned into its pixels, which a report would show; {SKIP}")
-    n_frames = int(header.get("NumberOfFrames") or 1)
-    if n_frames > MAX_FRAMES:
-        raise DataError(f"{file}: claims {n_frames} frames, more than any file; {SKIP}")
-    if not member and n_frames > 1:
-        raise DataError(f"{file}: holds {n_frames} frames; name it .dcm to have each taken as an image")
-    require_plausible(file, int(header.Columns), int(header.Rows), n_bytes)
-    from pydicom.pixels import get_decoder
-
-    syntax = header.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and not get_decoder(syntax).is_available:
-        raise DataError(f"{file}: is compressed ({syntax.name}) and no decoder is here; pip install 'robaudit[dicom]'")
-
-
 def _counts(data: bytes, header: Dataset, frame: int) -> NDArray[Any]:
     from pydicom.pixels import get_decoder, pixel_array
 
@@ -149,6 +140,13 @@ def _counts(data: bytes, header: Dataset, frame: int) -> NDArray[Any]:
     if preferred and preferred in get_decoder(syntax).available_plugins:
         chosen = {"decoding_plugin": preferred}
     return np.asarray(pixel_array(io.BytesIO(data), index=frame, **chosen))
+
+
+def _drop_empty(header: Dataset) -> None:
+    """A tag without a value says as much as none: some writers leave an empty window."""
+    for name in _MAY_BE_EMPTY:
+        if name in header and header.get(name) in (None, ""):
+            del header[name]
 
 
 def _apply_functional_groups(header: Dataset, frame: int) -> None:
@@ -161,7 +159,7 @@ def _apply_functional_groups(header: Dataset, frame: int) -> None:
                 header.update(item)
 
 
-def _picture(counts: NDArray[Any], header: Dataset, file: Location, window: tuple[float, float] | None) -> Picture:
+def _picture(counts: NDArray[Any], header: Dataset, window: tuple[float, float] | None) -> Picture:
     kind = str(header.PhotometricInterpretation)
     if kind.startswith("MONOCHROME"):
         shown, levels = _shown(counts, header, window)
@@ -172,62 +170,67 @@ def _picture(counts: NDArray[Any], header: Dataset, file: Location, window: tupl
         from pydicom.pixels.processing import apply_color_lut
 
         white = 2 ** int(header.RedPaletteColorLookupTableDescriptor[2]) - 1
-        return Picture((apply_color_lut(counts, header)[..., :3] / np.float32(white)).astype(np.float32), white)
-    if kind in _COLOURS:
-        white = 2 ** int(header.BitsStored) - 1
-        return Picture((counts / np.float32(white)).astype(np.float32), white)
-    raise DataError(f"{file}: has a photometric interpretation that is not read here; {SKIP}")
+        colours = apply_color_lut(counts, header)[..., :3]
+    else:
+        white, colours = 2 ** int(header.BitsStored) - 1, counts
+    return Picture((colours / np.float32(white)).astype(np.float32), min(white, _MAX_LEVELS))
 
 
 def _shown(counts: NDArray[Any], header: Dataset, window: tuple[float, float] | None) -> tuple[NDArray[Any], int]:
     """Grey in [0, 1] before any inversion, and how many steps of the stored counts lead from black to white."""
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+    from pydicom.pixels.processing import apply_modality_lut, apply_windowing
 
     rescaled = apply_modality_lut(counts, header).astype(np.float64)
     if window:
         return _unit(rescaled, *window), _steps(window[1] - window[0], header)
-    scale = _scale(header)
-    if scale.windowed:
-        shown = apply_voi_lut(rescaled, header).astype(np.float64)
-        if not scale.lut:
-            # pydicom's windows end in the range of the stored counts: ask it which, at values beyond any window.
-            low, high = apply_voi_lut(np.array([-1e12, 1e12]), header)
-            return _unit(shown, low, high), scale.levels
-        return _unit(shown, 0, scale.high), scale.levels
-    return _unit(rescaled, scale.low, scale.high), scale.levels
+    if tables := header.get("VOILUTSequence"):
+        white = 2 ** int(tables[0].LUTDescriptor[2]) - 1
+        shown = _looked_up(rescaled, tables[0], header.file_meta.TransferSyntaxUID.is_little_endian)
+        return _unit(shown, 0, white), min(white, _n_steps(header))
+    if "WindowCenter" in header and "WindowWidth" in header:
+        # pydicom's windows end in the range of the stored counts: ask it which, at values beyond any window.
+        low, high = apply_windowing(np.array([-1e12, 1e12]), header)
+        width = float(np.atleast_1d(header.WindowWidth)[0])
+        return _unit(apply_windowing(rescaled, header), low, high), _steps(width, header)
+    low, high = _stored_range(header)
+    return _unit(rescaled, low, high), _n_steps(header)
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """What is black and white without a window, and how finely the file tells greys apart."""
+def _looked_up(values: NDArray[Any], table: Dataset, little_endian: bool) -> NDArray[Any]:
+    """What a table of values of interest has for each value (PS3.3 C.11.2.1.1).
 
-    low: float
-    high: float
-    levels: int
-    windowed: bool = False
-    lut: bool = False
+    pydicom 3.0 numbers the entries of a table of bytes in bytes: of 4096 it uses 256, over and over.
+    """
+    n_entries, first, bits = (int(number) for number in table.LUTDescriptor)
+    n_entries = n_entries or 2**16
+    stored = table.LUTData
+    if not isinstance(stored, bytes):  # numbers already, or two bytes in each
+        stored, little_endian = np.atleast_1d(stored).astype("<u2").tobytes(), True
+    in_bytes = bits == 8 and len(stored) < 2 * n_entries
+    entries = np.frombuffer(stored, np.uint8 if in_bytes else f"{'<' if little_endian else '>'}u2")
+    found: NDArray[Any] = entries[np.clip(np.rint(values - first), 0, n_entries - 1).astype(np.int64)]
+    return found
 
 
-def _scale(header: Dataset) -> _Scale:
+def _stored_range(header: Dataset) -> tuple[float, float]:
+    """The least and the greatest value that a file can hold, rescaled."""
     from pydicom.pixels.processing import apply_modality_lut
 
-    n_steps = 2 ** int(header.BitsStored) - 1
-    if luts := header.get("VOILUTSequence"):
-        white = 2 ** int(luts[0].LUTDescriptor[2]) - 1
-        return _Scale(0, white, min(n_steps, white), windowed=True, lut=True)
-    if "WindowCenter" in header and "WindowWidth" in header:
-        return _Scale(0, 0, _steps(float(np.atleast_1d(header.WindowWidth)[0]), header), windowed=True)
-    if luts := header.get("ModalityLUTSequence"):
-        white = 2 ** int(luts[0].LUTDescriptor[2]) - 1
-        return _Scale(0, white, min(n_steps, white))
+    if tables := header.get("ModalityLUTSequence"):
+        return 0.0, float(2 ** int(tables[0].LUTDescriptor[2]) - 1)
     lowest = -(2 ** (int(header.BitsStored) - 1)) if int(header.PixelRepresentation) else 0
-    ends = apply_modality_lut(np.array([lowest, lowest + n_steps]), header)
-    return _Scale(float(ends.min()), float(ends.max()), n_steps)
+    ends = apply_modality_lut(np.array([lowest, lowest + 2 ** int(header.BitsStored) - 1]), header)
+    return float(ends.min()), float(ends.max())
+
+
+def _n_steps(header: Dataset) -> int:
+    """How many steps a file can tell apart; more than 65535 nobody can, in float32."""
+    return min(_MAX_LEVELS, (1 << int(header.BitsStored)) - 1)
 
 
 def _steps(width: float, header: Dataset) -> int:
     """How many stored counts a range of rescaled values spans."""
-    return max(1, min(65535, round(width / abs(float(header.get("RescaleSlope") or 1)))))
+    return max(1, min(_MAX_LEVELS, round(width / abs(float(header.get("RescaleSlope") or 1)))))
 
 
 def _unit(shown: NDArray[Any], low: float, high: float) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from robaudit.errors import DataError
@@ -11,6 +11,7 @@ from robaudit.load.decoding import is_image_name
 from robaudit.load.dicom import is_dicom, is_dicom_name
 from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
 from robaudit.load.nifti import is_nifti_name
+from robaudit.load.regular import is_regular
 from robaudit.load.remote import Location, Remote
 
 
@@ -25,6 +26,7 @@ def read_folder(path: Location) -> list[Listed]:
     if isinstance(path, Remote):
         return _read_remote(path)
     parts = [folder for folder in _subfolders(path) if part_named(folder.name) in SPLIT_NAMES]
+    _refuse_one_part_twice(path, [folder.name for folder in parts])
     if not parts:
         return list(_images_of(path, path, ""))
     return [listed for part in parts for listed in _images_of(path, part, part_named(part.name))]
@@ -35,6 +37,7 @@ def _read_remote(root: Remote) -> list[Listed]:
     found = [PurePosixPath(name) for name in root.files()]
     shown = [file for file in found if not any(part.startswith(".") for part in file.parts)]
     parts = {file.parts[0] for file in shown if len(file.parts) > 2 and part_named(file.parts[0]) in SPLIT_NAMES}
+    _refuse_one_part_twice(root, sorted(parts))
     listed = []
     for file in shown:
         split = part_named(file.parts[0]) if file.parts[0] in parts else ""
@@ -44,27 +47,52 @@ def _read_remote(root: Remote) -> list[Listed]:
     return listed
 
 
+def _refuse_one_part_twice(path: Location, folders: Sequence[str]) -> None:
+    named: dict[str, str] = {}
+    for folder in folders:
+        if (other := named.setdefault(part_named(folder), folder)) != folder:
+            raise DataError(
+                f"{path}: {other} and {folder} both name the {part_named(folder)} part; join them, or move one away"
+            )
+
+
 def _is_picture(file: Location) -> bool:
     return is_image_name(file) or is_nifti_name(file) or is_dicom_file(file)
 
 
 def _images_of(root: Path, folder: Path, split: str) -> Iterator[Listed]:
     for class_folder in _subfolders(folder):
-        for file in _files(class_folder, (root.resolve(),)):
+        for file in _files(class_folder, (root.resolve(),), set()):
             if _is_picture(file):
                 yield Listed(file.relative_to(root).as_posix(), file, class_folder.name, split)
 
 
-def _files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Every file below, links followed: images are often linked from where they are kept."""
+def _files(folder: Path, above: tuple[Path, ...], seen: set[Path]) -> Iterator[Path]:
+    """Every file below, links followed: images are often linked from where they are kept.
+
+    Args:
+        folder: where to look.
+        above: the true folders it lies in.
+        seen: the true folders of this class so far.
+    """
     here = folder.resolve()
     if here in above:
         raise DataError(f"{folder}: is a link to a folder it lies in; remove the link")
+    if here in seen:
+        raise DataError(f"{folder}: is a folder of this class that a link leads to as well; remove the link")
+    seen.add(here)
     for entry in _visible(folder):
-        if entry.is_dir():
-            yield from _files(folder / entry.name, (*above, here))
+        if _is_folder(entry):
+            yield from _files(folder / entry.name, (*above, here), seen)
         else:
             yield folder / entry.name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _visible(folder: Path) -> list[os.DirEntry[str]]:
@@ -82,6 +110,8 @@ def is_dicom_file(file: Location) -> bool:
         return False
     if is_dicom_name(file):
         return True
+    if not is_regular(file):
+        return False
     try:
         with file.open("rb") as opened:
             return is_dicom(opened.read(132))

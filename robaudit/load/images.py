@@ -137,9 +137,10 @@ class Images:
             return replace(self, refs=tuple(refs), classes=tuple(classes))
         unknown = sorted({ref.label for ref in self.refs} - set(classes))
         if unknown:
+            first = next(ref.id for ref in self.refs if ref.label == unknown[0])
             raise DataError(
                 f"{self.root}: holds class {', '.join(unknown)}, the model knows {', '.join(classes)}; "
-                "rename the folder, or use --classes or --merge"
+                f"rename folders or labels (such as that of {first}), or use --classes or --merge"
             )
         return replace(self, classes=tuple(classes))
 
@@ -259,7 +260,7 @@ def _look(item: Listed, view: View) -> Look:
         stored = read_stored(item.path, item.member, view)
         _require_pinned(item, stored)
     except DataError as error:
-        return error
+        return DataError(f"{item.row}{error}")
     return _ref(item, stored), stored.picture.is_grey
 
 

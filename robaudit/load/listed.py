@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from robaudit.load.remote import Location
@@ -13,9 +13,10 @@ from robaudit.load.remote import Location
 Split = Literal["train", "val", "test"]
 SPLIT_NAMES: Mapping[Split, tuple[str, ...]] = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
+    "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
 }
+_WHAT_FOLLOWS = re.compile(r"[-_ .]?(set|data|dataset|images|imgs|split|\d{4})$")
 _PATIENT_KEY = re.compile(r"patient-[0-9a-f]{16}")
 
 
@@ -37,12 +38,14 @@ class Listed:
     """How much the image counts for its owner; an audit counts every image once."""
     pinned: str | None = None
     """What the file's bytes must hash to, where a manifest says so."""
+    row: str = field(default="", compare=False)
+    """Where a manifest names it, to begin a refusal with."""
 
 
 def part_named(word: str) -> str:
-    """`train`, `val` or `test` for any of their synonyms; other words as they are."""
+    """`train`, `val` or `test` for any of their synonyms, such as `Training_Set`; other words as they are."""
     word = word.strip().lower()
-    return next((part for part, names in SPLIT_NAMES.items() if word in names), word)
+    return next((part for part, names in SPLIT_NAMES.items() if _WHAT_FOLLOWS.sub("", word) in names), word)
 
 
 def patient_key(identifier: str) -> str | None:

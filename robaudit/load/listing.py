@@ -56,6 +56,10 @@ def _all(path: Location) -> list[Listed]:
 
 
 def _files(path: Location) -> list[Listed]:
+    if path.suffix == ".npz" and path.is_file():
+        raise DataError(
+            f"{path}: holds no MedMNIST arrays, wanted test_images and test_labels (or train, val); save them so"
+        )
     return read_manifest(path) if path.is_file() else read_folder(path)
 
 

@@ -1,4 +1,4 @@
-"""A MedMNIST file (.npz): arrays {train,val,test}_images and _labels, of any size; nothing in it is unpickled.
+"""A MedMNIST file (.npz): arrays {train,val,test}_images and _labels, of any size, flat or solid; nothing is unpickled.
 
 Yang et al., MedMNIST v2 (Scientific Data 2023). Labels are the numbers of the model's outputs.
 """
@@ -22,7 +22,10 @@ from robaudit.errors import DataError
 from robaudit.load.listed import SPLIT_NAMES, Listed
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import refusing
+from robaudit.load.regular import is_regular
 from robaudit.load.remote import Location, on_disk
+from robaudit.load.view import View
+from robaudit.load.volume import place_of_slice
 
 MAX_BYTES = 2**34
 """Of one array (16 GiB): the largest of MedMNIST, PathMNIST's training part of 224x224, has 13.5e9."""
@@ -53,6 +56,8 @@ def is_medmnist(path: Location) -> TypeGuard[Path]:
         if path.suffix == ".npz":
             on_disk(path, "a MedMNIST file")
         return False
+    if not is_regular(path):
+        return False
     try:
         with path.open("rb") as file:
             if file.read(4) != _ZIP_MAGIC:
@@ -78,18 +83,24 @@ def read_medmnist(path: Path) -> list[Listed]:
         ]
 
 
-def read_row(path: Path, member: str) -> tuple[Picture, bytes]:
-    """One image, and the bytes it is stored as.
+def read_row(path: Path, member: str, view: View) -> tuple[Picture, bytes]:
+    """One image, or the slice of a volume that `view` names; and the bytes of the whole row.
 
     Raises:
-        DataError: damaged, or changed since it was listed.
+        DataError: damaged, changed since it was listed, or a volume and no slice is named.
     """
     part, _, index = member.partition("/")
     with refusing(path, "MedMNIST file", remedy=_REMEDY):
         stat = path.stat()
         row = _array(path, stat.st_mtime_ns, stat.st_size, f"{part}_images.npy")[int(index)]
-        pixels = np.atleast_3d(np.asarray(row)) / np.float32(255)
+        shown = _slice(path, row, view) if _is_volume(row.shape) else row
+        pixels = np.atleast_3d(np.asarray(shown)) / np.float32(255)
         return Picture(pixels.astype(np.float32)), row.tobytes()
+
+
+def _slice(path: Path, volume: NDArray[Any], view: View) -> NDArray[Any]:
+    axis, index = place_of_slice(path, volume.shape, view)
+    return np.asarray(volume.take(index, axis))
 
 
 def is_row(member: str) -> bool:
@@ -114,12 +125,18 @@ def _labels(path: Path, archive: zipfile.ZipFile, part: str) -> NDArray[Any]:
 
 
 def _require_pictures(path: Path, part: str, images: _Header) -> None:
-    is_grey_or_rgb = len(images.shape) in (3, 4) and images.shape[3:] in ((), (3,))
-    if images.dtype != np.uint8 or not is_grey_or_rgb or 0 in images.shape[1:]:
+    row = images.shape[1:]
+    is_known = len(row) == 2 or row[2:] in ((1,), (3,)) or _is_volume(row)
+    if images.dtype != np.uint8 or not is_known or 0 in row:
         raise DataError(
-            f"{path}: {part}_images are {images.shape} {images.dtype}, wanted (N, H, W) or (N, H, W, 3) bytes; "
-            "save a slice of each volume"
+            f"{path}: {part}_images are {images.shape} {images.dtype}, wanted bytes: (N, H, W), (N, H, W, 3) or "
+            "volumes (N, D, H, W); save them so"
         )
+
+
+def _is_volume(row: tuple[int, ...]) -> bool:
+    """Whether a row has three axes, of which the last is too long for colours."""
+    return len(row) == 3 and row[2] > 4
 
 
 def _require_one_label(path: Path, part: str, images: _Header, labels: _Header) -> None:

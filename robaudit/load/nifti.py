@@ -5,7 +5,9 @@ nibabel reads it. Rows run along the first of the two axes that are left, column
 
 from __future__ import annotations
 
+import gzip
 import math
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,12 @@ from robaudit.load.picture import Picture
 from robaudit.load.refusing import SKIP, refusing
 from robaudit.load.remote import Location
 from robaudit.load.view import View
+from robaudit.load.volume import place_of_slice
 
 MAX_RATIO = 200
 """Packed volumes rarely shrink below a tenth; deflate can claim a thousand times its size."""
+MAX_HEADER = 2**24
+"""Bytes before the first voxel (16 MiB)."""
 
 
 def is_nifti_name(file: Location) -> bool:
@@ -39,8 +44,9 @@ def decode_nifti(file: Path, view: View) -> Picture:
         DataError: no slice or no grey scale is said, the volume has not three axes, or it is damaged or absurd.
     """
     with refusing(file, "NIfTI volume"):
+        _require_short_header(file)
         image = _opened(file)
-        axis, index = _place(file, image.shape, view)
+        axis, index = place_of_slice(file, image.shape, view)
         _require_possible(file, image, axis)
         low, high = _ends(file, image, view)
         values = np.asarray(np.take(_along(image, axis, index), 0, axis), dtype=np.float64)
@@ -48,33 +54,45 @@ def decode_nifti(file: Path, view: View) -> Picture:
     return Picture(unit.astype(np.float32)[..., None], _levels(image, low, high))
 
 
+def _require_short_header(file: Path) -> None:
+    """Refuse a header whose end, or whose extensions, nibabel would have to unpack gigabytes to reach."""
+    with gzip.open(file, "rb") if _is_packed(file) else file.open("rb") as opened:
+        start = opened.read(MAX_HEADER)
+    order = "<" if start[:4] in (struct.pack("<i", 348), struct.pack("<i", 540)) else ">"
+    is_second = start[:4] == struct.pack(f"{order}i", 540)
+    [end] = struct.unpack_from(f"{order}q", start, 168) if is_second else struct.unpack_from(f"{order}f", start, 108)
+    if not 0 <= end <= min(MAX_HEADER, len(start)):
+        raise DataError(f"{file}: claims to begin after {end:g} bytes, which it has not, or no header needs; {SKIP}")
+    size_of_header = 540 if is_second else 348
+    at = size_of_header + 4 if any(start[size_of_header : size_of_header + 1]) else len(start)
+    while at + 8 <= end:
+        [size] = struct.unpack_from(f"{order}i", start, at)
+        if size < 16 or at + size > end:
+            raise DataError(f"{file}: claims an extension of {size} bytes, more than its header has; {SKIP}")
+        at += size
+
+
+def _is_packed(file: Path) -> bool:
+    return file.name.lower().endswith(".gz")
+
+
 def _opened(file: Path) -> Any:
     try:
         import nibabel
-        from nibabel.imageglobals import LoggingOutputSuppressor
+        from nibabel.imageglobals import logger
     except ImportError:
         raise DataError(f"{file}: is NIfTI; pip install 'robaudit[nifti]', or export slices as PNG") from None
-    with LoggingOutputSuppressor():  # its remarks on headers go to the terminal
+    logger.disabled = True  # its remarks on headers go to the terminal; without handlers, to Python's last one
+    try:
         return nibabel.load(file)
-
-
-def _place(file: Path, shape: tuple[int, ...], view: View) -> tuple[int, int]:
-    """(axis, index) of the slice asked for."""
-    if view.slice is None:
-        raise DataError(f"{file}: is a volume of {shape}; say which slice with --slice AXIS,INDEX, such as 2,middle")
-    axis, index = view.slice
-    if len(shape) != 3 or min(shape) < 1:
-        raise DataError(f"{file}: has axes {shape}, wanted three; save one volume")
-    index = shape[axis] // 2 if index is None else index
-    if not 0 <= index < shape[axis]:
-        raise DataError(f"{file}: has slices 0 to {shape[axis] - 1} along axis {axis}, not {index}; {SKIP}")
-    return axis, index
+    finally:
+        logger.disabled = False
 
 
 def _require_possible(file: Path, image: Any, axis: int) -> None:
     """Refuse a header that claims more than its file can hold, before anything of that size is made."""
     claimed, held = math.prod(image.shape) * image.get_data_dtype().itemsize, file.stat().st_size
-    if claimed > held * (MAX_RATIO if file.name.lower().endswith(".gz") else 1) + 2**20:
+    if claimed > held * (MAX_RATIO if _is_packed(file) else 1) + 2**20:
         raise DataError(f"{file}: claims {claimed} bytes in a file of {held}; {SKIP}")
     if math.prod(image.shape) // image.shape[axis] > (Image.MAX_IMAGE_PIXELS or 0):
         raise DataError(f"{file}: claims slices of more pixels than any image has; {SKIP}")

@@ -19,14 +19,14 @@ SKIP = "remove it or use --on-bad-image skip"
 
 
 @contextmanager
-def refusing(file: Location, what: str = "image", *, remedy: str = SKIP, quote: bool = True) -> Iterator[None]:
+def refusing(file: Location, what: str = "image", *, remedy: str = SKIP, words: str | None = None) -> Iterator[None]:
     """Refuse a file in place of its decoder; a decompression bomb is never unpacked.
 
     Args:
         file: what is read.
         what: what it should be.
         remedy: what to do next.
-        quote: whether the decoder's own words may be shown: those of a DICOM decoder may hold a patient's.
+        words: what to say instead of what the decoder says: words of a DICOM decoder may be a patient's.
 
     Raises:
         DataError: instead of everything else.
@@ -39,7 +39,7 @@ def refusing(file: Location, what: str = "image", *, remedy: str = SKIP, quote: 
     except DataError:
         raise
     except Exception as error:  # decoders of damaged files raise anything: struct.error, KeyError, TypeError, ...
-        raise DataError(f"{file}: is no readable {what} ({_reason(error, quote)}); {remedy}") from None
+        raise DataError(f"{file}: is no readable {what} ({words or _reason(error)}); {remedy}") from None
 
 
 def require_plausible(file: Location, width: int, height: int, n_bytes: int) -> None:
@@ -53,8 +53,7 @@ def require_plausible(file: Location, width: int, height: int, n_bytes: int) -> 
         raise DataError(f"{file}: claims {width} x {height} pixels in {n_bytes} bytes, more than any image; {SKIP}")
 
 
-def _reason(error: Exception, quote: bool) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):  # its own words are the address of a buffer
         return "no known format"
-    words = " ".join(str(error).split())[:300] if quote else ""
-    return words or type(error).__name__
+    return " ".join(str(error).split())[:300] or type(error).__name__

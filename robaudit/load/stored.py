@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from robaudit.errors import DataError
 from robaudit.load.decoding import decode
 from robaudit.load.dicom import decode_dicom, is_dicom, is_dicom_name
 from robaudit.load.medmnist import is_row, read_row
 from robaudit.load.nifti import decode_nifti, is_nifti_name
 from robaudit.load.picture import Picture
+from robaudit.load.regular import read_bytes
 from robaudit.load.remote import Location, on_disk
 from robaudit.load.view import View
 
@@ -38,7 +38,7 @@ def read_stored(file: Location, member: str, view: View) -> Stored:
         DataError: gone, damaged or absurd.
     """
     if is_row(member):
-        picture, row = read_row(on_disk(file, "a MedMNIST file"), member)
+        picture, row = read_row(on_disk(file, "a MedMNIST file"), member, view)
         return Stored(picture, hashlib.sha256(row).hexdigest())
     data = read_bytes(file)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -51,15 +51,3 @@ def read_stored(file: Location, member: str, view: View) -> Stored:
 def _of_member(sha256: str, member: str) -> str:
     """The hash of a file's only picture is the file's; one of several has its own."""
     return hashlib.sha256(f"{sha256}#{member}".encode()).hexdigest() if member else sha256
-
-
-def read_bytes(file: Location) -> bytes:
-    """The bytes of a file.
-
-    Raises:
-        DataError: it is gone or may not be read.
-    """
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror}); restore it or use --on-bad-image skip") from None

@@ -1,5 +1,6 @@
 """Models that know their answer by arithmetic, so that what is planted wrong is known and nothing else is."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -121,9 +122,28 @@ def test_a_model_that_guesses_is_not_taken_for_a_misunderstood_one(tmp_path: Pat
     assert n_alarms <= 2
 
 
-def test_a_handful_of_images_proves_nothing(tmp_path: Path) -> None:
+class Heard(Silent):
+    """What a person is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+def test_a_handful_of_images_proves_nothing_and_is_said(tmp_path: Path) -> None:
+    """The scan goes on, and the person learns what it may be."""
     images = brightnesses(tmp_path, *BORDERS, n=8)
-    assert check(loaded(ByBrightness(IMAGENET, *BORDERS), NONE, images.classes), images).status == "passed"
+    heard = Heard()
+    model = loaded(ByBrightness(IMAGENET, *BORDERS), NONE, images.classes)
+    result = check_preprocessing(model, images.ordered_as(model.info.classes), heard)
+    assert result.status == "warning"
+    assert result.value is not None
+    assert result.value > result.threshold
+    assert re.search(r"of 8 images as stated and \d+\.\d% with .*, which may be chance \(p ", result.why)
+    assert re.search(r"Audit more images .*; if not, pass --", result.remedy)
+    assert heard.said == [f"preprocessing: {result.why} {result.remedy}"]
 
 
 # Loud where something was planted

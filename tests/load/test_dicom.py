@@ -2,9 +2,11 @@
 
 import io
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +15,26 @@ import pytest
 from PIL import Image
 
 from robaudit.errors import DataError
-from robaudit.load.dicom import decode_dicom
+from robaudit.load.dicom import decode_dicom, list_frames
 from robaudit.load.images import open_images
+from robaudit.load.listed import Listed
 from robaudit.load.picture import Picture
 from robaudit.load.splitting import write_split
 
 pydicom = pytest.importorskip("pydicom")
 
 from pydicom.data import get_testdata_file as pydicom_file  # noqa: E402
+from pydicom.data import get_testdata_files as pydicom_files  # noqa: E402
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset  # noqa: E402
+from pydicom.encaps import encapsulate  # noqa: E402
+from pydicom.pixels import pixel_array  # noqa: E402
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut  # noqa: E402
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian  # noqa: E402
 
 COUNTS = np.random.default_rng(0).integers(0, 4096, (6, 8), dtype=np.uint16)
 
 
-def dicom(counts: np.ndarray = COUNTS, bits: int = 12, **tags: Any) -> bytes:
+def dicom(counts: np.ndarray = COUNTS, bits: int = 12, lacking: Iterable[str] = (), **tags: Any) -> bytes:
     """A DICOM file of unsigned grey counts, (H, W) or (N, H, W)."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = tags.pop("syntax", ExplicitVRLittleEndian)
@@ -39,12 +46,22 @@ def dicom(counts: np.ndarray = COUNTS, bits: int = 12, **tags: Any) -> bytes:
     header.SamplesPerPixel, header.PhotometricInterpretation = 1, "MONOCHROME2"
     header.BitsAllocated, header.BitsStored, header.HighBit = 8 * counts.itemsize, bits, bits - 1
     header.PixelRepresentation = 1 if counts.dtype.kind == "i" else 0
+    header.PixelData = counts.tobytes()
+    if meta.TransferSyntaxUID.startswith(("1.2.840.10008.1.2.4", "1.2.840.10008.1.2.5")):
+        header["PixelData"].VR, header["PixelData"].is_undefined_length = "OB", True
+        header.PixelData = encapsulate([counts.tobytes()])
     for name, value in tags.items():
         setattr(header, name, value)
-    header.PixelData = counts.tobytes()
+    for name in lacking:
+        delattr(header, name)
     stream = io.BytesIO()
     header.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
+
+
+def without(*lacking: str, **tags: Any) -> bytes:
+    """A DICOM file that lacks some tags."""
+    return dicom(lacking=lacking, **tags)
 
 
 def shipped(name: str) -> Path:
@@ -111,6 +128,46 @@ def test_a_table_of_values_of_interest() -> None:
     assert found.levels == 1023
 
 
+@pytest.mark.parametrize("in_words", [True, False])
+def test_a_table_of_bytes_has_an_entry_for_every_count(in_words: bool) -> None:
+    """As computed radiography has it: 12 bits in, 8 out."""
+    lut = Dataset()
+    table = (255 - np.arange(4096) // 16).astype(np.uint16 if in_words else np.uint8)
+    lut.LUTDescriptor, lut.LUTData = [4096, 0, 8], table.tobytes()
+    found = decoded(dicom(VOILUTSequence=[lut]))
+    np.testing.assert_allclose(found.pixels[..., 0], (255 - COUNTS // 16) / 255, atol=1e-6)
+
+
+def test_values_beyond_a_table_have_its_first_and_last_entry() -> None:
+    lut = Dataset()
+    lut.LUTDescriptor, lut.LUTData = [1024, 1000, 16], np.arange(1024, dtype=np.uint16).tobytes()
+    found = decoded(dicom(VOILUTSequence=[lut], RescaleSlope=20, RescaleIntercept=0))
+    np.testing.assert_allclose(found.pixels[..., 0], np.clip(COUNTS * 20.0 - 1000, 0, 1023) / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_the_shape_of_a_window(function: str) -> None:
+    """By the formulas of PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+    found = grey(dicom(WindowCenter=1000, WindowWidth=400, VOILUTFunction=function))
+    x = COUNTS.astype(float)
+    expected = {
+        "LINEAR": np.clip((x - 999.5) / 399 + 0.5, 0, 1),
+        "LINEAR_EXACT": np.clip((x - 1000) / 400 + 0.5, 0, 1),
+        "SIGMOID": 1 / (1 + np.exp(-4 * (x - 1000) / 400)),
+    }
+    np.testing.assert_allclose(found, expected[function], atol=1e-5)
+
+
+def test_what_lies_above_the_stored_bits_is_no_brightness() -> None:
+    """Old files keep an overlay there."""
+    np.testing.assert_array_equal(grey(dicom(COUNTS | 0x5000)), grey(dicom()))
+
+
+def test_an_empty_window_is_none() -> None:
+    empty = {"WindowCenter": None, "WindowWidth": None, "RescaleSlope": None, "RescaleIntercept": None}
+    np.testing.assert_array_equal(grey(dicom(**empty)), grey(dicom()))
+
+
 def test_every_frame_has_its_own_rescale_and_window() -> None:
     frames = np.stack([COUNTS, COUNTS])
     groups = []
@@ -143,6 +200,45 @@ def test_real_files_give_what_their_counts_say(name: str) -> None:
         low = -(2 ** (header.BitsStored - 1)) if header.PixelRepresentation else 0
         expected = (stored - low) / (2**header.BitsStored - 1)
     np.testing.assert_allclose(grey(path.read_bytes()), np.clip(expected, 0, 1), atol=1e-5)
+
+
+def every_file_of_pydicom() -> list[Path]:
+    return sorted(path for path in map(Path, pydicom_files()) if path.is_file())
+
+
+def by_pydicom(path: Path) -> np.ndarray:
+    """Grey as pydicom shows the first frame, from the darkest to the brightest value it could have."""
+    header, counts = pydicom.dcmread(path), pixel_array(path, index=0)
+    shown = apply_voi_lut(apply_modality_lut(counts, header), header).astype(float)
+    lowest = -(2 ** (header.BitsStored - 1)) if header.PixelRepresentation else 0
+    ends = apply_modality_lut(np.array([lowest, lowest + 2**header.BitsStored - 1]), header)
+    low, high = apply_voi_lut(np.array([-1e12, 1e12]), header) if "WindowWidth" in header else sorted(ends)
+    unit = np.clip((shown - low) / (high - low), 0, 1)
+    return 1 - unit if header.PhotometricInterpretation == "MONOCHROME1" else unit
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_file_of_pydicom_is_an_image_or_refused_in_words() -> None:
+    outcomes = Counter()
+    for path in every_file_of_pydicom():
+        data = path.read_bytes()
+        [first, *_] = list_frames(Listed("x", path, "a"))
+        try:
+            found = decode_dicom(data, path, first.member)
+        except DataError as refusal:
+            words = str(refusal).removeprefix(f"{path}: ")
+            assert re.search(r"\(\w*(Error|Exception|Warning)\)|\n", words) is None, words
+            assert re.search(r"remove it|store it|export it", words), words
+            outcomes["refused"] += 1
+            continue
+        assert np.isfinite(found.pixels).all()
+        outcomes["shown"] += 1
+        if pydicom.dcmread(path).PhotometricInterpretation.startswith("MONOCHROME"):
+            np.testing.assert_allclose(found.pixels[..., 0], by_pydicom(path), atol=1e-4, err_msg=str(path))
+            outcomes["grey"] += 1
+    assert outcomes["refused"] > 20
+    assert outcomes["grey"] > 20
+    assert outcomes["shown"] > outcomes["grey"]
 
 
 @pytest.mark.parametrize(
@@ -287,14 +383,40 @@ def test_no_tag_comes_out_of_a_refusal(tmp_path: Path) -> None:
     ("data", "expected"),
     [
         (b"", "is no DICOM file"),
-        (bytes(128) + b"DICM", "is no readable DICOM image|without an image"),
-        (dicom(RescaleSlope=0, RescaleIntercept=5), r"is no readable DICOM image \(ValueError\)"),
+        (bytes(128) + b"DICM", "is a DICOM file without an image; remove it"),
+        (dicom(RescaleSlope=0, RescaleIntercept=5), r"\(its rescale, window or table of greys .* makes no sense\)"),
+        (dicom(WindowCenter=40, WindowWidth=0), r"\(its rescale, window or table of greys .* makes no sense\)"),
+        (dicom(SOPClassUID="1.2.840.10008.5.1.4.1.1.481.2"), "is a grid of radiation doses"),
+        (dicom(SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4"), "is a segmentation, drawn for another image"),
+        (
+            without("PixelData", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11"),
+            r"without an image \(Basic Text SR Storage\)",
+        ),
+        (without("PixelData", FloatPixelData=bytes(4)), "holds numbers with a point and no word on which is white"),
+        (
+            without("Columns", "BitsStored"),
+            "its header lacks Columns, BitsStored, which every image has; export it again",
+        ),
+        (without("PixelRepresentation"), "its header lacks PixelRepresentation"),
+        (dicom(BitsStored=17), "has 17 bits in each 16"),
+        (dicom(SamplesPerPixel=3), "has 3 numbers per pixel, its photometric interpretation wants 1"),
+        (dicom(PhotometricInterpretation="RGB"), "has 1 numbers per pixel, its photometric interpretation wants 3"),
+        (dicom(COUNTS.astype(np.uint32), bits=32), "holds greys of 32 bits, wanted at most 16"),
+        (
+            dicom(PhotometricInterpretation="PALETTE COLOR"),
+            r"\(its rescale, window or table of .* colours makes no sense\)",
+        ),
+        (dicom(syntax=UID("1.2.840.10008.1.2.4.100")), "is compressed as MPEG2 .*, which is not read here; export it"),
+        (dicom(syntax=UID("1.2.840.10008.1.2.4.51")), "is lossy JPEG of 12 bits, whose one decoder is under GPL-3.0"),
+        (dicom(syntax=UID("1.2.840.10008.1.2.4.90")), r"\(its pixels are damaged, cut short, or packed in a way"),
+        (dicom(syntax=UID("1.2.840.10008.1.2.5")), r"\(its pixels are damaged, cut short, or packed in a way"),
+        (dicom(syntax=UID("1.2.3.4")), "its pixels are packed in a way that DICOM does not know"),
         (dicom(BurnedInAnnotation="YES"), "says that text is burned into its pixels"),
         (dicom(Rows=60_000, Columns=60_000), "claims 60000 x 60000 pixels"),
         (dicom(Rows=5_000, Columns=5_000), "claims 5000 x 5000 pixels in"),
-        (dicom(Rows=50, Columns=50), "is no readable DICOM image"),
+        (dicom(Rows=50, Columns=50), "is cut short: holds 96 bytes of pixels, wanted 5000; copy it again"),
         (dicom(np.stack([COUNTS] * 3)), "holds 3 frames"),
-        (dicom(PhotometricInterpretation="HSV"), "is no readable DICOM image|that is not read here"),
+        (dicom(PhotometricInterpretation="HSV"), "interpretation that is not read here, wanted one of MONOCHROME1, M"),
         (dicom(syntax=DeflatedExplicitVRLittleEndian), "is a deflated DICOM file"),
     ],
 )

@@ -122,6 +122,7 @@ KINDS: dict[str, tuple[str, Callable[[], bytes], Callable[[Path], object]]] = {
         lambda: b"path,label,split,patient_id,weight\na.png,x,train,1,0.5\nb.png,y,test,2,1\n",
         read_manifest,
     ),
+    "csv-utf16": (".csv", lambda: "Path;Label\r\na\\b.png;ä\r\nc.png;1.0\r\n".encode("utf-16"), read_manifest),
     "parquet": (".parquet", parquet, read_manifest),
 }
 

@@ -68,7 +68,14 @@ def test_images_in_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "names",
-    [("train", "val", "test"), ("training", "valid", "testing"), ("Train", "Validation", "TEST")],
+    [
+        ("train", "val", "test"),
+        ("training", "valid", "testing"),
+        ("Train", "Validation", "TEST"),
+        ("train", "dev", "test"),
+        ("training_set", "Val-Data", "test images"),
+        ("train2017", "val2017", "test2017"),
+    ],
 )
 def test_the_parts_of_a_split_folder(tmp_path: Path, names: tuple[str, str, str]) -> None:
     for count, name in enumerate(names, start=1):
@@ -78,6 +85,18 @@ def test_the_parts_of_a_split_folder(tmp_path: Path, names: tuple[str, str, str]
         images = open_images(tmp_path, part)
         assert images.per_class == {"a": count, "b": count}
         assert {id_.split("/")[0] for id_ in ids(images)} == {names[count - 1]}
+
+
+def test_two_folders_for_one_part_are_not_joined_in_silence(tmp_path: Path) -> None:
+    for name in ("train", "training", "test"):
+        folder(tmp_path / name, {"a": 1, "b": 1})
+    with pytest.raises(DataError, match="train and training both name the train part; join them, or move one away"):
+        open_images(tmp_path, "test")
+
+
+@pytest.mark.parametrize("names", [("tested", "controls"), ("test-positive", "test-negative"), ("trainee", "expert")])
+def test_classes_that_only_begin_like_a_part_are_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    assert set(open_images(folder(tmp_path, dict.fromkeys(names, 1)), "test").classes) == set(names)
 
 
 def test_a_folder_of_classes_is_taken_whole_whatever_part_is_asked_for(tmp_path: Path) -> None:
@@ -128,8 +147,8 @@ def test_the_split_column_of_a_manifest_and_its_synonyms(tmp_path: Path) -> None
         ("path,label\n,a\n", "line 2 names no path or no label"),
         ("path,label\na/\0.png,a\n", "line 2 names no path or no label|cannot be read as a manifest"),
         ("path,label,split\na/00.png,a,train\nb/00.png,b,train\n", "has train but no test part"),
-        ("path,label\na/00.png,a\na/00.png,b\n", "lists a/00.png 2 times"),
-        ("path,label\na/00.png,a\nb/nowhere.png,b\n", "nowhere.png: cannot be read"),
+        ("path,label\na/00.png,a\na/00.png,b\n", r"lists a/00\.png 2 times \(lines 2, 3\)"),
+        ("path,label\na/00.png,a\nb/nowhere.png,b\n", r"m\.csv: line 3: .*nowhere\.png: cannot be read"),
         ("path,label\na/00.png,a\n", "holds only class a"),
     ],
 )

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robaudit.errors import DataError
+from robaudit.errors import DataError, ModelError
+from robaudit.load.classes import class_names
 from robaudit.load.images import open_images
+from robaudit.load.listed import patient_key
 from robaudit.load.listing import has_splits
 from robaudit.load.manifest import read_manifest
 
@@ -117,3 +119,121 @@ def test_a_patient_in_training_and_test_stops_everything(tmp_path: Path) -> None
         assert "Mustermann" not in str(refusal.value)
     unknown = write(tmp_path / "n.csv", "path,label,split,patient_id", *(row.replace("Mustermann", "") for row in rows))
     assert len(open_images(unknown, "test")) == 2, "unknown patients are not one patient"
+
+
+# As other programs write them
+
+
+ROWS = (("path", "label", "split"), ("x/0.png", "gutartig", "train"), ("x/ä b.png", "bösartig", "test"))
+
+
+def table(separator: str = ",", newline: str = "\n", encoding: str = "utf-8") -> bytes:
+    return "".join(separator.join(row) + newline for row in ROWS).encode(encoding)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        table(encoding="utf-8-sig"),
+        table(";", "\r\n"),
+        table("\t"),
+        table("|"),
+        table(encoding="utf-16"),
+        table(";", "\r\n", "cp1252"),
+        '"path","label","split"\n"x/0.png","gutartig","train"\n"x/ä b.png","bösartig","test"\n'.encode(),
+        table().replace(b"path,label,split", b" Path ,LABEL,Split"),
+        table().replace(b",", b" , "),
+        table().replace(b"x/", b"x\\"),
+        table() + b"\n\n,,\n",
+        table().replace(b"path", b",path").replace(b"x/", b"7,x/"),
+        table().replace(b"path", b"Unnamed: 0,path").replace(b"x/", b"7,x/"),
+    ],
+)
+def test_a_table_of_any_program_says_the_same(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "m.csv").write_bytes(content)
+    rows = read_manifest(tmp_path / "m.csv")
+    assert [(row.id, row.label, row.split) for row in rows] == list(ROWS[1:])
+    assert [row.path for row in rows] == [tmp_path / "x" / "0.png", tmp_path / "x" / "ä b.png"]
+
+
+def test_a_name_may_hold_what_separates(tmp_path: Path) -> None:
+    manifest = write(tmp_path / "m.csv", "path,label", '"a, b.png","left, ""upper"""', "c;d.png,e")
+    assert [(row.id, row.label) for row in read_manifest(manifest)] == [
+        ("a, b.png", 'left, "upper"'),
+        ("c;d.png", "e"),
+    ]
+
+
+def test_a_backslash_may_be_part_of_a_name(tmp_path: Path) -> None:
+    picture(tmp_path / "a\\b.png", 0)
+    assert read_manifest(write(tmp_path / "m.csv", "path,label", "a\\b.png,x"))[0].path == tmp_path / "a\\b.png"
+
+
+def test_whole_numbers_stay_whole_whatever_pandas_makes_of_them(tmp_path: Path) -> None:
+    """A patient who is 17 in one table and 17.0 in another would not be found in both."""
+    found = read_manifest(write(tmp_path / "m.csv", "path,label,patient_id", "0.png,1.0,17.0", "1.png,0.0,"))
+    assert [(row.label, row.patient) for row in found] == [("1", patient_key("17")), ("0", None)]
+    versions = read_manifest(write(tmp_path / "m.csv", "path,label", "0.png,1.0", "1.png,1.0.1"))
+    assert [row.label for row in versions] == ["1.0", "1.0.1"], "names, not numbers"
+
+
+def test_pandas_itself(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"Path": ["0.png", "1.png", "2.png"], "label": [True, False, True]})
+    frame["patient_id"] = [17, None, 18]
+    frame.to_csv(tmp_path / "m.csv")
+    frame.to_parquet(tmp_path / "m.parquet")
+    rows = read_manifest(tmp_path / "m.csv")
+    assert rows == read_manifest(tmp_path / "m.parquet")
+    assert [row.label for row in rows] == ["True", "False", "True"]
+    assert [row.patient for row in rows] == [patient_key("17"), None, patient_key("18")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (('0.png,a,"t\nset"',), "line 3 has split t set, wanted one of"),
+        (('"../a\nb.png",a,test',), r"line 3 leaves its folder \(\.\./a b\.png\)"),
+        (("0.png,a,tset",), "line 2 has split tset, wanted one of train, training, val,"),
+        (("0.png,left, upper,test",), "line 2 has 4 cells under 3 column names; quote those that hold a separator"),
+        (("0.png,a,", "", "./0.png,b,"), r"lists 0\.png 2 times \(lines 2, 4\); keep one row per image"),
+        ((r"..\secret\0.png,a,",), "line 2 leaves its folder"),
+        ((r"C:\data\0.png,a,", "1.png,b,"), r"line 2: .*C:/data/0\.png: cannot be read \(No such file"),
+    ],
+)
+def test_a_faulty_row_is_named_by_its_number(tmp_path: Path, lines: tuple[str, ...], expected: str) -> None:
+    picture(tmp_path / "1.png", 1)
+    with pytest.raises(DataError, match=expected) as refusal:
+        open_images(write(tmp_path / "m.csv", "path,label,split", *lines))
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"path,label,Path\n0.png,a,b\n", "has 2 columns path; keep one"),
+        ("path,label\n0.png,a\n".encode("utf-16-le"), r"\(is no text\); save the table as CSV in UTF-8 or as Parquet"),
+        (b"", "has columns none, wanted path and label"),
+        (b'"pa\nth",label\n0.png,a\n', "^[^\n]*has columns pa th, label, wanted path and label[^\n]*$"),
+    ],
+)
+def test_what_is_no_table_of_images_is_said(tmp_path: Path, content: bytes, expected: str) -> None:
+    (tmp_path / "m.csv").write_bytes(content)
+    with pytest.raises(DataError, match=expected):
+        read_manifest(tmp_path / "m.csv")
+
+
+def test_a_label_that_the_model_does_not_know_is_named_with_an_image(tmp_path: Path) -> None:
+    pictures(tmp_path, 2)
+    manifest = write(tmp_path / "m.csv", "path,label", "0.png,ill", "1.png,Well")
+    with pytest.raises(DataError, match=r"holds class Well, the model knows ill, well; rename .*that of 1\.png"):
+        open_images(manifest, classes=("ill", "well"))
+
+
+def test_numbers_in_the_order_of_names_are_not_taken_for_the_order_of_outputs() -> None:
+    sorted_as_names = ("0", "1", "10", "2")
+    with pytest.raises(ModelError, match=r"pass --classes with the order of the outputs, such as 0,1,2,10"):
+        class_names(Path("model.pt"), 4, None, (), sorted_as_names)
+    assert class_names(Path("model.pt"), 4, sorted_as_names, (), sorted_as_names) == sorted_as_names
+    assert class_names(Path("model.pt"), 3, None, (), ("0", "1", "2")) == ("0", "1", "2")

@@ -13,6 +13,7 @@ from PIL import Image
 from robaudit.errors import DataError
 from robaudit.load.images import open_images
 from robaudit.load.listing import has_splits
+from robaudit.load.view import View
 
 N = {"train": 6, "val": 3, "test": 4}
 
@@ -39,6 +40,35 @@ def test_rows_come_out_as_they_went_in(tmp_path: Path, side: int, shape: tuple[i
         stored = np.atleast_3d(content["test_images"][index]) / 255
         np.testing.assert_allclose(images.load(ref, (side, side)).permute(1, 2, 0), stored, atol=1e-6)
         assert ref.label == str(index % 3)
+
+
+@pytest.mark.parametrize("side", [28, 64])
+@pytest.mark.parametrize(("axis", "index"), [(0, 3), (1, None), (2, 27)])
+def test_a_slice_of_each_volume_is_an_image(tmp_path: Path, side: int, axis: int, index: int | None) -> None:
+    """Of the 3-D sets, such as OrganMNIST3D."""
+    content = arrays(side, side)
+    path = write(tmp_path / "x.npz", **content)
+    images = open_images(path, "test", view=View(slice=(axis, index)))
+    assert (len(images), images.channels) == (4, 1)
+    for volume, ref in zip(content["test_images"], images.refs, strict=True):
+        expected = [volume[3], volume[:, side // 2], volume[..., 27]][axis] / 255
+        np.testing.assert_allclose(images.load(ref, (side, side))[0], expected, atol=1e-6)
+    with pytest.raises(DataError, match=f"has slices 0 to {side - 1} along axis 0, not {side}"):
+        open_images(path, "test", view=View(slice=(0, side)))
+
+
+def test_one_channel_written_as_an_axis_is_grey(tmp_path: Path) -> None:
+    content = arrays(28, 1)
+    images = open_images(write(tmp_path / "x.npz", **content), "test")
+    assert images.channels == 1
+    np.testing.assert_allclose(
+        images.load(images.refs[0], (28, 28))[0], content["test_images"][0, ..., 0] / 255, atol=1e-6
+    )
+
+
+def test_other_arrays_are_no_medmnist(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no MedMNIST arrays, wanted test_images and test_labels"):
+        open_images(write(tmp_path / "x.npz", x=np.zeros(3), y=np.zeros(3)))
 
 
 def test_each_part_is_its_own(tmp_path: Path) -> None:
@@ -89,7 +119,11 @@ def test_a_row_that_changes_is_refused(tmp_path: Path) -> None:
         ({"test_labels": np.zeros((4, 1), np.float32)}, "wanted one number per image"),
         ({"test_labels": np.array([[-1], [0], [1], [2]])}, "has labels from -1 to 2"),
         ({"test_labels": np.array([[2**40], [0], [1], [2]])}, "has labels from 0 to 1099511627776"),
-        ({"test_images": np.zeros((4, 28, 28, 28), np.uint8)}, "save a slice of each volume"),
+        (
+            {"test_images": np.zeros((4, 28, 28, 28), np.uint8)},
+            r"is a volume of \(28, 28, 28\); say which slice with --slice",
+        ),
+        ({"test_images": np.zeros((4, 28, 28, 2), np.uint8)}, r"\(4, 28, 28, 2\) uint8, wanted bytes: .*volumes"),
         ({"test_images": np.zeros((4, 28, 28), np.float32)}, "float32, wanted"),
         ({"test_images": np.zeros((4, 0, 28), np.uint8)}, "wanted"),
         ({"test_images": np.array([{}] * 4)}, "holds pickled objects"),

@@ -1,7 +1,9 @@
 """NIfTI volumes, written by nibabel or by hand, against the array that went in."""
 
 import gzip
+import math
 import random
+import resource
 import struct
 import sys
 from collections import Counter
@@ -111,6 +113,66 @@ def test_a_claim_of_50_gb_in_1_kb_is_refused_at_once(tmp_path: Path, packed: boo
     path.write_bytes(gzip.compress(data) if packed else data)
     with pytest.raises(DataError, match=r"claims \d+0000 bytes in a file of"):
         decode_nifti(path, View(slice=(0, 0), window=WINDOW))
+
+
+def changed(at: int, form: str, *values: float) -> dict[int, bytes]:
+    return {at: struct.pack(f"<{form}", *values)}
+
+
+EXTENDED = changed(348, "b", 1) | changed(108, "f", 368)
+HOSTILE = {
+    "claims to begin after": [changed(108, "f", at) for at in (2.0**31, 1e30, -100, math.nan, math.inf, 2.0**25)],
+    "claims an extension of": [EXTENDED | changed(352, "ii", size, 4) for size in (2**31 - 1, 0, -16, 32)],
+    "has axes": [changed(40, "4h", 3, -5, 6, 7), changed(40, "4h", 3, 0, 6, 7), changed(40, "8h", 7, *[32767] * 7)],
+    "is no readable NIfTI": [changed(112, "ff", 2, math.nan), changed(70, "h", 0), changed(40, "h", 200)],
+}
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("expected", "change"), [(words, one) for words, many in HOSTILE.items() for one in many])
+def test_a_hostile_header_is_refused_before_anything_is_unpacked(
+    tmp_path: Path, suffix: str, expected: str, change: dict[int, bytes], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Behind it lie two gigabytes of zeros, packed into two megabytes: enough of them for any claim."""
+    data = bytearray(write(tmp_path / "x.nii").read_bytes())
+    for at, content in change.items():
+        data[at : at + len(content)] = content
+    path = tmp_path / f"y{suffix}"
+    if suffix == ".nii":
+        path.write_bytes(data)
+    else:
+        path.write_bytes(gzip.compress(data) + ZEROS * (expected != "is no readable NIfTI"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=rf"^[^\n]*y{suffix}: {expected}[^\n]*$"):
+        decode_nifti(path, View(slice=(0, 2), window=WINDOW))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18, "a quarter of a gigabyte"
+    assert capfd.readouterr() == ("", ""), "nibabel's remarks"
+
+
+ZEROS = gzip.compress(bytes(2**23), mtime=0) * 256
+"""Streams of gzip may follow each other."""
+
+
+@pytest.mark.parametrize("slope", [math.nan, 0])
+def test_without_a_slope_numbers_are_as_stored(tmp_path: Path, slope: float) -> None:
+    """NaN is what nibabel writes itself."""
+    path = write(tmp_path / "x.nii")
+    data = bytearray(path.read_bytes())
+    data[112:120] = struct.pack("<ff", slope, 50)
+    path.write_bytes(data)
+    found = decode_nifti(path, View(slice=(0, 2), window=WINDOW))
+    np.testing.assert_allclose(found.pixels[..., 0], shown(VOLUME[2], *WINDOW), atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_extensions_and_the_second_version_are_read(tmp_path: Path, suffix: str) -> None:
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):
+        image = kind(VOLUME, np.eye(4))
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension(6, b"a comment"))
+        path = tmp_path / f"{kind.__name__}{suffix}"
+        nibabel.save(image, path)
+        found = decode_nifti(path, View(slice=(0, 2), window=WINDOW))
+        np.testing.assert_allclose(found.pixels[..., 0], shown(VOLUME[2], *WINDOW), atol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
