@@ -66,7 +66,9 @@ def pairwise(cells: Sequence[Cell]) -> list[Cell]:
     return chosen
 
 
-FEW = pairwise(PRODUCT)
+SLOW_TO_SAVE = "onnx_by_export"
+"""A second or more each: in the fast suite on one family alone."""
+FEW = pairwise([cell for cell in PRODUCT if cell.container != SLOW_TO_SAVE or cell.family == "vgg"])
 
 
 def check(cell: Cell, folder: Path) -> None:
@@ -112,7 +114,7 @@ def test_every_container_head_and_family(tmp_path: Path, cell: Cell) -> None:
 def test_the_few_hold_every_pair() -> None:
     """They are chosen by hand-written code; that nothing is left out is counted here."""
     held = {pair for cell in FEW for pair in combinations(cell, 2)}
-    assert {(cell.container, cell.family) for cell in PRODUCT} <= held
+    assert {(cell.container, cell.family) for cell in PRODUCT if cell.container != SLOW_TO_SAVE} <= held
     assert {(cell.container, cell.head) for cell in PRODUCT} <= held
     assert {(cell.head, cell.family) for cell in PRODUCT} <= held
     assert len(FEW) < len(PRODUCT) / 3
