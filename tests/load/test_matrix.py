@@ -21,7 +21,8 @@ from robaudit.load.provenance import file_sha256
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
-SAVES: dict[str, Save] = {**WEIGHTS, "MONAI bundle": bundle, **PROGRAMS, "pickled": pickled}
+SAVES: dict[str, Save] = {**WEIGHTS, "MONAI bundle": bundle, "pickled": pickled, **PROGRAMS}
+"""From the quickest to save: what pairs are left over go to the first that holds them."""
 TIMM_FOLDER = "timm folder"
 CONTAINERS = (*SAVES, TIMM_FOLDER)
 
