@@ -121,6 +121,10 @@ def test_a_monai_bundle(tmp_path: Path, known: bool) -> None:
         ("ViTImageProcessor", {"do_normalize": False, "do_rescale": False}),
         ("EfficientNetImageProcessor", {"image_std": [0.2, 0.3, 0.4]}),
         ("EfficientNetImageProcessor", {"rescale_offset": True, "rescale_factor": 1 / 127.5, "include_top": False}),
+        ("EfficientNetImageProcessor", {"do_normalize": False, "image_std": [0.2, 0.3, 0.4]}),
+        ("EfficientNetImageProcessor", {"do_normalize": False, "include_top": False}),
+        ("EfficientNetImageProcessor", {"rescale_offset": True, "do_rescale": False}),
+        ("EfficientNetImageProcessor", {"rescale_offset": True, "do_normalize": False, "image_std": [0.2, 0.3, 0.4]}),
         ("MobileViTImageProcessor", {}),
     ],
 )
@@ -138,6 +142,20 @@ def test_pixels_reach_the_network_as_the_librarys_own_preprocessor_brings_them(
     turned = "--bgr" in found.get("normalization_source", "")
     assert turned == (kind == "MobileViTImageProcessor")
     torch.testing.assert_close(((picture.flip(0) if turned else picture) / 255 - mean) / std, wanted)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "known"), [("include_top", True), ("rescale_offset", True), ("image_std", False), ("image_mean", False)]
+)
+def test_what_a_preprocessor_leaves_to_its_class(left_out: str, known: bool) -> None:
+    """EfficientNet's divides by the deviation once more unless it is told not to."""
+    written = {
+        "image_processor_type": "EfficientNetImageProcessorFast", "image_mean": [0.5] * 3, "image_std": [0.2] * 3,
+        "do_normalize": True, "include_top": True, "rescale_offset": False,
+    }  # fmt: skip
+    del written[left_out]
+    found = normalization(written, 3)
+    assert found == ({"mean": pytest.approx([0.5] * 3), "std": pytest.approx([0.04] * 3)} if known else {})
 
 
 def test_a_preprocessor_that_makes_no_sense(tmp_path: Path) -> None:
