@@ -108,6 +108,8 @@ def find_outputs(network: nn.Module, x: Tensor) -> Outputs:
     with torch.no_grad():
         with _Counting() as counting:
             answers = network(x)
+        if counting.is_of_a_layer(answers):
+            return Outputs(OutputKind.ONE_LOGIT if answers.shape[1] == 1 else OutputKind.LOGITS)
         kind = output_kind(answers)
         squash: Callable[[Tensor], Tensor] = Tensor.sigmoid
         if kind is OutputKind.PROBABILITIES:
@@ -173,18 +175,36 @@ _SQUASHES: frozenset[Any] = frozenset(
 )
 
 
+_LAYERS: frozenset[Any] = frozenset(
+    {F.linear, torch.addmm, torch.ops.aten.linear, torch.ops.aten.linear.default, torch.ops.aten.addmm.default}
+)
+
+
 class _Counting(TorchFunctionMode):
-    """Counts the softmaxes and sigmoids of a forward pass."""
+    """Counts the softmaxes and sigmoids of a forward pass, and keeps what its last linear layer returned."""
 
     def __init__(self) -> None:
         super().__init__()
         self.n_calls = 0
+        self._last: tuple[Tensor, int] | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         self.n_calls += func in _SQUASHES
-        return func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
+        if func in _LAYERS:
+            self._last = result, result._version
+        return result
+
+    def is_of_a_layer(self, answers: Tensor) -> bool:
+        """Whether answers are, or are some of, what a linear layer returned: logits, whatever their values are."""
+        if self._last is None:
+            return False
+        result, version = self._last
+        # An activation in place leaves the numbers where they were, and counts as another version of them.
+        is_unchanged = result._version == version
+        return is_unchanged and answers.untyped_storage().data_ptr() == result.untyped_storage().data_ptr()
 
 
 class _Behind(TorchFunctionMode):

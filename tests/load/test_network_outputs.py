@@ -233,3 +233,32 @@ def test_one_of_several_findings_is_looked_behind(save, tmp_path):
         tmp_path / "model", label_index=1, input_size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3
     ).with_outputs_seen_on(example)
     assert loaded.classifier.outputs == Outputs(OutputKind.ONE_PROBABILITY, 0)
+
+
+class Timid(nn.Module):
+    """Answers with one logit that is a small positive number for every picture: the second class, each time."""
+
+    def __init__(self, in_place=False):
+        super().__init__()
+        self.layer, self.in_place = nn.Linear(3, 1), in_place
+        nn.init.constant_(self.layer.weight, 0.1)
+        nn.init.constant_(self.layer.bias, 0.1)
+
+    def forward(self, x):
+        z = self.layer(x.mean((2, 3)))
+        return z.sigmoid_() if self.in_place else z
+
+
+@pytest.mark.parametrize("save", [None, traced, scripted, exported], ids=str)
+def test_what_a_linear_layer_answers_is_a_logit_also_between_0_and_1(save, tmp_path):
+    """Taken for a probability, a logit of 0.3 would decide for the first class."""
+    network, example = Timid().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    assert ((network(example) > 0) & (network(example) < 0.5)).all()
+    if save is None:
+        outputs = find_outputs(network, example)
+    else:
+        save(network, example, tmp_path / "model")
+        loaded = load_model(tmp_path / "model", input_size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3)
+        outputs = loaded.with_outputs_seen_on(example).classifier.outputs
+    assert outputs == Outputs(OutputKind.ONE_LOGIT)
+    assert find_outputs(Timid(in_place=True), example).kind is OutputKind.ONE_PROBABILITY
