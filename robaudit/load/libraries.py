@@ -102,16 +102,50 @@ def _hugging_face_class(contents: Contents) -> tuple[str, Any, Any]:
     config = contents.metadata
     name = str((config["architectures"] or [""])[0])
     made = getattr(transformers, name, None) if "ForImageClassification" in name else None
-    if made is None or config["model_type"] not in transformers.CONFIG_MAPPING:
+    fetching = sorted(_REFUSED & _keys(config))
+    if fetching:
+        raise ModelError(
+            f"{contents.path}: its config.json sets {', '.join(fetching)}, which loads more than this folder's weights; "
+            "pass the weights file and --arch or --factory"
+        )
+    # A network of timm comes as a timm folder: transformers would pass any argument on to it.
+    is_timms = str(config["model_type"]).startswith("timm")
+    if made is None or is_timms or config["model_type"] not in transformers.CONFIG_MAPPING:
         raise ModelError(
             f"{contents.path}: transformers has no image classifier {name!r} of type {config['model_type']!r}; "
             "pass the weights file and --arch or --factory"
         )
     _require_few_layers(contents, config)
     # Nothing is downloaded: the weights are the folder's.
-    described = {**config, "use_pretrained_backbone": False}
+    described = {**_without(config, _HOW), "use_pretrained_backbone": False}
     with _as_model_error(f"{contents.path}: {name} cannot be built from its config.json"):
         return name, made, transformers.CONFIG_MAPPING[config["model_type"]].from_dict(described)
+
+
+_HOW = frozenset(
+    {
+        "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "experts_implementation",
+        "_experts_implementation", "use_kernels",
+    }
+)  # fmt: skip
+"""How a network is computed, not what: a name with a slash is code that transformers fetches from the hub and runs."""
+_REFUSED = frozenset({"quantization_config", "compression_config", "backbone_kwargs"})
+"""Other formats of weights, whose libraries run what they find there; and arguments for any network of timm's."""
+
+
+def _without(config: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
+    """A configuration and those within it, without some of their entries."""
+    return {
+        key: _without(value, keys) if isinstance(value, Mapping) else value
+        for key, value in config.items()
+        if key not in keys
+    }
+
+
+def _keys(config: Mapping[str, Any]) -> set[str]:
+    """The entries that a configuration and those within it set."""
+    inner = [_keys(value) for value in config.values() if isinstance(value, Mapping)]
+    return {key for key, value in config.items() if value}.union(*inner)
 
 
 @contextmanager
