@@ -6,6 +6,7 @@ many networks of the same name with different keys.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
@@ -40,8 +41,17 @@ def candidates(shapes: Shapes) -> tuple[str, ...]:
 def is_known(arch: str) -> bool:
     """Whether an installed library has an architecture of this name."""
     if not arch.startswith(TORCHVISION):
-        return bool(timm.is_model(arch))
+        # Anything with a slash or a colon is a path, or a name of the hub, to timm.
+        return re.fullmatch(r"[\w-]+(\.\w+)?", arch) is not None and timm.is_model(arch) and _has_tag(arch)
     return find_spec("torchvision") is not None and arch.removeprefix(TORCHVISION) in _torchvision_names()
+
+
+def _has_tag(arch: str) -> bool:
+    try:
+        timm.get_pretrained_cfg(arch)
+    except RuntimeError:
+        return False
+    return True
 
 
 def n_classes(arch: str, shapes: Shapes) -> int | None:

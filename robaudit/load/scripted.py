@@ -403,7 +403,10 @@ _TO_VALUES: Mapping[str, Callable[[Any], Any]] = {
 
 def _on_values(name: str, arguments: list[Any]) -> Any:
     """Compute without tensors: TorchScript's numbers have 64 bits, and its lists are short."""
-    result = _ON_VALUES[name](*arguments) if name != "mul" or _are_numbers(arguments) else _TOO_LARGE
+    try:
+        result = _ON_VALUES[name](*arguments) if name != "mul" or _are_numbers(arguments) else _TOO_LARGE
+    except ArithmeticError as error:
+        raise CodeError(f"torch.{name}: {error}") from None
     large = isinstance(result, int) and abs(result) >= 2**63
     if large or (isinstance(result, str | list | tuple) and len(result) > MAX_LENGTH):
         raise CodeError(f"torch.{name} of something too large")

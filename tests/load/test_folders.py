@@ -202,7 +202,8 @@ def test_pixels_reach_the_network_as_the_librarys_own_preprocessor_brings_them(
 
 
 @pytest.mark.parametrize(
-    ("left_out", "known"), [("include_top", True), ("rescale_offset", True), ("image_std", False), ("image_mean", False)]
+    ("left_out", "known"),
+    [("include_top", True), ("rescale_offset", True), ("image_std", False), ("image_mean", False)],
 )
 def test_what_a_preprocessor_leaves_to_its_class(left_out: str, known: bool) -> None:
     """EfficientNet's divides by the deviation once more unless it is told not to."""

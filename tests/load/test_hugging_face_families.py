@@ -35,7 +35,9 @@ def saved(folder: Path, family: str, n_outputs: int) -> nn.Module:
     described = getattr(transformers, f"{family}Config")(num_labels=n_outputs, **options)
     made: nn.Module = getattr(transformers, f"{family}ForImageClassification")(described).train()
     with torch.no_grad():
-        for head in (layer for layer in made.modules() if isinstance(layer, nn.Linear) and layer.out_features == n_outputs):
+        for head in (
+            layer for layer in made.modules() if isinstance(layer, nn.Linear) and layer.out_features == n_outputs
+        ):
             nn.init.normal_(head.weight)
             nn.init.constant_(head.bias, -9 if n_outputs == 1 else 0)
         if family not in ("ViT", "DeiT", "Swin", "ConvNext"):

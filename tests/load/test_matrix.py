@@ -91,7 +91,9 @@ def check(cell: Cell, folder: Path) -> None:
     with torch.no_grad():
         expected = head.expected(made(seen))
     exact = heads_of(container) is WEIGHT_HEADS
-    torch.testing.assert_close(attacked(path, seen, **options), expected, **({"rtol": 0, "atol": 0} if exact else CLOSE))
+    torch.testing.assert_close(
+        attacked(path, seen, **options), expected, **({"rtol": 0, "atol": 0} if exact else CLOSE)
+    )
 
 
 def attacked(path: Path, seen: Tensor, **options: Any) -> Tensor:
@@ -236,9 +238,7 @@ def in_named_tuple() -> nn.Module:
     ("make", "options"),
     [(in_dict, {}), (in_tuple, {"output": "0"}), (in_named_tuple, {}), (in_dict, {"label_index": 1})],
 )
-def test_a_head_of_the_users_own_code(
-    tmp_path: Path, make: Callable[[], nn.Module], options: dict[str, Any]
-) -> None:
+def test_a_head_of_the_users_own_code(tmp_path: Path, make: Callable[[], nn.Module], options: dict[str, Any]) -> None:
     seen = pictures(32)
     containers.data_parallel(make(), seen, tmp_path / "m.pt")
     found = row(tmp_path / "m.pt", seen, factory=f"{__name__}:{make.__name__}", **options)
