@@ -31,7 +31,7 @@ class Description:
     operators: tuple[str, ...]
     """What its program computes with."""
     input_size: tuple[tuple[int, int], str] | None
-    """(height, width) of the pictures it takes and where that is known from; None where only a program knows, or nobody."""
+    """(height, width) of the pictures it takes, and where that is known from; None where a program or nobody knows."""
     obstacle: str | None
     """Why scan would refuse it, and what to do; None where it would load it."""
 

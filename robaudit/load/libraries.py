@@ -105,8 +105,8 @@ def _hugging_face_class(contents: Contents) -> tuple[str, Any, Any]:
     fetching = sorted(_REFUSED & _keys(config))
     if fetching:
         raise ModelError(
-            f"{contents.path}: its config.json sets {', '.join(fetching)}, which loads more than this folder's weights; "
-            "pass the weights file and --arch or --factory"
+            f"{contents.path}: its config.json sets {', '.join(fetching)}, which loads more than this folder's "
+            "weights; pass the weights file and --arch or --factory"
         )
     # A network of timm comes as a timm folder: transformers would pass any argument on to it.
     is_timms = str(config["model_type"]).startswith("timm")
@@ -219,8 +219,8 @@ def monai_network(contents: Contents) -> tuple[str, nn.Module]:
     of_torchvision = definition.get("model_name", "resnet18") if name.lower() == "torchvisionfcmodel" else None
     if not callable(made) or not (of_torchvision is None or is_known(f"{TORCHVISION}{of_torchvision}")):
         raise ModelError(
-            f"{contents.path}: its network {target or 'without a name'} is no classifier of MONAI that robaudit builds; "
-            "pass the weights file and --factory"
+            f"{contents.path}: its network {target or 'without a name'} is no classifier of MONAI that robaudit "
+            "builds; pass the weights file and --factory"
         )
     options = {key: value for key, value in definition.items() if not key.startswith("_")}
     if not all(_is_data(value) for value in options.values()):

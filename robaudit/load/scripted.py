@@ -382,7 +382,8 @@ def _power(base: float, exponent: float) -> float:
 _ON_VALUES: Mapping[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
     "floordiv": operator.floordiv, "remainder": operator.mod, "neg": operator.neg,
-    "pow": _power, "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+    "pow": _power, "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le,
+    "gt": operator.gt, "ge": operator.ge,
     "__and__": operator.and_, "__or__": operator.or_, "__xor__": operator.xor, "abs": abs,
     "slice": lambda held, start=None, end=None, step=1: held[start:end:step],
     "ceil": math.ceil, "floor": math.floor, "sqrt": math.sqrt, "round": round, "exp": math.exp, "log": math.log,

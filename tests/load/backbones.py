@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 import timm
 import torch
-
 from timm.models import register_model
+from timm.models import vgg as timm_vgg
 from timm.models._efficientnet_builder import decode_arch_def
 from timm.models.mobilenetv3 import MobileNetV3 as TimmMobileNet
-from timm.models.vgg import VGG as TimmVGG
 from torch import Tensor, nn
 from torchvision.models import convnext, densenet, efficientnet, mobilenetv3, resnet, swin_transformer, vgg
 from torchvision.models._api import register_model as register_with_torchvision
@@ -72,7 +71,7 @@ def tiny_mobilenet(pretrained: bool = False, **options: Any) -> nn.Module:
 
 @register_model
 def tiny_vgg(pretrained: bool = False, **options: Any) -> nn.Module:
-    made = TimmVGG((8, "M", 16, "M"), mlp_ratio=1 / 256, **_chosen(options))
+    made = timm_vgg.VGG((8, "M", 16, "M"), mlp_ratio=1 / 256, **_chosen(options))
     made.pretrained_cfg = {"classifier": "head.fc", "first_conv": "features.0"}
     return made
 

@@ -1,6 +1,7 @@
 """What people put on top of a network, as modules that every container of programs can hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -50,7 +51,7 @@ class Head(NamedTuple):
 
     put_on: Callable[[nn.Module], nn.Module]
     n_outputs: int = 3
-    options: dict[str, Any] = {}
+    options: Mapping[str, Any] = MappingProxyType({})
     output: int | None = None
     """Which of several outputs it is, in containers that give them names of their own."""
     expected: Callable[[Tensor], Tensor] = lambda z: z

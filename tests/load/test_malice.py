@@ -60,9 +60,11 @@ def open_it(path: Path) -> str:
         describe(read_contents(path)).document()
         load_model(path, input_size=(16, 16))
     except ModelError as error:
-        assert len(str(error).splitlines()) == 1
-        return str(error)
-    return "loaded"
+        said = str(error)
+    else:
+        said = "loaded"
+    assert len(said.splitlines()) == 1
+    return said
 
 
 MOST_MEMORY_KIB = 2**19
@@ -251,7 +253,7 @@ def evil_file(path: Path, canary: Path) -> Path:
     ("sets", "said"),
     [
         ({"quantization_config": {"quant_method": "torchao"}}, "sets quantization_config, which loads more than"),
-        ({"backbone_config": {"backbone_kwargs": {"checkpoint_path": "EVIL"}}}, "sets backbone_kwargs, which loads more"),
+        ({"backbone_config": {"backbone_kwargs": {"checkpoint_path": "EVIL"}}}, "sets backbone_kwargs, which loads"),
         (
             {"architectures": ["TimmWrapperForImageClassification"], "model_type": "timm_wrapper",
              "model_args": {"checkpoint_path": "EVIL"}},
