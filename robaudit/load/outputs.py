@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import log
 from typing import Any
@@ -62,8 +62,8 @@ class Outputs:
     kind: OutputKind = OutputKind.LOGITS
     behind: int | None = None
     """Which call of softmax or sigmoid in a forward pass the answers come from; None: none was seen."""
-    every: int | None = None
-    """How many such calls one picture takes, where a program of one size of batch is asked several times over."""
+    every: int = field(default=1, compare=False)
+    """How many such calls the network makes each time it is asked: a program of one size of batch is asked repeatedly."""
     threshold: float = DEFAULT_THRESHOLD
     """Probability, within (0, 1), above which one output decides for the second class; others have none."""
 
@@ -128,20 +128,21 @@ MAX_CANDIDATES = 4
 
 def _last_squash(
     network: nn.Module, x: Tensor, answers: Tensor, squash: Callable[[Tensor], Tensor], n_calls: int
-) -> tuple[int, int | None] | None:
+) -> tuple[int, int] | None:
     """The call without which a network answers what, squashed, are its answers, and how many calls one picture takes.
 
     What stands between that call and the answers (a reshape, a dictionary, one column of several) is left in.
     """
     with _Counting() as counting:
         network(x[:1])
-    every = counting.n_calls if 0 < counting.n_calls < n_calls else None
-    in_one = every or n_calls
-    for call in range(in_one - 1, max(-1, in_one - 1 - MAX_CANDIDATES), -1):
+    every = counting.n_calls
+    if not every or n_calls % every:
+        return None
+    for call in range(every - 1, max(-1, every - 1 - MAX_CANDIDATES), -1):
         try:
             with _Behind(call, every):
                 before = network(x)
-        except (RuntimeError, ValueError):  # what follows that call takes nothing but its result
+        except Exception:  # what follows that call may take nothing but its result
             continue
         if before.shape == answers.shape and not torch.equal(before, answers):
             again = squash(before)
@@ -208,9 +209,9 @@ class _Counting(TorchFunctionMode):
 
 
 class _Behind(TorchFunctionMode):
-    """Leaves out one softmax or sigmoid of a forward pass, or one of every few, and returns what it was given."""
+    """Leaves out one softmax or sigmoid of every few in a forward pass, and returns what it was given."""
 
-    def __init__(self, call: int, every: int | None) -> None:
+    def __init__(self, call: int, every: int) -> None:
         super().__init__()
         self._call, self._every = call, every
         self._n_calls = 0
@@ -219,8 +220,7 @@ class _Behind(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func in _SQUASHES:
-            index = self._n_calls if self._every is None else self._n_calls % self._every
             self._n_calls += 1
-            if index == self._call:
+            if (self._n_calls - 1) % self._every == self._call:
                 return args[0] if args else (kwargs or {})["input"]
         return func(*args, **(kwargs or {}))

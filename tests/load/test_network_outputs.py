@@ -262,3 +262,24 @@ def test_what_a_linear_layer_answers_is_a_logit_also_between_0_and_1(save, tmp_p
         outputs = loaded.with_outputs_seen_on(example).classifier.outputs
     assert outputs == Outputs(OutputKind.ONE_LOGIT)
     assert find_outputs(Timid(in_place=True), example).kind is OutputKind.ONE_PROBABILITY
+
+
+class SoftmaxOfFour(SoftmaxOfOnePicture):
+    """Its program is of four pictures."""
+
+    def raw(self, x):
+        return self.head(self.body(x).relu().mean((2, 3)).reshape(4, 8))
+
+
+@pytest.mark.parametrize("n_seen", [1, 4, 6])
+def test_a_program_of_four_pictures_is_looked_behind_for_any_number(tmp_path, n_seen):
+    """Seen on one batch of four and asked for eleven, every one of its three batches gives logits."""
+    network, example = SoftmaxOfFour().eval(), torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    torch.export.save(torch.export.export(network, (example[:4],)), tmp_path / "model.pt2")
+    loaded = load_model(
+        tmp_path / "model.pt2", folder_classes=("a", "b"), input_size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+    classifier = loaded.with_outputs_seen_on(example[:n_seen]).classifier
+    with torch.no_grad():
+        z = torch.cat([network.raw(part) for part in example.split(4)])
+        torch.testing.assert_close(classifier(example[:11]), z[:11])
