@@ -207,7 +207,9 @@ def _introduce(
     front = f", retrofitted with {info.front.modules}" if info.front else ""
     numbers = f"mean {_listed(norm.mean)} std {_listed(norm.std)}"
     progress.say(f"model: {info.arch}{front}, outputs {', '.join(info.classes)} in this order")
-    progress.say(f"input: {info.input.height}x{info.input.width}, normalised inside with {numbers} ({norm.source})")
+    source = f" ({info.input.source})" if info.input.source else ""
+    grid = f"{info.input.height}x{info.input.width}{source}"
+    progress.say(f"input: {grid}, normalised inside with {numbers} ({norm.source})")
     if words := loaded.classifier.outputs.words:
         progress.say(f"answers: {words}")
     if surrogate is not None:

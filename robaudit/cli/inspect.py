@@ -86,6 +86,9 @@ def _file(description: "Description") -> Iterator[Line]:
 def _network(description: "Description") -> Iterator[Line]:
     state = description.state
     yield "architecture", _architecture(description)
+    if description.input_size is not None:
+        (height, width), source = description.input_size
+        yield "input size", f"{height} x {width}, by its {source}"
     if state is None:
         return
     dtypes = ", ".join(sorted({tensor.dtype for tensor in state.tensors.values()}))
@@ -126,8 +129,6 @@ def _statements(description: "Description") -> Iterator[Line]:
     if own.mean is not None and own.std is not None:
         yield "mean", _numbers(own.mean)
         yield "std", _numbers(own.std)
-    if own.size is not None:
-        yield "input size", f"{own.size[0]} x {own.size[1]}"
     for key, label in _METADATA.items():
         value = description.contents.metadata.get(key)
         if isinstance(value, str | int | float):

@@ -119,7 +119,8 @@ InputSize = Annotated[
     str | None,
     typer.Option(
         metavar="H,W",
-        help="Input grid; images are resized to it [dim](default: the folder's config, else 224,224)[/dim].",
+        help="Input grid; images are resized to it "
+        "[dim](default: the folder's config, else the architecture's, else 224,224)[/dim].",
         rich_help_panel=MODEL,
     ),
 ]

@@ -6,11 +6,12 @@ many networks of the same name with different keys.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from math import isqrt
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import torch
@@ -21,6 +22,9 @@ from robaudit.load.architecture_index import POSITIONS, Shapes, look_up
 
 TORCHVISION = "torchvision:"
 MAX_IMAGE_SIDE = 4096
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
 
 
 def candidates(shapes: Shapes) -> tuple[str, ...]:
@@ -37,8 +41,17 @@ def candidates(shapes: Shapes) -> tuple[str, ...]:
 def is_known(arch: str) -> bool:
     """Whether an installed library has an architecture of this name."""
     if not arch.startswith(TORCHVISION):
-        return bool(timm.is_model(arch))
+        # Anything with a slash or a colon is a path, or a name of the hub, to timm.
+        return re.fullmatch(r"[\w-]+(\.\w+)?", arch) is not None and timm.is_model(arch) and _has_tag(arch)
     return find_spec("torchvision") is not None and arch.removeprefix(TORCHVISION) in _torchvision_names()
+
+
+def _has_tag(arch: str) -> bool:
+    try:
+        timm.get_pretrained_cfg(arch)
+    except RuntimeError:
+        return False
+    return True
 
 
 def n_classes(arch: str, shapes: Shapes) -> int | None:
@@ -64,47 +77,76 @@ def misfit(arch: str, shapes: Shapes) -> str:
     )
 
 
-def build(arch: str, shapes: Shapes) -> nn.Module:
-    """The network of these shapes, its weights not yet the file's."""
+def build(arch: str, shapes: Shapes, size: Size | None = None) -> nn.Module:
+    """The network of these shapes, its weights not yet the file's; for images of another size where that can be."""
     found = n_classes(arch, shapes)
     assert found is not None
+    side = _side(arch, shapes)
+    wanted = size if size is not None and side is None and can_be_built_for(arch, size) else side
     with torch.random.fork_rng():  # weights about to be replaced are drawn at random
-        return create(arch, found, in_chans(arch, shapes), _side(arch, shapes), _has_auxiliary(shapes))
+        return create(arch, found, in_chans(arch, shapes), wanted, _has_auxiliary(shapes))
 
 
-def required_size(arch: str, shapes: Shapes) -> tuple[int, int] | None:
-    """(height, width) of the one grid a network takes, as transformers do; None where any will do."""
+def can_be_built_for(arch: str, size: Size) -> bool:
+    """Whether a network is made for one size of picture, and might be made for this one instead of its own."""
+    cfg = None if arch.startswith(TORCHVISION) else timm.get_pretrained_cfg(arch)
+    if cfg is None or not cfg.fixed_input_size or tuple(cfg.input_size[-2:]) == tuple(size):
+        return False
+    # Positions are learnt for a size, and only the weights say which: here they are of the architecture's own.
+    return not any(key.endswith(POSITIONS) for key in _reference(arch, 3, None, False))
+
+
+def native_size(arch: str, shapes: Shapes) -> tuple[Size, Literal["weights", "architecture"]] | None:
+    """(height, width) of the grid that positions among the weights are for, else the one its library trains it at."""
     side = _side(arch, shapes)
     if side is not None:
-        return side, side
+        return (side, side), "weights"
     if arch.startswith(TORCHVISION):
-        return (224, 224) if arch.startswith((f"{TORCHVISION}vit", f"{TORCHVISION}maxvit")) else None
-    cfg = timm.get_pretrained_cfg(arch)
-    return (int(cfg.input_size[-2]), int(cfg.input_size[-1])) if cfg is not None and cfg.fixed_input_size else None
+        size = _torchvision_size(arch.removeprefix(TORCHVISION))
+    else:
+        cfg = timm.get_pretrained_cfg(arch)
+        size = None if cfg is None else (int(cfg.input_size[-2]), int(cfg.input_size[-1]))
+    return None if size is None else (size, "architecture")
 
 
-def create(arch: str, outputs: int, channels: int = 3, side: int | None = None, auxiliary: bool = False) -> nn.Module:
+def _torchvision_size(name: str) -> Size | None:
+    """What the first weights that torchvision published under this name crop images to."""
+    if name.startswith("vit"):  # without other positions it is as its builder makes it
+        return 224, 224
+    from torchvision import models
+
+    try:
+        published = next(iter(models.get_model_weights(name)))
+        side = int(published.transforms.keywords["crop_size"])
+    except (ValueError, StopIteration, AttributeError, KeyError):
+        return None
+    return side, side
+
+
+def create(
+    arch: str, outputs: int, channels: int = 3, size: int | Size | None = None, auxiliary: bool = False
+) -> nn.Module:
     """An architecture by its name, its weights drawn at random.
 
     Args:
         arch: timm name, or `torchvision:` and a name there.
         outputs: of its head.
         channels: of its input.
-        side: of the square images it takes, where that is fixed and not the architecture's own.
+        size: side, or (height, width), of the images it takes, where that is fixed and not the architecture's own.
         auxiliary: whether it has the auxiliary heads that Inception is trained with.
     """
     if arch.startswith(TORCHVISION):
-        return _torchvision(arch.removeprefix(TORCHVISION), outputs, channels, side, auxiliary)
+        return _torchvision(arch.removeprefix(TORCHVISION), outputs, channels, size, auxiliary)
     network: nn.Module = timm.create_model(
-        arch, num_classes=outputs, in_chans=channels, **({} if side is None else {"img_size": side})
+        arch, num_classes=outputs, in_chans=channels, **({} if size is None else {"img_size": size})
     )
     return network
 
 
-def _torchvision(name: str, outputs: int, channels: int, side: int | None, auxiliary: bool) -> nn.Module:
+def _torchvision(name: str, outputs: int, channels: int, size: int | Size | None, auxiliary: bool) -> nn.Module:
     from torchvision import models
 
-    options: dict[str, Any] = {} if side is None else {"image_size": side}
+    options: dict[str, Any] = {} if size is None else {"image_size": size}
     if name in ("googlenet", "inception_v3"):
         options |= {"aux_logits": auxiliary, "init_weights": False}
     network: nn.Module = models.get_model(name, weights=None, num_classes=outputs, **options)

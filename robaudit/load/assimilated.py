@@ -14,7 +14,7 @@ from robaudit.front.front import Front
 from robaudit.load import architecture
 from robaudit.load.contents import read_contents
 from robaudit.load.kinds import Contents, Kind
-from robaudit.load.network import Asked, Network, factory_network, library_network, read_network
+from robaudit.load.network import Asked, Network, factory_network, library_network, named_network, read_network
 from robaudit.load.state import State
 from robaudit.load.weights import put_into, read_weights
 
@@ -71,17 +71,16 @@ def _network(contents: Contents, asked: Asked, backbone: Mapping[str, Tensor]) -
     if "library" in config:
         kind = Kind(config["library"]["kind"])
         return library_network(replace(contents, kind=kind, metadata=config["library"]["config"]))
-    return _by_name(path, asked.arch or contents.stated_arch or "", backbone)
+    return _by_name(path, asked.arch or contents.stated_arch or "", backbone, asked.size)
 
 
-def _by_name(path: Path, arch: str, backbone: Mapping[str, Tensor]) -> Network:
+def _by_name(path: Path, arch: str, backbone: Mapping[str, Tensor], size: tuple[int, int] | None) -> Network:
     wrapped = all(name.startswith(WRAPPED) for name in backbone)
     shapes = {name.removeprefix(WRAPPED if wrapped else ""): tuple(t.shape) for name, t in backbone.items()}
     if not architecture.is_known(arch) or architecture.n_classes(arch, shapes) is None:
         problem = architecture.misfit(arch, shapes) if architecture.is_known(arch) else "unknown here"
         raise ModelError(f"{path}: does not fit {arch} ({problem}); assimilate again")
-    network, size = architecture.build(arch, shapes), architecture.required_size(arch, shapes)
-    return Network(network, arch, architecture.in_chans(arch, shapes), size)
+    return named_network(path, arch, shapes, size)
 
 
 def _front(contents: Contents, weights: Mapping[str, Tensor]) -> Front:

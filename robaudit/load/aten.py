@@ -17,9 +17,9 @@ _LAYERS = """
 _ACTIVATIONS = """
     relu relu6 elu celu selu gelu silu mish leaky_relu prelu hardtanh hardswish hardsigmoid sigmoid log_sigmoid tanh
     softplus softsign softmax _softmax log_softmax _log_softmax softmin glu threshold hardshrink
-    softshrink dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout
+    softshrink dropout feature_dropout alpha_dropout feature_alpha_dropout native_dropout bernoulli
 """
-"""Activations."""
+"""Activations, and what training draws at random."""
 
 _ARITHMETIC = """
     abs absolute neg negative positive sign exp exp2 expm1 log log2 log10 log1p sqrt rsqrt square reciprocal pow
@@ -62,6 +62,9 @@ _VALUES = """
 
 PURE_OPERATORS = frozenset(" ".join((_LAYERS, _ACTIVATIONS, _ARITHMETIC, _SHAPES, _TENSORS, _VALUES)).split())
 
+INERT_OPERATORS = frozenset({"warn", "is_autocast_enabled", "is_grad_enabled"})
+"""Of TorchScript: what its libraries ask of the process that runs them, and is answered here without asking."""
+
 PURE_PRIMITIVES = frozenset(
     [
         "NumToTensor",
@@ -81,6 +84,8 @@ PURE_PRIMITIVES = frozenset(
         "abs",
         "itemsize",
         "ndim",
+        "requires_grad",
+        "is_nested",
     ]
 )
 """Of TorchScript, under `ops.prim`."""

@@ -78,8 +78,13 @@ def require_finding(path: Path, n_outputs: int, label_index: int | None, own: St
     """Where the outputs are findings, several of which can be true of one image, make sure that one is chosen.
 
     Raises:
-        ModelError: none is chosen, or one that is not there.
+        ModelError: none is chosen, or one that is not there; or the outputs are quantities.
     """
+    if own.is_regression:
+        raise ModelError(
+            f"{path}: its configuration says regression, which has no classes to be right or wrong about; if its "
+            "output is a logit all the same, remove problem_type from its config.json"
+        )
     listed = ", ".join(f"{index} {name}" for index, name in enumerate(own.labels)) or f"0 to {n_outputs - 1}"
     if label_index is not None and not 0 <= label_index < n_outputs:
         raise ModelError(f"{path}: has {n_outputs} outputs, got --label-index {label_index}; wanted one of {listed}")

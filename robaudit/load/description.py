@@ -30,6 +30,8 @@ class Description:
     """The one the file names, or those whose keys and shapes fit; empty where unknown."""
     operators: tuple[str, ...]
     """What its program computes with."""
+    input_size: tuple[tuple[int, int], str] | None
+    """(height, width) of the pictures it takes, and where that is known from; None where a program or nobody knows."""
     obstacle: str | None
     """Why scan would refuse it, and what to do; None where it would load it."""
 
@@ -78,7 +80,8 @@ class Description:
             "tensors": {name: {"shape": list(t.shape), "dtype": t.dtype} for name, t in self.tensors.items()},
             "classes": list(own.labels),
             "normalization": {"mean": own.mean, "std": own.std} if own.mean is not None else {},
-            "input_size": own.size,
+            "input_size": self.input_size and self.input_size[0],
+            "input_size_source": self.input_size and self.input_size[1],
             "threshold": own.threshold,
             "metadata": dict(self.contents.metadata),
             "globals": sorted(self.contents.globals),
@@ -102,12 +105,14 @@ def describe(contents: Contents) -> Description:
         state, missing = None, str(error).removeprefix(f"{contents.path}: ")
     architectures = _architectures(contents, state)
     operators, unreadable = _operators(contents)
+    own = stated(contents)
     return Description(
         contents,
         state,
-        stated(contents),
+        own,
         architectures,
         operators,
+        (own.size, "configuration") if own.size else _native_size(contents, state, architectures),
         _obstacle(contents, architectures, unreadable, missing),
     )
 
@@ -148,8 +153,23 @@ def _architectures(contents: Contents, state: State | None) -> tuple[str, ...]:
         return (contents.stated_arch,)
     if contents.kind is Kind.HUGGING_FACE_FOLDER:
         return tuple(str(name) for name in contents.metadata["architectures"][:1])
-    if state is None or find_spec("torch") is None or find_spec("timm") is None:
+    if state is None or not _has_libraries():
         return ()
     from robaudit.load.architecture import candidates
 
     return candidates(state.shapes)
+
+
+def _native_size(
+    contents: Contents, state: State | None, architectures: tuple[str, ...]
+) -> tuple[tuple[int, int], str] | None:
+    """What the architecture is trained at, where weights alone are loaded and it is the only one."""
+    if state is None or len(architectures) != 1 or contents.file_kind in _PROGRAMS or not _has_libraries():
+        return None
+    from robaudit.load.architecture import is_known, native_size
+
+    return native_size(architectures[0], state.shapes) if is_known(architectures[0]) else None
+
+
+def _has_libraries() -> bool:
+    return find_spec("torch") is not None and find_spec("timm") is not None

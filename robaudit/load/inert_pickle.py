@@ -196,8 +196,8 @@ class _Machine:
 
 
 def _called(function: Value, arguments: Value) -> Call:
-    # Anything but a tuple is not what pickle writes, and copying a long list at every call would take for ever.
-    return Call(function, arguments if isinstance(arguments, tuple) else ())
+    # pickle writes a tuple, and TorchScript a member's bare value; a long list is not copied at every call.
+    return Call(function, arguments if isinstance(arguments, tuple) else (arguments,))
 
 
 def _extend(target: Value, values: list[Value]) -> None:

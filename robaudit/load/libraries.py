@@ -5,42 +5,34 @@ The configuration is data: it chooses among the library's own classes, and no co
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import timm
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError, first_line
+from robaudit.load.architecture import TORCHVISION, is_known
 from robaudit.load.architecture_index import learnt
 from robaudit.load.kinds import Contents, Kind
 
-MONAI_NETWORKS = frozenset(
-    [
-        "DenseNet",
-        "DenseNet121",
-        "DenseNet169",
-        "DenseNet201",
-        "DenseNet264",
-        "EfficientNetBN",
-        "ResNet",
-        "ResNet10",
-        "ResNet18",
-        "ResNet34",
-        "ResNet50",
-        "SENet154",
-        "SEResNet50",
-        "SEResNet101",
-        "SEResNet152",
-        "SEResNext50",
-        "SEResNext101",
-        "HighResNet",
-        "ViT",
-        "TorchVisionFCModel",
-    ]
-)
-"""Classifiers of `monai.networks.nets`."""
+_MONAI = "monai.networks.nets"
+_MONAI_NETWORKS = frozenset(
+    f"{family}{depth}"
+    for family, depths in {
+        "densenet": ("", 121, 169, 201, 264), "resnet": ("", 10, 18, 34, 50, 101, 152, 200), "senet": ("", 154),
+        "seresnet": (50, 101, 152), "seresnext": (50, 101), "efficientnetbn": ("",), "vit": ("",),
+        "torchvisionfcmodel": ("",),
+    }.items()
+    for depth in depths
+)  # fmt: skip
+"""Classifiers of MONAI, which spells each name in several ways."""
+_MANY = re.compile(r"layers|depth|blocks|stages|repeat|block_config")
+MAX_LAYERS = 1000
+"""A network of more would be hours in the making, however small its weights are."""
 
 
 _NO_EFFECT = frozenset(
@@ -110,15 +102,50 @@ def _hugging_face_class(contents: Contents) -> tuple[str, Any, Any]:
     config = contents.metadata
     name = str((config["architectures"] or [""])[0])
     made = getattr(transformers, name, None) if "ForImageClassification" in name else None
-    if made is None or config["model_type"] not in transformers.CONFIG_MAPPING:
+    fetching = sorted(_REFUSED & _keys(config))
+    if fetching:
+        raise ModelError(
+            f"{contents.path}: its config.json sets {', '.join(fetching)}, which loads more than this folder's "
+            "weights; pass the weights file and --arch or --factory"
+        )
+    # A network of timm comes as a timm folder: transformers would pass any argument on to it.
+    is_timms = str(config["model_type"]).startswith("timm")
+    if made is None or is_timms or config["model_type"] not in transformers.CONFIG_MAPPING:
         raise ModelError(
             f"{contents.path}: transformers has no image classifier {name!r} of type {config['model_type']!r}; "
             "pass the weights file and --arch or --factory"
         )
+    _require_few_layers(contents, config)
     # Nothing is downloaded: the weights are the folder's.
-    described = {**config, "use_pretrained_backbone": False}
+    described = {**_without(config, _HOW), "use_pretrained_backbone": False}
     with _as_model_error(f"{contents.path}: {name} cannot be built from its config.json"):
         return name, made, transformers.CONFIG_MAPPING[config["model_type"]].from_dict(described)
+
+
+_HOW = frozenset(
+    {
+        "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "experts_implementation",
+        "_experts_implementation", "use_kernels",
+    }
+)  # fmt: skip
+"""How a network is computed, not what: a name with a slash is code that transformers fetches from the hub and runs."""
+_REFUSED = frozenset({"quantization_config", "compression_config", "backbone_kwargs"})
+"""Other formats of weights, whose libraries run what they find there; and arguments for any network of timm's."""
+
+
+def _without(config: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
+    """A configuration and those within it, without some of their entries."""
+    return {
+        key: _without(value, keys) if isinstance(value, Mapping) else value
+        for key, value in config.items()
+        if key not in keys
+    }
+
+
+def _keys(config: Mapping[str, Any]) -> set[str]:
+    """The entries that a configuration and those within it set."""
+    inner = [_keys(value) for value in config.values() if isinstance(value, Mapping)]
+    return {key for key, value in config.items() if value}.union(*inner)
 
 
 @contextmanager
@@ -185,21 +212,47 @@ def monai_network(contents: Contents) -> tuple[str, nn.Module]:
     except ImportError:
         raise ModelError(f"{contents.path}: is a MONAI bundle; pip install 'robaudit[monai]' to read it") from None
     definition = dict(contents.metadata["network"])
-    name = str(definition.pop("_target_", "")).rpartition(".")[2]
-    made: Any = getattr(nets, name, None) if name in MONAI_NETWORKS else None
-    if made is None:
+    target = str(definition.pop("_target_", ""))
+    module, _, name = target.rpartition(".")
+    is_monais = not module or module == _MONAI or module.startswith(f"{_MONAI}.")
+    made: Any = getattr(nets, name, None) if is_monais and name.lower() in _MONAI_NETWORKS else None
+    of_torchvision = definition.get("model_name", "resnet18") if name.lower() == "torchvisionfcmodel" else None
+    if not callable(made) or not (of_torchvision is None or is_known(f"{TORCHVISION}{of_torchvision}")):
         raise ModelError(
-            f"{contents.path}: its network {name or 'without a name'} is no classifier of MONAI that robaudit builds; "
-            "pass the weights file and --factory"
+            f"{contents.path}: its network {target or 'without a name'} is no classifier of MONAI that robaudit "
+            "builds; pass the weights file and --factory"
         )
-    definition |= {"pretrained": False} if "pretrained" in definition else {}  # nothing is downloaded
-    if not all(_is_data(value) for value in definition.values()):
+    options = {key: value for key, value in definition.items() if not key.startswith("_")}
+    if not all(_is_data(value) for value in options.values()):
         raise ModelError(
             f"{contents.path}: its network_def holds expressions, which are not evaluated; "
             "pass the weights file and --factory"
         )
+    _require_few_layers(contents, options)
+    # Nothing is downloaded, also by those that do it unless they are told not to.
+    options = {key: value for key, value in options.items() if key not in ("pretrained", "weights", "progress")}
+    options |= {"pretrained": False} if "pretrained" in signature(made).parameters else {}
     with _as_model_error(f"{contents.path}: {name} cannot be built from its network_def"):
-        return name, made(**{key: value for key, value in definition.items() if not key.startswith("_")})
+        return name, made(**options)
+
+
+def _require_few_layers(contents: Contents, config: Mapping[str, Any]) -> None:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            _require_few_layers(contents, value)
+        elif _MANY.search(key) and any(number > MAX_LAYERS for number in _numbers(value)):
+            raise ModelError(
+                f"{contents.path}: its configuration asks for more than {MAX_LAYERS} layers ({key}); "
+                "fetch or save it again"
+            )
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def _is_data(value: Any) -> bool:

@@ -16,11 +16,11 @@ from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.contents import read_contents
 from robaudit.load.hub import local_folder
 from robaudit.load.kinds import Contents, Kind
-from robaudit.load.network import Asked, read_network
+from robaudit.load.network import Asked, Network, read_network
 from robaudit.load.normalization import normalization_of
 from robaudit.load.outputs import DEFAULT_THRESHOLD, Outputs
 from robaudit.load.recipe import recipe_of
-from robaudit.load.stated import stated
+from robaudit.load.stated import Stated, stated
 from robaudit.load.trial import tried
 from robaudit.records import FileRef, FrontInfo, InputSize, Loading, ModelInfo
 
@@ -65,17 +65,19 @@ def load_model(
         mean: per channel, in [0, 1] units; None takes the folder's own, then ImageNet's.
         std: likewise.
         normalization: a preset instead of both: imagenet, half, none or xray.
-        input_size: (height, width); None takes the folder's own, then the network's, then 224x224.
+        input_size: (height, width); None takes the folder's own, then the program's or architecture's, then 224x224.
         device: torch device.
 
     Raises:
         ModelError: missing, damaged, needs code to load, does not fit the architecture, or has other classes.
     """
     contents = replace(read_contents(local_folder(path)), path=path)
-    asked, own = Asked(arch, factory, trust, weights), stated(contents)
+    own = stated(contents)
+    asked = Asked(arch, factory, trust, weights, input_size or own.size)
     retrofitted = read_assimilated(contents, asked) if contents.kind is Kind.ASSIMILATED else None
     network = retrofitted.network if retrofitted else read_network(contents, asked)
-    size = input_size or own.size or network.size or DEFAULT_SIZE
+    grid = _input_size(network, input_size, own)
+    size = grid.height, grid.width
     chosen = own.label_index if label_index is None else label_index
     answered = tried(path, network, size, own.output if output is None else output, chosen)
     require_finding(path, answered.n_outputs, chosen, own)
@@ -98,7 +100,7 @@ def load_model(
             arch=network.arch,
             n_classes=len(names),
             classes=names,
-            input=InputSize(channels=network.in_chans, height=size[0], width=size[1]),
+            input=grid,
             normalization=normalised,
             front=_front_info(contents, front),
             loading=Loading(
@@ -113,6 +115,15 @@ def load_model(
         ),
         recipe_of(network, {"output": answered.output, "label_index": chosen, "threshold": decides_at}),
     )
+
+
+def _input_size(network: Network, given: tuple[int, int] | None, own: Stated) -> InputSize:
+    """The grid a model is asked on, and where that is known from."""
+    known = ((given, "given"), (own.size, "configuration"), (network.size, network.size_source))
+    (height, width), source = next(
+        ((size, source) for size, source in known if size is not None), (DEFAULT_SIZE, "assumed")
+    )
+    return InputSize(channels=network.in_chans, height=height, width=width, source=source)
 
 
 def _front_info(contents: Contents, front: Front | None) -> FrontInfo | None:

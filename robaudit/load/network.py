@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.load import architecture
 from robaudit.load.archive import ArchiveError
 from robaudit.load.exported import read_exported
@@ -40,6 +40,7 @@ RUNS_CODE: Mapping[Kind, str] = {
 }
 MAX_BRANCHES = 16
 """Networks side by side in one state dict that are looked for."""
+Size = tuple[int, int]
 NOT_LOADED = (CodeError, ExportError, GraphError, ArchiveError, PickleError)
 
 
@@ -55,6 +56,8 @@ class Asked:
     """Hash of the one file whose code may run."""
     weights: str | None = None
     """Which of several state dicts in the file."""
+    size: tuple[int, int] | None = None
+    """(height, width) of the pictures."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class Network:
     arch: str
     in_chans: int
     size: tuple[int, int] | None = None
-    """(height, width) it must have; None where any will do."""
+    """(height, width) it is made for, as far as that is known."""
+    size_source: str = "program"
+    """Where that is known from, as `robaudit.records.InputSize` has it."""
     is_program: bool = False
     """Whether it computes what the file says, rather than what a library does."""
     runs_code: bool = False
@@ -125,11 +130,37 @@ def _from_weights(contents: Contents, asked: Asked) -> Network:
     if architecture.n_classes(arch, state.shapes) is None:
         problem = architecture.misfit(arch, state.shapes)
         raise ModelError(f"{contents.path}: does not fit {arch} ({problem}); pass another --arch")
-    network = Network(
-        architecture.build(arch, state.shapes), arch, architecture.in_chans(arch, state.shapes),
-        architecture.required_size(arch, state.shapes),
-    )  # fmt: skip
-    return _filled(network, contents, state)
+    return _filled(named_network(contents.path, arch, state.shapes, asked.size), contents, state)
+
+
+def named_network(path: Path, arch: str, shapes: Mapping[str, tuple[int, ...]], size: Size | None) -> Network:
+    """The network that a library knows by name, its weights not yet the file's.
+
+    Args:
+        path: of the file, for the message.
+        arch: what fits the weights.
+        shapes: of the weights.
+        size: (height, width) of the pictures that it is to take; None takes its own.
+
+    Raises:
+        ModelError: it cannot be made for pictures of that size.
+    """
+    own = architecture.native_size(arch, shapes)
+    known, source = own if own is not None else (None, "architecture")
+    try:
+        module = architecture.build(arch, shapes, size)
+        problem = misfit(shapes, {key: tuple(tensor.shape) for key, tensor in module.state_dict().items()})
+    except Exception as error:  # a library's own: it refuses in any way
+        if size is None:
+            raise
+        problem = first_line(error)
+    if problem and size is not None:
+        own_size = f"; its own is {known[0]}x{known[1]}" if known else ""
+        raise ModelError(
+            f"{path}: {arch} with these weights takes no {size[0]}x{size[1]} images ({problem}); "
+            f"pass another --input-size{own_size}"
+        )
+    return Network(module, arch, architecture.in_chans(arch, shapes), known, source)
 
 
 def _filled(network: Network, contents: Contents, state: State) -> Network:
@@ -192,8 +223,10 @@ def library_network(contents: Contents) -> Network:
     )
     with torch.random.fork_rng():
         name, module = make(contents)
+    own = architecture.native_size(name, {}) if contents.kind is Kind.TIMM_FOLDER else None
+    size, source = own or (None, "architecture")
     library = contents.kind, contents.metadata
-    return Network(module, name, first_channels(module), is_program=True, library=library)
+    return Network(module, name, first_channels(module), size, source, is_program=True, library=library)
 
 
 def _from_library(contents: Contents, asked: Asked) -> Network:

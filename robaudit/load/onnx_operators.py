@@ -424,6 +424,25 @@ def _gather_elements(x: Tensor, indices: Tensor, axis: int = 0) -> Tensor:
     return x.gather(axis, torch.where(indices < 0, indices + x.shape[axis], indices))
 
 
+@operator("GatherND")
+def _gather_nd(x: Tensor, indices: Tensor, batch_dims: int = 0) -> Tensor:
+    if batch_dims:
+        raise OperatorError(f"GatherND with batch_dims {batch_dims}")
+    return x[_places(x, indices)]
+
+
+@operator("ScatterND")
+def _scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, reduction: bytes = b"none") -> Tensor:
+    if reduction not in (b"none", b"add"):
+        raise OperatorError(f"ScatterND with reduction {reduction.decode(errors='replace')}")
+    return x.index_put(_places(x, indices), updates, accumulate=reduction == b"add")
+
+
+def _places(x: Tensor, indices: Tensor) -> tuple[Tensor, ...]:
+    """Indices (..., n) of entries, by the first n dimensions of what they lie in."""
+    return indices.to(x.device).long().unbind(-1)
+
+
 @operator("Expand")
 def _expand(x: Tensor, shape: Tensor) -> Tensor:
     sizes = [max(size, 1) for size in shape.tolist()]

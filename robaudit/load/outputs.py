@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from math import log
 from typing import Any
@@ -61,7 +61,9 @@ class Outputs:
 
     kind: OutputKind = OutputKind.LOGITS
     behind: int | None = None
-    """Which call of softmax or sigmoid in a forward pass is the last thing the network does; None: none was seen."""
+    """Which call of softmax or sigmoid in a forward pass the answers come from; None: none was seen."""
+    every: int = field(default=1, compare=False)
+    """How many such calls the network makes each time it is asked: a program of one size of batch is asked repeatedly."""
     threshold: float = DEFAULT_THRESHOLD
     """Probability, within (0, 1), above which one output decides for the second class; others have none."""
 
@@ -76,7 +78,7 @@ class Outputs:
         One output z becomes [-s/2, s/2] with s = z - logit(threshold): at a threshold of 0.5 the same probability, at
         any other the same decision; and a gradient that fades at neither end.
         """
-        with nullcontext() if self.behind is None else _Behind(self.behind):
+        with nullcontext() if self.behind is None else _Behind(self.behind, self.every):
             answers = network(x)
         if self.behind is None:
             answers = _undone(answers, self.kind)
@@ -104,21 +106,53 @@ class Outputs:
 def find_outputs(network: nn.Module, x: Tensor) -> Outputs:
     """Look at a network's answers to pictures `x`, as it takes them, and find how logits are had from them."""
     with torch.no_grad():
-        with _Watching() as watching:
+        with _Counting() as counting:
             answers = network(x)
+        if counting.is_of_a_layer(answers):
+            return Outputs(OutputKind.ONE_LOGIT if answers.shape[1] == 1 else OutputKind.LOGITS)
         kind = output_kind(answers)
-        if kind is OutputKind.LOGITS and _within(answers) and watching.call_that_returned(answers) is not None:
-            return Outputs(OutputKind.FINDINGS)
-        if kind not in (OutputKind.PROBABILITIES, OutputKind.ONE_PROBABILITY):
+        squash: Callable[[Tensor], Tensor] = Tensor.sigmoid
+        if kind is OutputKind.PROBABILITIES:
+            squash = _softmax
+        elif kind is not OutputKind.ONE_PROBABILITY and not (kind is OutputKind.LOGITS and _within(answers)):
             return Outputs(kind)
-        behind = watching.call_that_returned(answers)
-        if behind is None:
-            return Outputs(kind)
-        with _Behind(behind):
-            before = network(x)
-    again = before.sigmoid() if kind is OutputKind.ONE_PROBABILITY else before.softmax(1)
-    same = before.shape == answers.shape and torch.allclose(again, answers, atol=TOLERANCE, rtol=0, equal_nan=True)
-    return Outputs(kind, behind if same else None)
+        found = _last_squash(network, x, answers, squash, counting.n_calls)
+    if kind is OutputKind.LOGITS:
+        return Outputs(kind if found is None else OutputKind.FINDINGS)
+    return Outputs(kind) if found is None else Outputs(kind, *found)
+
+
+MAX_CANDIDATES = 4
+"""Calls of softmax or sigmoid, from the last, that are tried: the others are gates and attention."""
+
+
+def _last_squash(
+    network: nn.Module, x: Tensor, answers: Tensor, squash: Callable[[Tensor], Tensor], n_calls: int
+) -> tuple[int, int] | None:
+    """The call without which a network answers what, squashed, are its answers, and how many calls one picture takes.
+
+    What stands between that call and the answers (a reshape, a dictionary, one column of several) is left in.
+    """
+    with _Counting() as counting:
+        network(x[:1])
+    every = counting.n_calls
+    if not every or n_calls % every:
+        return None
+    for call in range(every - 1, max(-1, every - 1 - MAX_CANDIDATES), -1):
+        try:
+            with _Behind(call, every):
+                before = network(x)
+        except Exception:  # what follows that call may take nothing but its result
+            continue
+        if before.shape == answers.shape and not torch.equal(before, answers):
+            again = squash(before)
+            if torch.allclose(again, answers, atol=TOLERANCE, rtol=0, equal_nan=True):
+                return call, every
+    return None
+
+
+def _softmax(rows: Tensor) -> Tensor:
+    return rows.softmax(1)
 
 
 def _undone(answers: Tensor, kind: OutputKind) -> Tensor:
@@ -142,41 +176,51 @@ _SQUASHES: frozenset[Any] = frozenset(
 )
 
 
-class _Watching(TorchFunctionMode):
-    """Keeps what every softmax and sigmoid of a forward pass returned."""
+_LAYERS: frozenset[Any] = frozenset(
+    {F.linear, torch.addmm, torch.ops.aten.linear, torch.ops.aten.linear.default, torch.ops.aten.addmm.default}
+)
+
+
+class _Counting(TorchFunctionMode):
+    """Counts the softmaxes and sigmoids of a forward pass, and keeps what its last linear layer returned."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._returned: list[Tensor] = []
+        self.n_calls = 0
+        self._last: tuple[Tensor, int] | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        self.n_calls += func in _SQUASHES
         result = func(*args, **(kwargs or {}))
-        if func in _SQUASHES:
-            self._returned.append(result)
+        if func in _LAYERS:
+            self._last = result, result._version
         return result
 
-    def call_that_returned(self, answers: Tensor) -> int | None:
-        """Index of the call whose result the network handed on unchanged; None where there was none."""
-        for index, result in reversed(list(enumerate(self._returned))):
-            if result.data_ptr() == answers.data_ptr() and result.numel() == answers.numel():
-                return index
-        return None
+    def is_of_a_layer(self, answers: Tensor) -> bool:
+        """Whether answers are, or are some of, what a linear layer returned: logits, whatever their values are."""
+        if self._last is None:
+            return False
+        result, version = self._last
+        # An activation in place leaves the numbers where they were, and counts as another version of them.
+        is_unchanged = result._version == version
+        return is_unchanged and answers.untyped_storage().data_ptr() == result.untyped_storage().data_ptr()
 
 
 class _Behind(TorchFunctionMode):
-    """Leaves out one softmax or sigmoid of a forward pass, and returns what it was given."""
+    """Leaves out one softmax or sigmoid of every few in a forward pass, and returns what it was given."""
 
-    def __init__(self, call: int) -> None:
+    def __init__(self, call: int, every: int) -> None:
         super().__init__()
-        self._calls_left = call
+        self._call, self._every = call, every
+        self._n_calls = 0
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func in _SQUASHES:
-            self._calls_left -= 1
-            if self._calls_left == -1:
+            self._n_calls += 1
+            if (self._n_calls - 1) % self._every == self._call:
                 return args[0] if args else (kwargs or {})["input"]
         return func(*args, **(kwargs or {}))

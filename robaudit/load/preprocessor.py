@@ -19,18 +19,27 @@ def normalization(preprocessor: Mapping[str, Any], channels: int) -> dict[str, A
     Raises:
         TypeError, ValueError: an entry is no number, or a factor of 0.
     """
-    scale, offset = BYTE * _factor(preprocessor), float(bool(preprocessor.get("rescale_offset")))
+    scale = BYTE * _factor(preprocessor)
+    offset = float(bool(preprocessor.get("rescale_offset")) and preprocessor.get("do_rescale") is not False)
     if not scale > 0:
         raise ValueError("its preprocessor multiplies pixels by nothing above 0")
     mean, std = _mean_and_std(preprocessor, channels)
     if mean is None or std is None:
         return {}
-    if preprocessor.get("include_top"):  # EfficientNet's divides by the standard deviation twice
-        std = [s * s for s in std]
+    if _divides_again(preprocessor):
+        if "image_std" not in preprocessor:
+            return {}
+        std = [s * again for s, again in zip(std, _per_channel(preprocessor["image_std"], channels), strict=True)]
     found: dict[str, Any] = {"mean": [(m + offset) / scale for m in mean], "std": [s / scale for s in std]}
     if preprocessor.get("do_flip_channel_order"):
         found["normalization_source"] = "config.json, for blue, green, red: pass --bgr with colour images"
     return found
+
+
+def _divides_again(preprocessor: Mapping[str, Any]) -> bool:
+    """Whether it divides by the standard deviation at the end, as EfficientNet's does, also where it has not before."""
+    kind = str(preprocessor.get("image_processor_type") or preprocessor.get("feature_extractor_type"))
+    return bool(preprocessor.get("include_top", kind.startswith("EfficientNet")))
 
 
 def _factor(preprocessor: Mapping[str, Any]) -> float:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from robaudit.errors import ModelError
 from robaudit.load.archive import Archive, open_archive
-from robaudit.load.aten import is_pure
+from robaudit.load.aten import INERT_OPERATORS, is_pure
 from robaudit.load.inert_pickle import Call, Global, Value, read_entry
 from robaudit.load.scripted_code import CodeError, Program, ScriptClass, dotted, read_program
 from robaudit.load.tensors import StorageReader
@@ -132,10 +132,24 @@ class _Builder:
                 module.register_parameter(name, nn.Parameter(tensor, requires_grad=tensor.is_floating_point()))
             else:
                 module.register_buffer(name, tensor)
+        elif (member := self._member(item)) is not None:
+            module.values[name] = member
         elif isinstance(item, Call) and isinstance(item.function, Global) and item.function.name[:9] == "__torch__":
             module.add_module(name, self._module(item, depth - 1))
         elif name != "training":
             module.values[name] = _plain(item)
+
+    def _member(self, item: Value) -> str | None:
+        """A member of an enumeration by its full name, as the program calls it; None for anything else."""
+        if not isinstance(item, Call) or not isinstance(item.function, Global):
+            return None
+        made_of = self._program.classes.get(item.function.name)
+        if made_of is None or "Enum" not in made_of.bases:
+            return None
+        found = [name for name, value in made_of.constants.items() if (value,) == tuple(item.arguments)]
+        if not found:
+            raise CodeError(f"{made_of.name} has no such member")
+        return f"{made_of.name}.{found[0]}"
 
 
 def _plain(item: Value, depth: int = 8) -> Any:
@@ -208,6 +222,9 @@ class _Run:
         match statement:
             case ast.Assign(targets=[target], value=value):
                 self._assign(target, self.value(value, scope), scope)
+            case ast.AnnAssign(target=target, value=value):
+                if value is not None:
+                    self._assign(target, self.value(value, scope), scope)
             case ast.Expr(value=value):
                 self.value(value, scope)
             case ast.Return(value=value):
@@ -217,6 +234,9 @@ class _Run:
             case ast.For(target=target, iter=over, body=body):
                 for item in self.value(over, scope):
                     self._assign(target, item, scope)
+                    self._block(body, scope)
+            case ast.While(test=test, body=body):
+                while self.value(test, scope):
                     self._block(body, scope)
             case ast.Pass():
                 pass
@@ -354,10 +374,16 @@ def _is_instance(value: Any, kind: ast.expr) -> bool:
     return any(isinstance(value, names[name]) for name in listed)
 
 
+def _power(base: float, exponent: float) -> float:
+    whole = isinstance(base, int) and isinstance(exponent, int) and 0 <= exponent < 64
+    return base**exponent if whole else math.pow(base, exponent)
+
+
 _ON_VALUES: Mapping[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
     "floordiv": operator.floordiv, "remainder": operator.mod, "neg": operator.neg,
-    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+    "pow": _power, "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le,
+    "gt": operator.gt, "ge": operator.ge,
     "__and__": operator.and_, "__or__": operator.or_, "__xor__": operator.xor, "abs": abs,
     "slice": lambda held, start=None, end=None, step=1: held[start:end:step],
     "ceil": math.ceil, "floor": math.floor, "sqrt": math.sqrt, "round": round, "exp": math.exp, "log": math.log,
@@ -378,7 +404,10 @@ _TO_VALUES: Mapping[str, Callable[[Any], Any]] = {
 
 def _on_values(name: str, arguments: list[Any]) -> Any:
     """Compute without tensors: TorchScript's numbers have 64 bits, and its lists are short."""
-    result = _ON_VALUES[name](*arguments) if name != "mul" or _are_numbers(arguments) else _TOO_LARGE
+    try:
+        result = _ON_VALUES[name](*arguments) if name != "mul" or _are_numbers(arguments) else _TOO_LARGE
+    except ArithmeticError as error:
+        raise CodeError(f"torch.{name}: {error}") from None
     large = isinstance(result, int) and abs(result) >= 2**63
     if large or (isinstance(result, str | list | tuple) and len(result) > MAX_LENGTH):
         raise CodeError(f"torch.{name} of something too large")
@@ -390,6 +419,8 @@ def _are_numbers(values: list[Any]) -> bool:
 
 
 def _operator(name: str, arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
+    if name in INERT_OPERATORS:
+        return False
     if not is_pure(name):
         raise CodeError(f"torch.{name}")
     match name:
@@ -420,6 +451,10 @@ def _primitive(name: str, arguments: list[Any]) -> Any:
             return max(*values)
         case "abs", [value]:
             return abs(value)
+        case "type", [torch.device() as device]:
+            return device.type
+        case "requires_grad" | "is_nested", _:  # as when nobody attacks: what it computes must not depend on that
+            return False
         case "unchecked_cast", [*_, value]:
             return value
         case (

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeGuard
 
 from robaudit.load.archive import Archive
-from robaudit.load.aten import PURE_PRIMITIVES, is_pure
+from robaudit.load.aten import INERT_OPERATORS, PURE_PRIMITIVES, is_pure
 
 MAX_CODE_BYTES = 8 * 2**20
 MAX_NODES = 400_000
@@ -20,7 +20,7 @@ BUILTINS = frozenset({"annotate", "unchecked_cast", "uninitialized", "getattr", 
 }  # fmt: skip
 """Functions that TorchScript calls by a bare name; all of them only look at or convert values."""
 
-_STATEMENTS = (ast.Assign, ast.AugAssign, ast.If, ast.For, ast.While, ast.Pass, ast.Return, ast.Expr)
+_STATEMENTS = (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.If, ast.For, ast.While, ast.Pass, ast.Return, ast.Expr)
 _EXPRESSIONS = (
     ast.Constant, ast.Name, ast.Attribute, ast.Call, ast.Tuple, ast.List, ast.Dict, ast.Subscript, ast.IfExp,
     ast.UnaryOp, ast.BoolOp, ast.Compare,
@@ -45,7 +45,7 @@ class ScriptClass:
     fields: tuple[str, ...]
     parameters: frozenset[str]
     constants: Mapping[str, object]
-    """Attributes whose value stands in the code."""
+    """Attributes whose value stands in the code; of an enumeration, its members."""
 
     def __deepcopy__(self, memo: object) -> "ScriptClass":
         return self
@@ -100,7 +100,7 @@ def _read_unit(program: Program, unit: str, tree: ast.Module) -> None:
         elif isinstance(statement, ast.ClassDef):
             read = _class(f"{unit}.{statement.name}", statement)
             program.classes[read.name] = read
-            if not {"Module", "NamedTuple"} & set(read.bases):
+            if not {"Module", "NamedTuple", "Enum"} & set(read.bases):
                 program.not_pure.add(f"class {statement.name}")
             for method in read.methods.values():
                 _note_calls(program, method)
@@ -113,6 +113,8 @@ def _class(name: str, tree: ast.ClassDef) -> ScriptClass:
     fields: list[str] = []
     parameters: frozenset[str] = frozenset()
     constants: dict[str, object] = {}
+    bases = tuple(base.id for base in tree.bases if isinstance(base, ast.Name))
+    is_enum = "Enum" in bases
     for statement in tree.body:
         match statement:
             case ast.FunctionDef():
@@ -127,9 +129,10 @@ def _class(name: str, tree: ast.ClassDef) -> ScriptClass:
                 pass
             case ast.Assign(targets=[ast.Subscript(value=ast.Name("__annotations__"))]):
                 pass
+            case ast.Assign(targets=[ast.Name(member)], value=value) if is_enum:
+                constants[member] = _literal(name, value)
             case _:
                 raise CodeError(f"{name}: a statement that is neither a method nor an attribute")
-    bases = tuple(base.id for base in tree.bases if isinstance(base, ast.Name))
     return ScriptClass(name, bases, methods, tuple(fields), parameters, constants)
 
 
@@ -152,8 +155,6 @@ def _note_calls(program: Program, function: ast.FunctionDef) -> None:
             raise CodeError(f"{function.name}: more than {MAX_NODES} parts")
         if not isinstance(node, _GRAMMAR):
             program.not_pure.add(type(node).__name__.lower())
-        if isinstance(node, ast.While):
-            program.not_pure.add("a while loop")
         if isinstance(node, ast.Attribute):
             _note_attribute(program, node)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id not in known:
@@ -175,7 +176,7 @@ def _note_attribute(program: Program, node: ast.Attribute) -> None:
     match dotted(node):
         case ["torch", operator]:
             program.operators.add(operator)
-            if not is_pure(operator):
+            if not is_pure(operator) and operator not in INERT_OPERATORS:
                 program.not_pure.add(f"torch.{operator}")
         case ["ops", "prim", operator]:
             if operator not in PURE_PRIMITIVES:

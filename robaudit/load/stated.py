@@ -30,6 +30,8 @@ class Stated:
     """(height, width) of the input grid."""
     many_findings: bool = False
     """Whether several outputs can be true of one image."""
+    is_regression: bool = False
+    """Whether the outputs are quantities, not classes."""
     output: str | None = None
     """Which part of a structured answer is the classifier's; of a folder that assimilate wrote."""
     label_index: int | None = None
@@ -60,6 +62,7 @@ def stated(contents: Contents) -> Stated:
             source=str(config.get("normalization_source", "config.json")),
             size=_size(own.get("input_size")),
             many_findings=config.get("problem_type") == "multi_label_classification",
+            is_regression=config.get("problem_type") == "regression",
             **head,
         )
     except (TypeError, ValueError, AttributeError) as error:

@@ -116,7 +116,8 @@ def _model(record: AuditRecord) -> dict[str, str]:
         "SHA-256": model.sha256,
         "architecture": model.arch,
         "classes": ", ".join(model.classes),
-        "input": f"{model.input.channels} × {model.input.height} × {model.input.width}",
+        "input": f"{model.input.channels} × {model.input.height} × {model.input.width}"
+        + (f" ({model.input.source})" if model.input.source else ""),
         "normalisation": f"mean {_numbers(model.normalization.mean)}, std {_numbers(model.normalization.std)} "
         f"({model.normalization.source})",
         "outputs": model.outputs,

@@ -109,6 +109,63 @@ def test_a_monai_bundle(tmp_path: Path, known: bool) -> None:
     assert read_contents(tmp_path / "b").kind == Kind.MONAI_BUNDLE
 
 
+MONAIS: list[tuple[str, str, dict[str, Any]]] = [
+    ("DenseNet121", "monai.networks.nets.DenseNet121", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2}),
+    ("densenet121", "monai.networks.nets.densenet.densenet121",
+     {"spatial_dims": 2, "in_channels": 1, "out_channels": 2, "init_features": 16, "growth_rate": 8}),
+    ("resnet18", "monai.networks.nets.resnet.resnet18",
+     {"spatial_dims": 2, "n_input_channels": 1, "num_classes": 2, "conv1_t_stride": [2, 2]}),
+    ("resnet10", "monai.networks.nets.resnet10", {"spatial_dims": 2, "n_input_channels": 1, "num_classes": 2}),
+    ("EfficientNetBN", "EfficientNetBN", {"model_name": "efficientnet-b0", "in_channels": 1, "num_classes": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("name", "target", "options"), MONAIS, ids=[name for name, *_ in MONAIS])
+def test_a_network_of_monai_by_any_of_its_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, target: str, options: dict[str, Any]
+) -> None:
+    """Nothing is downloaded either, though EfficientNetBN does that unless it is told not to."""
+    nets = pytest.importorskip("monai.networks.nets")
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("downloads"))
+    torch.manual_seed(0)
+    unlearnt = {"pretrained": False} if name == "EfficientNetBN" else {}
+    made = getattr(nets, name)(**options, **unlearnt).eval()
+    folder = bundle(tmp_path / "b", made, {"_target_": target, **options})
+    loaded = load_model(folder)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.classifier(GREY), made(GREY * 2 - 1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("definition", "said"),
+    [
+        ({"_target_": "scripts.mine.DenseNet121"}, r"its network scripts\.mine\.DenseNet121 is no classifier of MONAI"),
+        ({"_target_": "os.system", "command": "true"}, r"its network os\.system is no classifier of MONAI"),
+        ({"_target_": "monai.networks.nets.resnet"}, "is no classifier of MONAI"),
+        ({"_target_": "monai.networks.nets.UNet"}, "is no classifier of MONAI"),
+        ({"_target_": "TorchVisionFCModel", "model_name": "get_model"}, "is no classifier of MONAI"),
+        ({"_target_": "resnet18", "num_classes": "$1 + 1"}, "holds expressions, which are not evaluated"),
+        ({"_target_": "DenseNet", "norm": ["batch", {"_target_": "os.system"}]}, "holds expressions"),
+        ({"_target_": "ResNet", "layers": [10**9], "block": "basic"}, r"more than 1000 layers \(layers\)"),
+        ({"_target_": "DenseNet121", "no_such": 1}, "cannot be built from its network_def"),
+    ],
+)
+def test_other_networks_than_monais_own_are_not_built(tmp_path: Path, definition: dict[str, Any], said: str) -> None:
+    pytest.importorskip("monai.networks.nets")
+    with pytest.raises(ModelError, match=said):
+        load_model(bundle(tmp_path / "b", nn.Sequential(nn.Conv2d(1, 2, 3)), definition))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_hugging_face_network_of_a_thousand_million_layers(tmp_path: Path) -> None:
+    vit(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"num_hidden_layers": 10**9}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"asks for more than 1000 layers \(num_hidden_layers\)"):
+        load_model(tmp_path)
+
+
 # What a preprocessor does
 
 
@@ -121,6 +178,10 @@ def test_a_monai_bundle(tmp_path: Path, known: bool) -> None:
         ("ViTImageProcessor", {"do_normalize": False, "do_rescale": False}),
         ("EfficientNetImageProcessor", {"image_std": [0.2, 0.3, 0.4]}),
         ("EfficientNetImageProcessor", {"rescale_offset": True, "rescale_factor": 1 / 127.5, "include_top": False}),
+        ("EfficientNetImageProcessor", {"do_normalize": False, "image_std": [0.2, 0.3, 0.4]}),
+        ("EfficientNetImageProcessor", {"do_normalize": False, "include_top": False}),
+        ("EfficientNetImageProcessor", {"rescale_offset": True, "do_rescale": False}),
+        ("EfficientNetImageProcessor", {"rescale_offset": True, "do_normalize": False, "image_std": [0.2, 0.3, 0.4]}),
         ("MobileViTImageProcessor", {}),
     ],
 )
@@ -138,6 +199,21 @@ def test_pixels_reach_the_network_as_the_librarys_own_preprocessor_brings_them(
     turned = "--bgr" in found.get("normalization_source", "")
     assert turned == (kind == "MobileViTImageProcessor")
     torch.testing.assert_close(((picture.flip(0) if turned else picture) / 255 - mean) / std, wanted)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "known"),
+    [("include_top", True), ("rescale_offset", True), ("image_std", False), ("image_mean", False)],
+)
+def test_what_a_preprocessor_leaves_to_its_class(left_out: str, known: bool) -> None:
+    """EfficientNet's divides by the deviation once more unless it is told not to."""
+    written = {
+        "image_processor_type": "EfficientNetImageProcessorFast", "image_mean": [0.5] * 3, "image_std": [0.2] * 3,
+        "do_normalize": True, "include_top": True, "rescale_offset": False,
+    }  # fmt: skip
+    del written[left_out]
+    found = normalization(written, 3)
+    assert found == ({"mean": pytest.approx([0.5] * 3), "std": pytest.approx([0.04] * 3)} if known else {})
 
 
 def test_a_preprocessor_that_makes_no_sense(tmp_path: Path) -> None:

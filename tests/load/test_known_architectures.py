@@ -152,7 +152,7 @@ def fill(network: nn.Module) -> nn.Module:
 def test_the_index_takes_for_one_what_answers_alike(one: str, other: str, same: bool) -> None:
     picture = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     side = 224 if other.endswith("_384") else None
-    first, second = fill(architecture.create(one, 2)), fill(architecture.create(other, 2, side=side))
+    first, second = fill(architecture.create(one, 2)), fill(architecture.create(other, 2, size=side))
     assert torch.allclose(first(picture), second(picture), rtol=1e-4, atol=1e-5) is same
 
 

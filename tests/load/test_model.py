@@ -106,7 +106,7 @@ def test_every_kind_of_file_gives_the_logits_of_the_model_it_was_saved_from(
     loaded = load_model(path, arch=ARCH)
     assert torch.equal(answers(loaded), by_hand(NETWORK, PICTURES, IMAGENET_MEAN, IMAGENET_STD))
     assert not loaded.classifier.training
-    assert (loaded.info.arch, loaded.info.n_classes, loaded.size) == (ARCH, 2, (224, 224))
+    assert (loaded.info.arch, loaded.info.n_classes, loaded.size) == (ARCH, 2, (160, 160))
 
 
 def test_a_legacy_file_of_another_pickle_protocol_loads(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from containers import exported, onnx_by_trace, scripted, traced
+from containers import exported, exported_for_one, onnx_by_trace, scripted, traced
 from torch import nn
 
 from robaudit.errors import ModelError
@@ -167,3 +167,119 @@ def test_findings_are_known_by_their_sigmoids_and_audited_one_at_a_time(save, tm
 
 def test_logits_that_happen_to_look_like_probabilities_are_logits():
     assert find_outputs(Headed(lambda z: z.clamp(0, 1)), PICTURES) == Outputs(OutputKind.LOGITS)
+
+
+class Hidden(Picture):
+    """A squash with something between it and the answer."""
+
+    def raw(self, x):
+        return self.head(self.body(x).relu().mean((2, 3)))
+
+
+class OneSqueezed(Hidden):
+    def forward(self, x):
+        return self.raw(x)[:, :1].sigmoid().squeeze(1)
+
+
+class OneReshaped(Hidden):
+    def forward(self, x):
+        return self.raw(x)[:, 1:].sigmoid().reshape(-1, 1, 1, 1) * 1.0
+
+
+class OneInDict(Hidden):
+    def forward(self, x):
+        return {"probability": self.raw(x)[:, 1:].sigmoid(), "features": x}
+
+
+class SoftmaxInTuple(Hidden):
+    def forward(self, x):
+        return x, self.raw(x).softmax(1).clone()
+
+
+class SoftmaxOfOnePicture(Hidden):
+    """Its program is of one picture, and is asked once for each."""
+
+    def raw(self, x):
+        return self.head(self.body(x).relu().mean((2, 3)).reshape(1, 8))
+
+    def forward(self, x):
+        gate = self.body(x).sigmoid().mean()
+        return (self.raw(x) + 0 * gate).softmax(1)
+
+
+@pytest.mark.parametrize("save", [traced, exported_for_one, onnx_by_trace], ids=lambda save: save.__name__)
+@pytest.mark.parametrize("made", [OneSqueezed, OneReshaped, OneInDict, SoftmaxInTuple, SoftmaxOfOnePicture])
+def test_a_squash_is_seen_through_what_stands_after_it(save, made, tmp_path):
+    network, example = made().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    save(network, example[:1], tmp_path / "model")
+    loaded = load_model(
+        tmp_path / "model", folder_classes=("a", "b"), input_size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+    classifier = loaded.with_outputs_seen_on(example).classifier
+    assert classifier.outputs.behind is not None
+    with torch.no_grad():
+        z = torch.cat([network.raw(picture[None]) for picture in example])
+        if classifier.outputs.kind is OutputKind.ONE_PROBABILITY:
+            z = z[:, :1] if made is OneSqueezed else z[:, 1:]
+            z = torch.cat([-z / 2, z / 2], 1)
+        torch.testing.assert_close(classifier(example), z)
+
+
+@pytest.mark.parametrize("save", [traced, onnx_by_trace], ids=lambda save: save.__name__)
+def test_one_of_several_findings_is_looked_behind(save, tmp_path):
+    network, example = Findings().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    save(network, example, tmp_path / "model")
+    loaded = load_model(
+        tmp_path / "model", label_index=1, input_size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3
+    ).with_outputs_seen_on(example)
+    assert loaded.classifier.outputs == Outputs(OutputKind.ONE_PROBABILITY, 0)
+
+
+class Timid(nn.Module):
+    """Answers with one logit that is a small positive number for every picture: the second class, each time."""
+
+    def __init__(self, in_place=False):
+        super().__init__()
+        self.layer, self.in_place = nn.Linear(3, 1), in_place
+        nn.init.constant_(self.layer.weight, 0.1)
+        nn.init.constant_(self.layer.bias, 0.1)
+
+    def forward(self, x):
+        z = self.layer(x.mean((2, 3)))
+        return z.sigmoid_() if self.in_place else z
+
+
+@pytest.mark.parametrize("save", [None, traced, scripted, exported], ids=str)
+def test_what_a_linear_layer_answers_is_a_logit_also_between_0_and_1(save, tmp_path):
+    """Taken for a probability, a logit of 0.3 would decide for the first class."""
+    network, example = Timid().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    assert ((network(example) > 0) & (network(example) < 0.5)).all()
+    if save is None:
+        outputs = find_outputs(network, example)
+    else:
+        save(network, example, tmp_path / "model")
+        loaded = load_model(tmp_path / "model", input_size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3)
+        outputs = loaded.with_outputs_seen_on(example).classifier.outputs
+    assert outputs == Outputs(OutputKind.ONE_LOGIT)
+    assert find_outputs(Timid(in_place=True), example).kind is OutputKind.ONE_PROBABILITY
+
+
+class SoftmaxOfFour(SoftmaxOfOnePicture):
+    """Its program is of four pictures."""
+
+    def raw(self, x):
+        return self.head(self.body(x).relu().mean((2, 3)).reshape(4, 8))
+
+
+@pytest.mark.parametrize("n_seen", [1, 4, 6])
+def test_a_program_of_four_pictures_is_looked_behind_for_any_number(tmp_path, n_seen):
+    """Seen on one batch of four and asked for eleven, every one of its three batches gives logits."""
+    network, example = SoftmaxOfFour().eval(), torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    torch.export.save(torch.export.export(network, (example[:4],)), tmp_path / "model.pt2")
+    loaded = load_model(
+        tmp_path / "model.pt2", folder_classes=("a", "b"), input_size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+    classifier = loaded.with_outputs_seen_on(example[:n_seen]).classifier
+    with torch.no_grad():
+        z = torch.cat([network.raw(part) for part in example.split(4)])
+        torch.testing.assert_close(classifier(example[:11]), z[:11])
