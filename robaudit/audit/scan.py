@@ -12,12 +12,11 @@ from torch import nn
 
 from robaudit.attack.curve import Engine
 from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, speedups_of
-from robaudit.attack.threats import EPS_GRID
+from robaudit.attack.threats import EPS_GRID, find_preset
 from robaudit.audit.measure import Measurement
 from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.record import draft
 from robaudit.checks.evidence import Share
-from robaudit.checks.probes import SAMPLE_SIZE
 from robaudit.errors import DataError, SettingsError
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.fleet.fleet import Fleet
@@ -62,7 +61,7 @@ def scan(
     without: Sequence[str] = (),
     warm_start: bool = False,
     surrogate: Path | str | None = None,
-    check_sample: int = SAMPLE_SIZE,
+    check_sample: int | None = None,
     restart: bool = False,
     view: View | None = None,
     accept_preprocessing: bool = False,
@@ -109,7 +108,8 @@ def scan(
         warm_start: begin below a found eps where the found perturbation left off.
         surrogate: another model of the same classes, for the transfer check; None takes the model before the retrofit,
             where `model` is a retrofit that knows it.
-        check_sample: images that the sampled checks ask; 0 leaves those checks out, which the record says.
+        check_sample: images that the sampled checks ask; None is the preset's number; 0 leaves those checks out, which
+            the record says.
         restart: discard what `out` holds.
         view: how images are shown to the model; None as they are stored.
         accept_preprocessing: measure although another preprocessing does clearly better.
@@ -148,7 +148,8 @@ def scan(
     loaded.require_channels(images.channels)
     if positive is not None and positive not in images.classes:
         raise SettingsError(f"--positive {positive}: is no class; the classes are {', '.join(images.classes)}")
-    if check_sample < 0:
+    sample_size = find_preset(preset).check_sample if check_sample is None else check_sample
+    if sample_size < 0:
         raise SettingsError(f"--check-sample {check_sample}: wanted 0 or more")
     pictures = images.to_try(loaded.size).to(loaded.classifier.mean.device)
     loaded = loaded.with_outputs_seen_on(pictures)
@@ -165,7 +166,7 @@ def scan(
     overlap = _overlap(data, images, merge, on_bad_image, progress)
     _introduce(loaded, images, own_engine, other, progress)
     started = draft(
-        loaded, images, own_engine, surrogate=other.file if other else None, sample_size=check_sample,
+        loaded, images, own_engine, surrogate=other.file if other else None, sample_size=sample_size,
         positive=positive, note=note, command=command,
     )  # fmt: skip
     asked = partial(
@@ -173,7 +174,7 @@ def scan(
     )
     with closing(own_engine if crew is None else Fleet(own_engine, images, crew, progress, hang_after)) as examiner:
         return Measurement(
-            loaded, images, own_engine, examiner, started, out, progress, check_sample, overlap, asked
+            loaded, images, own_engine, examiner, started, out, progress, sample_size, overlap, asked
         ).finish(restart)
 
 

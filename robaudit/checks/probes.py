@@ -33,8 +33,6 @@ from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import BUDGETS_255, UNBOUNDED
 from robaudit.records import ImageRow
 
-SAMPLE_SIZE = 24
-"""Images each sampled check asks, unless told otherwise."""
 MAX_PLANTED = 8
 """Images that get a planted adversary: each costs a head of its own."""
 MAX_INNER = 64

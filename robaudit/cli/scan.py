@@ -33,8 +33,8 @@ Preset = Annotated[
         metavar="NAME",
         help="quick: fgsm and bim · default: fgsm, bim, mifgsm and pgd, then apgd on the margin and Square Attack on "
         "the survivors · thorough: longer, with restarts, targets, transfer and bpda · paper: the four as the "
-        "literature measures. A model that withstands costs about 13, 113, 393 and 466 gradients an image; one that "
-        "falls early costs less.",
+        "literature measures. A model that withstands costs about 13, 113, 393 and 466 gradients an image, the checks "
+        "a few hundred for each of --check-sample; one that falls early costs less.",
         rich_help_panel=options.ATTACK,
     ),
 ]
@@ -88,11 +88,12 @@ Surrogate = Annotated[
     ),
 ]
 CheckSample = Annotated[
-    int,
+    int | None,
     typer.Option(
         min=0,
         metavar="N",
-        help="Images that are asked more, to see whether the number can be believed; 0 leaves that out, and says so.",
+        help="Images that are asked more, to see whether the number can be believed; 0 leaves that out, and says so "
+        "[dim](default: 24; 8 of --preset quick)[/dim].",
         rich_help_panel=options.ATTACK,
     ),
 ]
@@ -153,7 +154,7 @@ def scan(
     preset: Preset = "default",
     protocol: Protocol = None,
     surrogate: Surrogate = None,
-    check_sample: CheckSample = 24,
+    check_sample: CheckSample = None,
     limit: options.Limit = None,
     positive: options.Positive = None,
     merge: options.Merge = None,

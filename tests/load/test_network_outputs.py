@@ -249,7 +249,7 @@ class Timid(nn.Module):
         return z.sigmoid_() if self.in_place else z
 
 
-@pytest.mark.parametrize("save", [None, traced, scripted, exported], ids=str)
+@pytest.mark.parametrize("save", [None, traced, scripted, exported], ids=["module", "traced", "scripted", "exported"])
 def test_what_a_linear_layer_answers_is_a_logit_also_between_0_and_1(save, tmp_path):
     """Taken for a probability, a logit of 0.3 would decide for the first class."""
     network, example = Timid().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
