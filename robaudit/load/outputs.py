@@ -63,7 +63,7 @@ class Outputs:
     behind: int | None = None
     """Which call of softmax or sigmoid in a forward pass the answers come from; None: none was seen."""
     every: int = field(default=1, compare=False)
-    """How many such calls the network makes when asked once: a program of one size of batch is asked repeatedly."""
+    """How many such calls one asking takes: a program of one size of batch is asked several times in a pass."""
     threshold: float = DEFAULT_THRESHOLD
     """Probability, within (0, 1), above which one output decides for the second class; others have none."""
 

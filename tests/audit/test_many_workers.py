@@ -184,7 +184,7 @@ def test_a_scan_is_continued_by_others(
 
 def test_an_added_attack_is_run_by_the_workers_too(employ: Employ, model: Path, data: Path, tmp_path: Path) -> None:
     """A scan with FGSM alone is mended by a longer attack, which all images face."""
-    options = {"attacks": ("fgsm",), "check_sample": 3}
+    options = {"attacks": ("fgsm",), "check_sample": 8}
     alone = small_scan(model, data, tmp_path / "alone", **options)
     crew = employ(2)
     together = small_scan(model, data, tmp_path / "together", **options)
@@ -198,7 +198,7 @@ def test_an_added_attack_is_run_by_the_workers_too(employ: Employ, model: Path, 
 def test_an_image_that_kills_workers_under_an_added_attack_alone_is_an_error_altogether(
     employ: Employ, model: Path, data: Path, tmp_path: Path
 ) -> None:
-    options = {"attacks": ("fgsm",), "check_sample": 3}
+    options = {"attacks": ("fgsm",), "check_sample": 8}
     alone = small_scan(model, data, tmp_path / "alone", **options)
     expected = {row["id"]: row for row in map(json.loads, rows(tmp_path / "alone").splitlines())}
     fatal = next(id_ for id_, row in expected.items() if row["prediction"] == row["label"])
