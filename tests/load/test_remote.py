@@ -101,6 +101,59 @@ def test_a_manifest_elsewhere_is_bound_to_its_folder_too(outside: str, memory: s
         open_images(located(f"{memory}/table.csv"))
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every URL that fsspec is given."""
+    urls: list[str] = []
+    reached = fsspec.core.url_to_fs
+
+    def reach(url: str) -> object:
+        urls.append(url)
+        return reached(url)
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", reach)
+    return urls
+
+
+ELSEWHERE = (
+    "ftp://127.0.0.1:9/x.png", "http://127.0.0.1:9/x.png", "file:///dev/zero", "simplecache::ftp://127.0.0.1:9/x.png",
+    "s3://bucket/x::ftp://127.0.0.1:9/x.png", "http://me:secret@127.0.0.1:9/x.png", "S3://bucket/x.png",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_a_manifest_on_disk_connects_to_no_host_of_its_own_choice(url: str, tmp_path: Path, asked: list[str]) -> None:
+    (tmp_path / "m.csv").write_text(f"path,label,sha256\n{url},ill,{'0' * 64}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 2 names .*download it, or put the manifest beside the images") as caught:
+        open_images(tmp_path / "m.csv")
+    assert not asked
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", [*ELSEWHERE, "memory://bucket2/data/ill/0.png", "s3://bucket/data/ill/0.png"])
+def test_a_manifest_elsewhere_names_images_of_its_own_store_alone(url: str, memory: str, asked: list[str]) -> None:
+    table = f"path,label,sha256\nmemory://bucket/other.png,ill,{'0' * 64}\n{url},ill,{'0' * 64}\n"
+    in_memory(memory, {"table.csv": table.encode()})
+    with pytest.raises(DataError, match=r"line 3 names .*wanted an image on its own store"):
+        open_images(located(f"{memory}/table.csv"))
+    assert set(asked) == {f"{memory}/table.csv"}
+
+
+def test_a_name_in_a_store_is_not_taken_for_another_store(memory: str, asked: list[str]) -> None:
+    fsspec.filesystem("memory").pipe("/bucket/data/ill/a::ftp.png", png(1))
+    images = open_images(located(in_memory(memory, FOLDER)), on_bad_image="skip")
+    assert (len(images), images.n_skipped) == (len(FOLDER), 1)
+    assert not any("ftp" in url for url in asked)
+    with pytest.raises(DataError, match=r"is a chain of URLs \(::\), wanted one"):
+        located("simplecache::s3://bucket/data")
+
+
+def test_a_split_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    data = on_disk(tmp_path / "data", FOLDER)
+    with pytest.raises(DataError, match=r"may only name images at s3, .*divide it there"):
+        write_split(located(f"file://{data}"), tmp_path / "split.csv", seed=0)
+
+
 def test_a_split_that_is_written_here_finds_its_images_there(tmp_path: Path, memory: str) -> None:
     files = {f"{label}/{index}.png": png(100 * len(label) + index) for label in ("ill", "well") for index in range(6)}
     write_split(located(in_memory(memory, files)), tmp_path / "split.csv", seed=0)
