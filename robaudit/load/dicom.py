@@ -65,7 +65,7 @@ def list_frames(item: Listed) -> Iterator[Listed]:
     """
     try:
         with refusing(item.path, "DICOM image", words=_DAMAGED_HEADER):
-            header = _read(read_bytes(item.path), item.path, stop_before_pixels=True)
+            header = _read(read_bytes(item.path, item.pinned), item.path, stop_before_pixels=True)
             n_frames, patient = int(header.get("NumberOfFrames") or 1), _patient(header)
     except DataError:
         if _pydicom_missing():

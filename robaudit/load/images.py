@@ -257,8 +257,7 @@ def _looked_at(listed: Sequence[Listed], view: View) -> Iterator[Look]:
 def _look(item: Listed, view: View) -> Look:
     try:
         _require_text(item)
-        stored = read_stored(item.path, item.member, view)
-        _require_pinned(item, stored)
+        stored = read_stored(item.path, item.member, view, item.pinned)
     except DataError as error:
         return DataError(f"{item.row}{error}")
     return _ref(item, stored), stored.picture.is_grey
@@ -272,11 +271,6 @@ def _require_text(item: Listed) -> None:
         raise DataError(
             f"{item.path}: its name is no text in the encoding of this locale; rename it or use --on-bad-image skip"
         ) from None
-
-
-def _require_pinned(item: Listed, stored: Stored) -> None:
-    if item.pinned not in (None, stored.file_sha256):
-        raise DataError(f"{item.path}: is not the file that the manifest means (sha256 differs); restore it")
 
 
 def _ref(item: Listed, stored: Stored) -> ImageRef:

@@ -57,6 +57,18 @@ class Remote:
             opened: IO[Any] = system.open(path, mode, **options)
             return opened
 
+    def size(self) -> int | None:
+        """Bytes of a file, as its store says; None where that does not know.
+
+        Raises:
+            OSError: there is nothing, or no file (of `file://`, a device).
+        """
+        with self._reached() as (system, path):
+            told = system.info(path)
+        if told.get("type", "file") != "file":
+            raise OSError(errno.EINVAL, "is no file")
+        return None if told.get("size") is None else int(told["size"])
+
     def read_bytes(self) -> bytes:
         """The whole content."""
         with self._reached() as (system, path):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from robaudit.errors import DataError, ModelError
+from robaudit.load import stored
 from robaudit.load.classes import class_names
 from robaudit.load.images import open_images
 from robaudit.load.listed import patient_key
@@ -87,6 +88,16 @@ def test_who_knows_the_bytes_may_name_a_file_anywhere(tmp_path: Path) -> None:
     picture(second, 99)
     with pytest.raises(DataError, match=r"1\.png: is not the file that the manifest means"):
         open_images(manifest)
+
+
+def test_what_a_row_does_not_mean_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures(tmp_path, 2)
+    decoded: list[Path] = []
+    monkeypatch.setattr(stored, "decode", lambda data, file: decoded.append(file))
+    manifest = write(tmp_path / "m.csv", "path,label,sha256", f"0.png,a,{'0' * 64}", f"1.png,b,{'0' * 64}")
+    with pytest.raises(DataError, match=r"0\.png: is not the file that the manifest means"):
+        open_images(manifest)
+    assert not decoded
 
 
 def test_an_absolute_path_below_the_manifest_is_its_own(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from robaudit.errors import DataError
+from robaudit.load import regular
 from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.remote import Remote, located
@@ -166,6 +167,32 @@ def test_an_image_that_changes_there_is_noticed(memory: str) -> None:
     in_memory(memory, {images.refs[0].id: png(99)})
     with pytest.raises(DataError, match="changed while robaudit was running"):
         images.load(images.refs[0], (8, 8))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_a_huge_file_elsewhere_is_not_fetched(known: bool, monkeypatch: pytest.MonkeyPatch, memory: str) -> None:
+    location = located(in_memory(memory, FOLDER | {"ill/huge.png": bytes(5000)}))
+    store = fsspec.filesystem("memory")
+    told, fetched = store.info, store.cat_file
+
+    def fetch(path: str) -> bytes:
+        assert "huge" not in path
+        content: bytes = fetched(path)
+        return content
+
+    monkeypatch.setattr(regular, "MAX_BYTES", 4000)
+    monkeypatch.setattr(regular.require_regular, "__defaults__", (4000, "remove it"))
+    monkeypatch.setattr(store, "info", lambda path: told(path) | ({} if known else {"size": None}))
+    monkeypatch.setattr(store, "cat_file", fetch)
+    with pytest.raises(DataError, match=r"huge\.png: has (5000|more than 4000) bytes"):
+        open_images(location)
+    assert open_images(location, on_bad_image="skip").n_skipped == 1
+
+
+def test_a_device_behind_a_url_is_no_file(tmp_path: Path) -> None:
+    (on_disk(tmp_path, FOLDER) / "ill" / "x.png").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"x\.png: cannot be read \(is no file\)"):
+        open_images(located(f"file://{tmp_path}"))
 
 
 def test_a_worker_is_sent_where_images_lie_not_the_images(memory: str) -> None:
