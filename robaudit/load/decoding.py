@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from robaudit.load.deep_colour import deep_colour, is_deep_colour
+from robaudit.load.deep_colour import deep_colour, is_deep_colour, with_key
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import refusing, require_plausible
 from robaudit.load.remote import Location
+from robaudit.load.true_depth import bits_of_deep_grey, require_true_depth
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "TGA", "PCX", "AVIF")
 """Only these are opened, whatever a file is called: for some others, such as EPS, Pillow would start a program."""
@@ -53,8 +54,9 @@ def _picture(opened: Image.Image, data: bytes) -> Picture:
     # A camera's MPO holds its preview beside the picture; other formats hold pictures of their own right.
     if getattr(opened, "is_animated", False) and opened.format != "MPO":
         raise ValueError("holds several pictures, wanted one: save the one meant in a file of its own")
+    require_true_depth(opened, data)
     deep = is_deep_colour(opened)  # asked first: once Pillow has loaded the picture, it no longer knows
-    counts, white = deep_colour(data) if deep else _counts(opened)
+    counts, white = deep_colour(data) if deep else _counts(opened, data)
     opened.load()
     # Asked last: a TIFF that Pillow has loaded stands upright already (deep colour too), and says so.
     orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
@@ -63,12 +65,13 @@ def _picture(opened: Image.Image, data: bytes) -> Picture:
     return Picture(_upright(_on_black(pixels.astype(np.float32)), orientation), levels)
 
 
-def _counts(opened: Image.Image) -> tuple[Counts, int]:
+def _counts(opened: Image.Image, data: bytes) -> tuple[Counts, int]:
     """What Pillow reads, with the count that is white."""
     if opened.mode.startswith("I;16") and isinstance(opened, TiffImagePlugin.TiffImageFile):
         return _tiff_counts(opened)
     if opened.mode.startswith("I;16"):
-        return np.asarray(opened), 65535
+        bits = bits_of_deep_grey(opened, data)
+        return with_key(np.asarray(opened) >> (16 - bits), opened), 2**bits - 1
     if opened.mode == "I" and opened.format == "PPM":  # which scales what is deeper than 8 bits to 16
         return np.asarray(opened), 65535
     if opened.mode in ("I", "F"):
