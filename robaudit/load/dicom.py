@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from robaudit.errors import DataError
 from robaudit.load.dicom_image import MAX_FRAMES, require_image
-from robaudit.load.listed import Listed, patient_key
+from robaudit.load.listed import Listed
+from robaudit.load.patients import patient_key
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import SKIP, refusing
 from robaudit.load.regular import read_bytes
@@ -38,8 +39,8 @@ _DECODERS = {
 }
 """Transfer syntax -> the plug-in of pydicom that is asked, so that pixels do not depend on what else is installed:
 lossy JPEG differs by up to 3 grey levels. GDCM is left to lossless JPEG, which nothing else in the extra decodes."""
-_NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "none", "unknown", "n/a"}
-"""What anonymisers leave in place of an identifier: it tells no two patients apart."""
+_ANONYMOUS = "0"
+"""Of a DICOM file this is nobody's identifier; in a table somebody may have counted patients from 0."""
 _MAY_BE_EMPTY = ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "VOILUTSequence")
 _MAX_LEVELS = 65535
 _DAMAGED_HEADER = "its header is damaged or cut short"
@@ -126,9 +127,8 @@ def _pydicom_missing() -> bool:
 def _patient(header: Dataset) -> str | None:
     """A key for the patient; where none is named, for the study, which is of one patient."""
     identifier = str(header.get("PatientID") or "").strip()
-    if identifier.lower() in _NOBODY:
-        return patient_key(str(header.get("StudyInstanceUID") or ""))
-    return patient_key(f"{identifier}\0{header.get('IssuerOfPatientID') or ''}")
+    key = None if identifier == _ANONYMOUS else patient_key(identifier, str(header.get("IssuerOfPatientID") or ""))
+    return key or patient_key(str(header.get("StudyInstanceUID") or ""))
 
 
 def _counts(data: bytes, header: Dataset, frame: int) -> NDArray[Any]:

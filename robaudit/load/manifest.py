@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from robaudit.errors import DataError
-from robaudit.load.listed import SPLIT_NAMES, Listed, part_named, patient_key
+from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
+from robaudit.load.patients import patient_key
 from robaudit.load.remote import STORES, Location, Remote, is_in_store, is_url, located
 from robaudit.load.table import as_whole, in_one_line, read_table
 

@@ -15,6 +15,7 @@ from robaudit.files import replacing
 from robaudit.load.images import ImageRef, Images, open_images
 from robaudit.load.listed import Split
 from robaudit.load.manifest import COLUMNS
+from robaudit.load.patients import without_issuer
 from robaudit.load.provenance import file_sha256
 from robaudit.load.remote import STORES, Location, Remote, is_in_store
 from robaudit.progress import Progress
@@ -58,7 +59,8 @@ def _groups(refs: Sequence[ImageRef]) -> list[Group]:
     together: DisjointSet = DisjointSet(ref.id for ref in refs)
     first: dict[str, str] = {}
     for ref in refs:
-        for tie in (ref.patient, ref.sha256, ref.pixel_sha256, str(ref.path)):
+        patient = ref.patient and without_issuer(ref.patient)  # two hospitals' 1 in one part harm nobody
+        for tie in (patient, ref.sha256, ref.pixel_sha256, str(ref.path)):
             if tie:
                 together.merge(ref.id, first.setdefault(tie, ref.id))
     by_id = {ref.id: ref for ref in refs}

@@ -356,6 +356,31 @@ def test_one_patient_in_two_parts_stops(tmp_path: Path) -> None:
         open_images(tmp_path, "test")
 
 
+@pytest.mark.parametrize("issuer", [None, "Hospital A"])
+def test_a_patient_of_a_table_is_met_again_in_dicom(tmp_path: Path, issuer: str | None) -> None:
+    files = {f"{index}.dcm": different(index, PatientID=f"MRN-{index}", IssuerOfPatientID=issuer) for index in range(3)}
+    folder = write(tmp_path, files)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "3.png")
+    table = "path,label,split,patient_id\n0.dcm,a,train,\n1.dcm,b,train,\n2.dcm,a,test,\n3.png,b,test,{}\n"
+    (folder / "m.csv").write_text(table.format("MRN-1"))
+    with pytest.raises(
+        DataError, match=r"1 patient\(s\) are in test and in train or val, such as 3\.png .* and 1\.dcm"
+    ):
+        open_images(folder / "m.csv", "test")
+    (folder / "m.csv").write_text(table.format("MRN-7"))
+    assert len(open_images(folder / "m.csv", "test")) == 2
+
+
+def test_the_same_number_of_two_hospitals_is_two_patients(tmp_path: Path) -> None:
+    files = {
+        f"{part}/{label}/{index}.dcm": different(10 * at + index, PatientID=f"{label}{index}", IssuerOfPatientID=part)
+        for at, part in enumerate(("train", "test"))
+        for label in "ab"
+        for index in range(2)
+    }
+    assert len(open_images(write(tmp_path, files), "test")) == 4
+
+
 @pytest.mark.parametrize("nobody", ["", "ANONYMOUS", "0", " anon "])
 def test_the_anonymisers_nobody_is_not_one_patient(tmp_path: Path, nobody: str) -> None:
     files = {

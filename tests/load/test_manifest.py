@@ -11,9 +11,9 @@ from robaudit.errors import DataError, ModelError
 from robaudit.load import stored
 from robaudit.load.classes import class_names
 from robaudit.load.images import open_images
-from robaudit.load.listed import patient_key
 from robaudit.load.listing import has_splits
 from robaudit.load.manifest import read_manifest
+from robaudit.load.patients import patient_key
 
 
 def picture(path: Path, seed: int) -> Path:
@@ -128,8 +128,10 @@ def test_a_patient_in_training_and_test_stops_everything(tmp_path: Path) -> None
         ) as refusal:
             open_images(manifest, part)
         assert "Mustermann" not in str(refusal.value)
-    unknown = write(tmp_path / "n.csv", "path,label,split,patient_id", *(row.replace("Mustermann", "") for row in rows))
-    assert len(open_images(unknown, "test")) == 2, "unknown patients are not one patient"
+    for nobody in ("", "unknown", "NaN", "None", "n/a"):
+        unknown = (row.replace("Mustermann", nobody) for row in rows)
+        without = write(tmp_path / "n.csv", "path,label,split,patient_id", *unknown)
+        assert len(open_images(without, "test")) == 2, "unknown patients are not one patient"
 
 
 # As other programs write them
