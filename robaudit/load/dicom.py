@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.errors import DataError
-from robaudit.load.dicom_image import MAX_FRAMES, require_image
+from robaudit.load.dicom_image import require_all_frames, require_image
 from robaudit.load.listed import Listed
 from robaudit.load.patients import patient_key
 from robaudit.load.picture import Picture
@@ -66,14 +66,16 @@ def list_frames(item: Listed) -> Iterator[Listed]:
     """
     try:
         with refusing(item.path, "DICOM image", words=_DAMAGED_HEADER):
-            header = _read(read_bytes(item.path, item.pinned), item.path, stop_before_pixels=True)
+            data = read_bytes(item.path, item.pinned)
+            header = _read(data, item.path, stop_before_pixels=True)
+            require_all_frames(header, item.path, len(data))
             n_frames, patient = int(header.get("NumberOfFrames") or 1), _patient(header)
     except DataError:
         if _pydicom_missing():
             raise
         n_frames, patient = 1, None
     known = replace(item, patient=item.patient or patient)
-    if not 1 < n_frames <= MAX_FRAMES:
+    if n_frames <= 1:
         yield known
         return
     for frame in range(1, n_frames + 1):

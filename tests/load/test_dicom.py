@@ -29,7 +29,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset  # noqa: E402
 from pydicom.encaps import encapsulate  # noqa: E402
 from pydicom.pixels import pixel_array  # noqa: E402
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut  # noqa: E402
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian  # noqa: E402
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless  # noqa: E402
 
 COUNTS = np.random.default_rng(0).integers(0, 4096, (6, 8), dtype=np.uint16)
 
@@ -449,6 +449,14 @@ def test_what_cannot_be_shown_is_said_in_one_line(data: bytes, expected: str) ->
     with pytest.raises(DataError, match=expected) as refusal:
         decoded(data)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless])
+def test_frames_that_the_bytes_cannot_hold_are_refused_once(tmp_path: Path, syntax: UID) -> None:
+    write(tmp_path, {"a/x.dcm": dicom(NumberOfFrames=90_000, syntax=syntax), "b/y.dcm": dicom(), "a/z.dcm": dicom()})
+    with pytest.raises(DataError, match=r"x\.dcm: claims 90000 frames of 8 x 6 pixels in \d+ bytes, which cannot hold"):
+        open_images(tmp_path)
+    assert open_images(tmp_path, on_bad_image="skip").n_skipped == 1
 
 
 def test_a_claim_of_a_billion_frames_is_not_listed(tmp_path: Path) -> None:
