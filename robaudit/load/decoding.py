@@ -34,7 +34,9 @@ def decode(data: bytes, file: Location) -> Picture:
         DataError: damaged, absurd, of several pictures, or of no format in `FORMATS`.
     """
     with refusing(file), Image.open(io.BytesIO(data), formats=_formats()) as opened:
-        require_plausible(file, opened.width, opened.height, len(data))
+        n_channels = 3 if opened.mode in ("P", "PA") else len(opened.getbands())
+        n_channels += opened.has_transparency_data and "A" not in opened.mode
+        require_plausible(file, opened.width, opened.height, len(data), n_channels)
         return _picture(opened, data)
 
 
@@ -61,8 +63,9 @@ def _picture(opened: Image.Image, data: bytes) -> Picture:
     # Asked last: a TIFF that Pillow has loaded stands upright already (deep colour too), and says so.
     orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
     levels = 1 if opened.mode == "1" else white
-    pixels = np.atleast_3d(counts) / np.float32(white)
-    return Picture(_upright(_on_black(pixels.astype(np.float32)), orientation), levels)
+    pixels = np.divide(np.atleast_3d(counts), np.float32(white), dtype=np.float32)
+    del counts
+    return Picture(_upright(_on_black(pixels), orientation), levels)
 
 
 def _counts(opened: Image.Image, data: bytes) -> tuple[Counts, int]:

@@ -52,9 +52,10 @@ def deep_colour(data: bytes) -> tuple[NDArray[np.uint16], int]:
         if layout == _PNG_GREY_AND_ALPHA:
             both = _read(data, "RGBA").astype(np.uint16)  # high and low byte of grey, high and low of alpha
             return both[..., ::2] * np.uint16(256) + both[..., 1::2], WHITE
-        high = np.asarray(opened).astype(np.uint16)
-        low = _read(data, layout[:-4] + _OTHER_BYTE[layout[-4:]])
-        return with_key(high * np.uint16(256) + low, opened), WHITE
+        counts = np.asarray(opened).astype(np.uint16)
+        counts *= 256
+        counts += _read(data, layout[:-4] + _OTHER_BYTE[layout[-4:]])
+        return with_key(counts, opened), WHITE
 
 
 def with_key(counts: NDArray[Any], opened: Image.Image) -> NDArray[Any]:

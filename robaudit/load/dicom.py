@@ -43,6 +43,8 @@ _ANONYMOUS = "0"
 """Of a DICOM file this is nobody's identifier; in a table somebody may have counted patients from 0."""
 _MAY_BE_EMPTY = ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "VOILUTSequence")
 _MAX_LEVELS = 65535
+_STRIP = 1024
+"""Rows shown at a time: pydicom computes in several copies of eight bytes a pixel."""
 _DAMAGED_HEADER = "its header is damaged or cut short"
 _DAMAGED_PIXELS = "its pixels are damaged, cut short, or packed in a way that no decoder here reads"
 _DAMAGED_SCALE = "its rescale, window or table of greys or colours makes no sense"
@@ -164,10 +166,12 @@ def _apply_functional_groups(header: Dataset, frame: int) -> None:
 def _picture(counts: NDArray[Any], header: Dataset, window: tuple[float, float] | None) -> Picture:
     kind = str(header.PhotometricInterpretation)
     if kind.startswith("MONOCHROME"):
-        shown, levels = _shown(counts, header, window)
         inverse = kind == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
-        grey = 1 - shown if inverse else shown
-        return Picture(grey.astype(np.float32)[..., None], levels)
+        grey, levels = np.empty((*counts.shape, 1), np.float32), 0
+        for start in range(0, len(counts), _STRIP):
+            shown, levels = _shown(counts[start : start + _STRIP], header, window)
+            grey[start : start + _STRIP, :, 0] = 1 - shown if inverse else shown
+        return Picture(grey, levels)
     if kind == "PALETTE COLOR":
         from pydicom.pixels.processing import apply_color_lut
 
@@ -175,7 +179,7 @@ def _picture(counts: NDArray[Any], header: Dataset, window: tuple[float, float] 
         colours = apply_color_lut(counts, header)[..., :3]
     else:
         white, colours = 2 ** int(header.BitsStored) - 1, counts
-    return Picture((colours / np.float32(white)).astype(np.float32), min(white, _MAX_LEVELS))
+    return Picture(np.divide(colours, np.float32(white), dtype=np.float32), min(white, _MAX_LEVELS))
 
 
 def _shown(counts: NDArray[Any], header: Dataset, window: tuple[float, float] | None) -> tuple[NDArray[Any], int]:
@@ -238,4 +242,7 @@ def _steps(width: float, header: Dataset) -> int:
 def _unit(shown: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     if low == high or not np.isfinite([low, high]).all():
         raise ValueError("a grey scale without extent")
-    return np.clip((shown - low) / (high - low), 0, 1)
+    unit: NDArray[Any] = np.subtract(shown, low, dtype=np.float64)
+    unit /= high - low
+    np.clip(unit, 0, 1, out=unit)
+    return unit

@@ -51,7 +51,9 @@ def require_image(header: Dataset, file: Location, member: str, n_bytes: int) ->
     _require_complete(header, file)
     require_all_frames(header, file, n_bytes)
     _require_one_frame(header, file, member)
-    require_plausible(file, int(header.Columns), int(header.Rows), n_bytes)
+    # As many as are held at once: greys at two and four bytes beside the file's own, colours converted in copies.
+    n_channels = 2 if str(header.PhotometricInterpretation).startswith("MONOCHROME") else 4
+    require_plausible(file, int(header.Columns), int(header.Rows), n_bytes, n_channels)
     _require_scale(header, file)
     _require_decoder(header, file)
     _require_all_bytes(header, file)

@@ -108,8 +108,10 @@ class Images:
         if stored.sha256 != ref.sha256:
             raise DataError(f"{ref.path}: changed while robaudit was running; restore it or start again with --restart")
         pixels = stored.picture.pixels
-        grey = pixels[..., :1] if self.channels == 1 else np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        return self.view.shown(torch.from_numpy(np.array(grey)).permute(2, 0, 1), size)
+        if pixels.shape[2] != self.channels:
+            pixels = pixels[..., :1] if self.channels == 1 else np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        own = np.require(pixels, requirements=("C", "W"))  # copied only where it has to be
+        return self.view.shown(torch.from_numpy(own).permute(2, 0, 1), size)
 
     def viewed(self, view: View) -> Images:
         """The same images shown to the model in another way."""

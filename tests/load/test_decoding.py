@@ -348,6 +348,15 @@ def test_a_picture_that_would_fill_the_memory_is_not_unpacked() -> None:
         decoded(bomb)
 
 
+@pytest.mark.parametrize(("bits", "kind", "most"), [(16, 2, 46_666_666), (8, 6, 35_000_000)])
+def test_a_picture_that_takes_gigabytes_once_decoded_is_not(bits: int, kind: int, most: int) -> None:
+    """Half a megabyte of zeros, which a claim of a thousand pixels per byte or so does not give away."""
+    header = struct.pack(">IIBBBBB", 9400, 9400, bits, kind, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    with pytest.raises(DataError, match=f"has 9400 x 9400 pixels, wanted at most {most} of this kind"):
+        decoded(start + chunk(b"IDAT", bytes(500_000)) + chunk(b"IEND", b""))
+
+
 def test_damage_of_any_kind_is_a_data_error_or_an_image() -> None:
     """A decoder's own exceptions never reach the user."""
     dice = random.Random(0)

@@ -459,6 +459,15 @@ def test_frames_that_the_bytes_cannot_hold_are_refused_once(tmp_path: Path, synt
     assert open_images(tmp_path, on_bad_image="skip").n_skipped == 1
 
 
+def test_greys_are_the_same_however_many_rows_are_shown_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dicom(PhotometricInterpretation="MONOCHROME1", WindowCenter=2000, WindowWidth=3000)
+    whole = decode_dicom(data, Path("x"), "")
+    monkeypatch.setattr("robaudit.load.dicom._STRIP", 4)
+    in_strips = decode_dicom(data, Path("x"), "")
+    np.testing.assert_array_equal(in_strips.pixels, whole.pixels)
+    assert in_strips.levels == whole.levels
+
+
 def test_a_claim_of_a_billion_frames_is_not_listed(tmp_path: Path) -> None:
     write(tmp_path, {"a/x.dcm": dicom(NumberOfFrames=10**9), "b/y.dcm": dicom()})
     with pytest.raises(DataError, match="claims 1000000000 frames"):
