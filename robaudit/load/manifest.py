@@ -25,7 +25,8 @@ def read_manifest(path: Location) -> list[Listed]:
 
     Raises:
         DataError: no table, no path or label column, a row without either, twice the same image, a path that leaves
-            the manifest's folder without saying which bytes it means, or a URL that a manifest may not name.
+            the manifest's folder without saying which bytes it means, a URL that a manifest may not name, or a split in
+            some rows only.
     """
     rows = read_table(path, _READ, _NEEDED)
     label, patient = as_whole(rows, "label"), as_whole(rows, "patient_id")
@@ -33,8 +34,20 @@ def read_manifest(path: Location) -> list[Listed]:
         _listed(path, number, {**row, "label": label(row["label"]), "patient_id": patient(row.get("patient_id", ""))})
         for number, row in rows
     ]
-    _refuse_twice(path, [number for number, _ in rows], listed)
+    numbers = [number for number, _ in rows]
+    _refuse_twice(path, numbers, listed)
+    _refuse_half_divided(path, numbers, listed)
     return listed
+
+
+def _refuse_half_divided(path: Location, numbers: list[int], listed: list[Listed]) -> None:
+    """Rows of no part would be left out of every audit, and nobody would know."""
+    without = [number for number, item in zip(numbers, listed, strict=True) if not item.split]
+    if 0 < len(without) < len(listed):
+        raise DataError(
+            f"{path}: {len(without)} of {len(listed)} rows have no split, such as line {without[0]}, while others have; "
+            "name the part of each or remove it"
+        )
 
 
 def _refuse_twice(path: Location, numbers: list[int], listed: list[Listed]) -> None:
