@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from robaudit.errors import DataError
 from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
 from robaudit.load.patients import patient_key
-from robaudit.load.remote import STORES, Location, Remote, is_in_store, is_url, located
+from robaudit.load.remote import CHAIN, STORES, Location, Remote, is_in_store, is_url, located
 from robaudit.load.table import as_whole, in_one_line, read_table
 
 COLUMNS = ("path", "label", "split", "patient_id", "sha256")
@@ -45,7 +45,7 @@ def _refuse_half_divided(path: Location, numbers: list[int], listed: list[Listed
     without = [number for number, item in zip(numbers, listed, strict=True) if not item.split]
     if 0 < len(without) < len(listed):
         raise DataError(
-            f"{path}: {len(without)} of {len(listed)} rows have no split, such as line {without[0]}, while others have; "
+            f"{path}: {len(without)} of {len(listed)} rows have no split, such as line {without[0]}, while others do; "
             "name the part of each or remove it"
         )
 
@@ -112,7 +112,7 @@ def _may_name(path: Location, url: str) -> bool:
     """Whether a manifest from elsewhere could not make robaudit connect to, or open, what its user did not mean."""
     if isinstance(path, Remote):
         scheme, _, address = path.url.partition("://")
-        return url.startswith(f"{scheme}://{address.partition('/')[0]}/")
+        return url.startswith(f"{scheme}://{address.partition('/')[0]}/") and CHAIN not in url
     return is_in_store(url)
 
 

@@ -11,7 +11,8 @@ from typing import IO, Any
 
 from robaudit.errors import DataError, first_line
 
-_CHAIN = "::"
+CHAIN = "::"
+"""Between two URLs in one, of which fsspec would ask the second."""
 
 
 @dataclass(frozen=True, order=True)
@@ -88,8 +89,8 @@ class Remote:
             from fsspec.core import url_to_fs
         except ImportError:
             raise DataError(f"{self}: is elsewhere; pip install 'robaudit[remote]'") from None
-        if _CHAIN in self.url:  # a name in a store may hold it, and would be taken for another store
-            raise OSError(errno.EINVAL, f"its name holds {_CHAIN}, which fsspec takes for two URLs")
+        if CHAIN in self.url:  # a name in a store may hold it, and would be taken for another store
+            raise OSError(errno.EINVAL, f"its name holds {CHAIN}, which fsspec takes for two URLs")
         try:
             yield url_to_fs(self.url)
         except ImportError as error:  # s3fs and the like: fsspec says which
@@ -114,7 +115,7 @@ def is_url(text: str) -> bool:
 
 def is_in_store(url: str) -> bool:
     """Whether a table on disk may name it."""
-    return url.partition("://")[0] in STORES and _CHAIN not in url
+    return url.partition("://")[0] in STORES and CHAIN not in url
 
 
 def located(text: Location | str) -> Location:
@@ -128,8 +129,8 @@ def located(text: Location | str) -> Location:
     if not is_url(text):
         return Path(text)
     scheme, _, address = text.partition("://")
-    if _CHAIN in text:
-        raise DataError(f"{scheme}://...: is a chain of URLs ({_CHAIN}), wanted one; give that of the store itself")
+    if CHAIN in text:
+        raise DataError(f"{scheme}://...: is a chain of URLs ({CHAIN}), wanted one; give that of the store itself")
     if "@" in address.partition("/")[0] or "?" in address:
         raise DataError(
             f"{scheme}://...: holds a password or a query, and records name where images lie; "

@@ -208,7 +208,7 @@ def test_pandas_itself(tmp_path: Path) -> None:
     [
         (('0.png,a,"t\nset"',), "line 3 has split t set, wanted one of"),
         (('"../a\nb.png",a,test',), r"line 3 leaves its folder \(\.\./a b\.png\)"),
-        (("0.png,a,test", "1.png,b,", "2.png,b,"), "2 of 3 rows have no split, such as line 3, while others"),
+        (("0.png,a,test", "1.png,b,", "2.png,b,"), "2 of 3 rows have no split, such as line 3, while others do"),
         (("0.png,a,tset",), "line 2 has split tset, wanted one of train, training, val,"),
         (("0.png,left, upper,test",), "line 2 has 4 cells under 3 column names; quote those that hold a separator"),
         (("0.png,a,", "", "./0.png,b,"), r"lists 0\.png 2 times \(lines 2, 4\); keep one row per image"),

@@ -131,7 +131,10 @@ def test_a_manifest_on_disk_connects_to_no_host_of_its_own_choice(url: str, tmp_
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", [*ELSEWHERE, "memory://bucket2/data/ill/0.png", "s3://bucket/data/ill/0.png"])
+@pytest.mark.parametrize(
+    "url",
+    [*ELSEWHERE, "memory://bucket/x::ftp://h/x.png", "memory://bucket2/data/ill/0.png", "s3://bucket/data/ill/0.png"],
+)
 def test_a_manifest_elsewhere_names_images_of_its_own_store_alone(url: str, memory: str, asked: list[str]) -> None:
     table = f"path,label,sha256\nmemory://bucket/other.png,ill,{'0' * 64}\n{url},ill,{'0' * 64}\n"
     in_memory(memory, {"table.csv": table.encode()})
