@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from robaudit.load.deep_colour import deep_colour, is_deep_colour, with_key
+from robaudit.load.deep_colour import deep_colour, is_deep_colour, layout_of, with_key
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import refusing, require_plausible
 from robaudit.load.remote import Location
@@ -23,6 +23,8 @@ from robaudit.load.true_depth import bits_of_deep_grey, require_true_depth
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "TGA", "PCX", "AVIF")
 """Only these are opened, whatever a file is called: for some others, such as EPS, Pillow would start a program."""
 
+_STEPS = {"L;2": 3, "L;4": 15}
+"""From black to white of a PNG's greys, which Pillow scales to 8 bits, but not the transparent one among them."""
 Counts = NDArray[Any]
 """Whole numbers as the file holds them, (H, W) or (H, W, C)."""
 
@@ -80,6 +82,8 @@ def _counts(opened: Image.Image, data: bytes) -> tuple[Counts, int]:
     if opened.mode in ("I", "F"):
         low, high = opened.getextrema()
         raise ValueError(f"pixels from {low:g} to {high:g} and no word on which is white, wanted 8 or 16 bits")
+    if (steps := _STEPS.get(layout_of(opened))) and "transparency" in opened.info:
+        opened.info["transparency"] *= 255 // steps
     alpha = "A" if opened.has_transparency_data else ""
     grey = opened.mode in ("1", "L", "LA", "La")
     return np.asarray(opened.convert(("L" if grey else "RGB") + alpha)), 255

@@ -91,6 +91,11 @@ def _with_layout(args: Any, layout: str) -> Any:
     return layout if isinstance(args, str) else (layout, *args[1:])
 
 
+def layout_of(opened: Image.Image) -> str:
+    """The layout a file just opened is read with; empty where Pillow does not say."""
+    return next(iter(_layouts(opened)), "")
+
+
 def _layouts(opened: Image.Image) -> list[str]:
     """The layout each tile of the file is read with."""
     all_args = [tile.args for tile in getattr(opened, "tile", ())]

@@ -172,6 +172,16 @@ def test_a_transparent_colour_of_a_deep_png_shows_black(channels: int) -> None:
     np.testing.assert_array_equal(decoded(keyed).pixels, expected)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_transparent_grey_of_few_bits_shows_black(bits: int) -> None:
+    white = 2**bits - 1
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8 // bits, 1, bits, 0, 0, 0, 0))
+    row = chunk(b"IDAT", zlib.compress(b"\0\xe4")) + chunk(b"IEND", b"")
+    opaque = decoded(start + row).pixels
+    keyed = decoded(start + chunk(b"tRNS", struct.pack(">H", white)) + row).pixels
+    np.testing.assert_array_equal(keyed, np.where(opaque == 1, 0, opaque))
+
+
 def jpeg2000(counts: np.ndarray, bits: int, *, boxed: bool = True) -> bytes:
     openjpeg = pytest.importorskip("openjpeg.utils", reason="the extra [dicom] is not installed")
     data: bytes = openjpeg.encode_array(
