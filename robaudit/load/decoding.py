@@ -14,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from robaudit.load.deep_colour import deep_colour, is_deep_colour
+from robaudit.load.deep_colour import deep_colour, is_deep_colour, layout_of, with_key
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import refusing, require_plausible
 from robaudit.load.remote import Location
+from robaudit.load.true_depth import bits_of_deep_grey, require_true_depth
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "TGA", "PCX", "AVIF")
 """Only these are opened, whatever a file is called: for some others, such as EPS, Pillow would start a program."""
 
+_STEPS = {"L;2": 3, "L;4": 15}
+"""From black to white of a PNG's greys, which Pillow scales to 8 bits, but not the transparent one among them."""
 Counts = NDArray[Any]
 """Whole numbers as the file holds them, (H, W) or (H, W, C)."""
 
@@ -33,7 +36,9 @@ def decode(data: bytes, file: Location) -> Picture:
         DataError: damaged, absurd, of several pictures, or of no format in `FORMATS`.
     """
     with refusing(file), Image.open(io.BytesIO(data), formats=_formats()) as opened:
-        require_plausible(file, opened.width, opened.height, len(data))
+        n_channels = 3 if opened.mode in ("P", "PA") else len(opened.getbands())
+        n_channels += opened.has_transparency_data and "A" not in opened.mode
+        require_plausible(file, opened.width, opened.height, len(data), n_channels)
         return _picture(opened, data)
 
 
@@ -53,27 +58,32 @@ def _picture(opened: Image.Image, data: bytes) -> Picture:
     # A camera's MPO holds its preview beside the picture; other formats hold pictures of their own right.
     if getattr(opened, "is_animated", False) and opened.format != "MPO":
         raise ValueError("holds several pictures, wanted one: save the one meant in a file of its own")
+    require_true_depth(opened, data)
     deep = is_deep_colour(opened)  # asked first: once Pillow has loaded the picture, it no longer knows
-    counts, white = deep_colour(data) if deep else _counts(opened)
+    counts, white = deep_colour(data) if deep else _counts(opened, data)
     opened.load()
     # Asked last: a TIFF that Pillow has loaded stands upright already (deep colour too), and says so.
     orientation = opened.getexif().get(ExifTags.Base.Orientation, 1)
     levels = 1 if opened.mode == "1" else white
-    pixels = np.atleast_3d(counts) / np.float32(white)
-    return Picture(_upright(_on_black(pixels.astype(np.float32)), orientation), levels)
+    pixels = np.divide(np.atleast_3d(counts), np.float32(white), dtype=np.float32)
+    del counts
+    return Picture(_upright(_on_black(pixels), orientation), levels)
 
 
-def _counts(opened: Image.Image) -> tuple[Counts, int]:
+def _counts(opened: Image.Image, data: bytes) -> tuple[Counts, int]:
     """What Pillow reads, with the count that is white."""
     if opened.mode.startswith("I;16") and isinstance(opened, TiffImagePlugin.TiffImageFile):
         return _tiff_counts(opened)
     if opened.mode.startswith("I;16"):
-        return np.asarray(opened), 65535
+        bits = bits_of_deep_grey(opened, data)
+        return with_key(np.asarray(opened) >> (16 - bits), opened), 2**bits - 1
     if opened.mode == "I" and opened.format == "PPM":  # which scales what is deeper than 8 bits to 16
         return np.asarray(opened), 65535
     if opened.mode in ("I", "F"):
         low, high = opened.getextrema()
         raise ValueError(f"pixels from {low:g} to {high:g} and no word on which is white, wanted 8 or 16 bits")
+    if (steps := _STEPS.get(layout_of(opened))) and "transparency" in opened.info:
+        opened.info["transparency"] *= 255 // steps
     alpha = "A" if opened.has_transparency_data else ""
     grey = opened.mode in ("1", "L", "LA", "La")
     return np.asarray(opened.convert(("L" if grey else "RGB") + alpha)), 255

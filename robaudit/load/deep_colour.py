@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PpmImagePlugin import PpmImageFile
 from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
 
 WHITE = 65535
@@ -31,6 +32,8 @@ def is_deep_colour(opened: Image.Image) -> bool:
         return False
     if isinstance(opened, TiffImageFile):  # whose separate planes Pillow takes for 8 bits, whatever they are
         return bool(max(opened.tag_v2.get(BITSPERSAMPLE, (8,))) > 8)
+    if isinstance(opened, PpmImageFile):
+        return _white_of_ppm(opened) > 255
     return any(";16" in layout for layout in _layouts(opened))
 
 
@@ -41,14 +44,40 @@ def deep_colour(data: bytes) -> tuple[NDArray[np.uint16], int]:
         ValueError: a layout that Pillow reads in one byte order only.
     """
     with Image.open(io.BytesIO(data)) as opened:
+        if isinstance(opened, PpmImageFile):
+            return _ppm_colour(opened, data), _white_of_ppm(opened)
         layout = _layouts(opened)[0]
         if opened.mode == "CMYK" or (layout != _PNG_GREY_AND_ALPHA and layout[-4:] not in _OTHER_BYTE):
             raise ValueError(f"16-bit colour as {layout}, which no reader here knows: save it as PNG")
         if layout == _PNG_GREY_AND_ALPHA:
             both = _read(data, "RGBA").astype(np.uint16)  # high and low byte of grey, high and low of alpha
             return both[..., ::2] * np.uint16(256) + both[..., 1::2], WHITE
-        high = np.asarray(opened).astype(np.uint16)
-    return high * np.uint16(256) + _read(data, layout[:-4] + _OTHER_BYTE[layout[-4:]]), WHITE
+        counts = np.asarray(opened).astype(np.uint16)
+        counts *= 256
+        counts += _read(data, layout[:-4] + _OTHER_BYTE[layout[-4:]])
+        return with_key(counts, opened), WHITE
+
+
+def with_key(counts: NDArray[Any], opened: Image.Image) -> NDArray[Any]:
+    """Counts of 16 bits with an alpha channel, where a PNG says which grey or colour is transparent."""
+    if (key := opened.info.get("transparency")) is None:
+        return counts
+    pixels = np.atleast_3d(counts)
+    return np.dstack([pixels, np.where((pixels == np.array(key)).all(axis=2), 0, WHITE).astype(np.uint16)])
+
+
+def _white_of_ppm(opened: PpmImageFile) -> int:
+    args = opened.tile[0].args
+    return args[1] if isinstance(args, tuple) and isinstance(args[1], int) else 255
+
+
+def _ppm_colour(opened: PpmImageFile, data: bytes) -> NDArray[np.uint16]:
+    """Two bytes a count, the high one first, behind the header."""
+    if opened.mode != "RGB" or opened.tile[0].codec_name != "ppm":
+        raise ValueError("16-bit colour in words, which no reader here knows: save it as PNG")
+    n_counts = opened.width * opened.height * 3
+    counts = np.frombuffer(data, ">u2", n_counts, opened.tile[0].offset)
+    return counts.reshape(opened.height, opened.width, 3).astype(np.uint16)
 
 
 def _read(data: bytes, layout: str) -> NDArray[np.uint8]:
@@ -60,6 +89,11 @@ def _read(data: bytes, layout: str) -> NDArray[np.uint8]:
 
 def _with_layout(args: Any, layout: str) -> Any:
     return layout if isinstance(args, str) else (layout, *args[1:])
+
+
+def layout_of(opened: Image.Image) -> str:
+    """The layout a file just opened is read with; empty where Pillow does not say."""
+    return next(iter(_layouts(opened)), "")
 
 
 def _layouts(opened: Image.Image) -> list[str]:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robaudit.errors import DataError
-from robaudit.load.dicom_image import MAX_FRAMES, require_image
-from robaudit.load.listed import Listed, patient_key
+from robaudit.load.dicom_image import require_all_frames, require_image
+from robaudit.load.listed import Listed
+from robaudit.load.patients import patient_key
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import SKIP, refusing
 from robaudit.load.regular import read_bytes
@@ -38,10 +39,12 @@ _DECODERS = {
 }
 """Transfer syntax -> the plug-in of pydicom that is asked, so that pixels do not depend on what else is installed:
 lossy JPEG differs by up to 3 grey levels. GDCM is left to lossless JPEG, which nothing else in the extra decodes."""
-_NOBODY = {"", "0", "anon", "anonymous", "anonymized", "anonymised", "none", "unknown", "n/a"}
-"""What anonymisers leave in place of an identifier: it tells no two patients apart."""
+_ANONYMOUS = "0"
+"""Of a DICOM file this is nobody's identifier; in a table somebody may have counted patients from 0."""
 _MAY_BE_EMPTY = ("WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "VOILUTSequence")
 _MAX_LEVELS = 65535
+_STRIP = 1024
+"""Rows shown at a time: pydicom computes in several copies of eight bytes a pixel."""
 _DAMAGED_HEADER = "its header is damaged or cut short"
 _DAMAGED_PIXELS = "its pixels are damaged, cut short, or packed in a way that no decoder here reads"
 _DAMAGED_SCALE = "its rescale, window or table of greys or colours makes no sense"
@@ -65,14 +68,16 @@ def list_frames(item: Listed) -> Iterator[Listed]:
     """
     try:
         with refusing(item.path, "DICOM image", words=_DAMAGED_HEADER):
-            header = _read(read_bytes(item.path), item.path, stop_before_pixels=True)
+            data = read_bytes(item.path, item.pinned)
+            header = _read(data, item.path, stop_before_pixels=True)
+            require_all_frames(header, item.path, len(data))
             n_frames, patient = int(header.get("NumberOfFrames") or 1), _patient(header)
     except DataError:
         if _pydicom_missing():
             raise
         n_frames, patient = 1, None
     known = replace(item, patient=item.patient or patient)
-    if not 1 < n_frames <= MAX_FRAMES:
+    if n_frames <= 1:
         yield known
         return
     for frame in range(1, n_frames + 1):
@@ -126,9 +131,8 @@ def _pydicom_missing() -> bool:
 def _patient(header: Dataset) -> str | None:
     """A key for the patient; where none is named, for the study, which is of one patient."""
     identifier = str(header.get("PatientID") or "").strip()
-    if identifier.lower() in _NOBODY:
-        return patient_key(str(header.get("StudyInstanceUID") or ""))
-    return patient_key(f"{identifier}\0{header.get('IssuerOfPatientID') or ''}")
+    key = None if identifier == _ANONYMOUS else patient_key(identifier, str(header.get("IssuerOfPatientID") or ""))
+    return key or patient_key(str(header.get("StudyInstanceUID") or ""))
 
 
 def _counts(data: bytes, header: Dataset, frame: int) -> NDArray[Any]:
@@ -162,10 +166,12 @@ def _apply_functional_groups(header: Dataset, frame: int) -> None:
 def _picture(counts: NDArray[Any], header: Dataset, window: tuple[float, float] | None) -> Picture:
     kind = str(header.PhotometricInterpretation)
     if kind.startswith("MONOCHROME"):
-        shown, levels = _shown(counts, header, window)
         inverse = kind == "MONOCHROME1" or header.get("PresentationLUTShape") == "INVERSE"
-        grey = 1 - shown if inverse else shown
-        return Picture(grey.astype(np.float32)[..., None], levels)
+        grey, levels = np.empty((*counts.shape, 1), np.float32), 0
+        for start in range(0, len(counts), _STRIP):
+            shown, levels = _shown(counts[start : start + _STRIP], header, window)
+            grey[start : start + _STRIP, :, 0] = 1 - shown if inverse else shown
+        return Picture(grey, levels)
     if kind == "PALETTE COLOR":
         from pydicom.pixels.processing import apply_color_lut
 
@@ -173,7 +179,7 @@ def _picture(counts: NDArray[Any], header: Dataset, window: tuple[float, float] 
         colours = apply_color_lut(counts, header)[..., :3]
     else:
         white, colours = 2 ** int(header.BitsStored) - 1, counts
-    return Picture((colours / np.float32(white)).astype(np.float32), min(white, _MAX_LEVELS))
+    return Picture(np.divide(colours, np.float32(white), dtype=np.float32), min(white, _MAX_LEVELS))
 
 
 def _shown(counts: NDArray[Any], header: Dataset, window: tuple[float, float] | None) -> tuple[NDArray[Any], int]:
@@ -236,4 +242,7 @@ def _steps(width: float, header: Dataset) -> int:
 def _unit(shown: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     if low == high or not np.isfinite([low, high]).all():
         raise ValueError("a grey scale without extent")
-    return np.clip((shown - low) / (high - low), 0, 1)
+    unit: NDArray[Any] = np.subtract(shown, low, dtype=np.float64)
+    unit /= high - low
+    np.clip(unit, 0, 1, out=unit)
+    return unit

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from robaudit.errors import DataError
-from robaudit.load.refusing import SKIP, require_plausible
+from robaudit.load.refusing import LARGE, MAX_PIXELS_PER_BYTE, SKIP, require_plausible
 from robaudit.load.remote import Location
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ _NO_PICTURES = {
 }
 """Kinds of objects that have pixels and are no image of a patient."""
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_UNPACKED = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
+"""Transfer syntaxes in which every pixel takes its bytes."""
+_MIN_FRAME = 8
+"""Bytes of a frame that is packed to nothing: its item's tag and length."""
 _EXPORT = "export it uncompressed or as PNG, or"
 
 
@@ -45,11 +49,39 @@ def require_image(header: Dataset, file: Location, member: str, n_bytes: int) ->
     """
     _require_picture(header, file)
     _require_complete(header, file)
+    require_all_frames(header, file, n_bytes)
     _require_one_frame(header, file, member)
-    require_plausible(file, int(header.Columns), int(header.Rows), n_bytes)
+    # As many as are held at once: greys at two and four bytes beside the file's own, colours converted in copies.
+    n_channels = 2 if str(header.PhotometricInterpretation).startswith("MONOCHROME") else 4
+    require_plausible(file, int(header.Columns), int(header.Rows), n_bytes, n_channels)
     _require_scale(header, file)
     _require_decoder(header, file)
     _require_all_bytes(header, file)
+
+
+def require_all_frames(header: Dataset, file: Location, n_bytes: int) -> None:
+    """Refuse a file that cannot hold the frames it claims, as a whole: each would be refused by a line of its own.
+
+    Raises:
+        DataError: before they are listed.
+    """
+    from pydicom.pixels.utils import get_expected_length
+
+    n_frames = int(header.get("NumberOfFrames") or 1)
+    if n_frames > MAX_FRAMES:
+        raise DataError(f"{file}: claims {n_frames} frames, more than any file; {SKIP}")
+    if n_frames <= 1:
+        return
+    if header.file_meta.TransferSyntaxUID in _UNPACKED:
+        is_possible = get_expected_length(header) <= n_bytes
+    else:
+        n_pixels = n_frames * int(header.Rows) * int(header.Columns)
+        is_possible = n_frames * _MIN_FRAME <= n_bytes and n_pixels <= max(LARGE, MAX_PIXELS_PER_BYTE * n_bytes)
+    if not is_possible:
+        raise DataError(
+            f"{file}: claims {n_frames} frames of {int(header.Columns)} x {int(header.Rows)} pixels in {n_bytes} "
+            f"bytes, which cannot hold them; copy it again, or {SKIP}"
+        )
 
 
 def _require_picture(header: Dataset, file: Location) -> None:
@@ -94,8 +126,6 @@ def _require_complete(header: Dataset, file: Location) -> None:
 
 def _require_one_frame(header: Dataset, file: Location, member: str) -> None:
     n_frames = int(header.get("NumberOfFrames") or 1)
-    if n_frames > MAX_FRAMES:
-        raise DataError(f"{file}: claims {n_frames} frames, more than any file; {SKIP}")
     if not member and n_frames > 1:
         raise DataError(f"{file}: holds {n_frames} frames; name it .dcm to have each taken as an image")
 

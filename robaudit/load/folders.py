@@ -19,7 +19,7 @@ def read_folder(path: Location) -> list[Listed]:
     """Every image file, labelled by its class folder; parts, where there are any, by the folder above.
 
     Raises:
-        DataError: no such folder, or a link that leads back to a folder it lies in.
+        DataError: no such folder, a link that leads back to a folder it lies in, or one file in two classes.
     """
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; pass a folder with one sub-folder of images per class")
@@ -27,9 +27,10 @@ def read_folder(path: Location) -> list[Listed]:
         return _read_remote(path)
     parts = [folder for folder in _subfolders(path) if part_named(folder.name) in SPLIT_NAMES]
     _refuse_one_part_twice(path, [folder.name for folder in parts])
+    seen: dict[str, Listed] = {}
     if not parts:
-        return list(_images_of(path, path, ""))
-    return [listed for part in parts for listed in _images_of(path, part, part_named(part.name))]
+        return list(_images_of(path, path, "", seen))
+    return [listed for part in parts for listed in _images_of(path, part, part_named(part.name), seen)]
 
 
 def _read_remote(root: Remote) -> list[Listed]:
@@ -60,15 +61,26 @@ def _is_picture(file: Location) -> bool:
     return is_image_name(file) or is_nifti_name(file) or is_dicom_file(file)
 
 
-def _images_of(root: Path, folder: Path, split: str) -> Iterator[Listed]:
+def _images_of(root: Path, folder: Path, split: str, seen: dict[str, Listed]) -> Iterator[Listed]:
+    """Every image of a part; `seen` are the true files of all parts so far."""
     for class_folder in _subfolders(folder):
-        for file in _files(class_folder, (root.resolve(),), set()):
+        for file, true in _files(class_folder, (root.resolve(),), set()):
             if _is_picture(file):
-                yield Listed(file.relative_to(root).as_posix(), file, class_folder.name, split)
+                listed = Listed(file.relative_to(root).as_posix(), file, class_folder.name, split)
+                _refuse_two_labels(seen.setdefault(true, listed), listed)
+                yield listed
 
 
-def _files(folder: Path, above: tuple[Path, ...], seen: set[Path]) -> Iterator[Path]:
-    """Every file below, links followed: images are often linked from where they are kept.
+def _refuse_two_labels(first: Listed, listed: Listed) -> None:
+    if first.label != listed.label:
+        raise DataError(
+            f"{listed.path}: is by a link the same file as {first.id}, of class {first.label}; "
+            "remove one of the two, or the link"
+        )
+
+
+def _files(folder: Path, above: tuple[Path, ...], seen: set[Path]) -> Iterator[tuple[Path, str]]:
+    """Every file below, and where it truly lies; links are followed, as images are often linked from elsewhere.
 
     Args:
         folder: where to look.
@@ -85,7 +97,8 @@ def _files(folder: Path, above: tuple[Path, ...], seen: set[Path]) -> Iterator[P
         if _is_folder(entry):
             yield from _files(folder / entry.name, (*above, here), seen)
         else:
-            yield folder / entry.name
+            true = here / entry.name
+            yield folder / entry.name, os.path.realpath(true) if entry.is_symlink() else str(true)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

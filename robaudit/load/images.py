@@ -108,8 +108,10 @@ class Images:
         if stored.sha256 != ref.sha256:
             raise DataError(f"{ref.path}: changed while robaudit was running; restore it or start again with --restart")
         pixels = stored.picture.pixels
-        grey = pixels[..., :1] if self.channels == 1 else np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-        return self.view.shown(torch.from_numpy(np.array(grey)).permute(2, 0, 1), size)
+        if pixels.shape[2] != self.channels:
+            pixels = pixels[..., :1] if self.channels == 1 else np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        own = np.require(pixels, requirements=("C", "W"))  # copied only where it has to be
+        return self.view.shown(torch.from_numpy(own).permute(2, 0, 1), size)
 
     def viewed(self, view: View) -> Images:
         """The same images shown to the model in another way."""
@@ -257,8 +259,7 @@ def _looked_at(listed: Sequence[Listed], view: View) -> Iterator[Look]:
 def _look(item: Listed, view: View) -> Look:
     try:
         _require_text(item)
-        stored = read_stored(item.path, item.member, view)
-        _require_pinned(item, stored)
+        stored = read_stored(item.path, item.member, view, item.pinned)
     except DataError as error:
         return DataError(f"{item.row}{error}")
     return _ref(item, stored), stored.picture.is_grey
@@ -272,11 +273,6 @@ def _require_text(item: Listed) -> None:
         raise DataError(
             f"{item.path}: its name is no text in the encoding of this locale; rename it or use --on-bad-image skip"
         ) from None
-
-
-def _require_pinned(item: Listed, stored: Stored) -> None:
-    if item.pinned not in (None, stored.file_sha256):
-        raise DataError(f"{item.path}: is not the file that the manifest means (sha256 differs); restore it")
 
 
 def _ref(item: Listed, stored: Stored) -> ImageRef:

@@ -10,6 +10,7 @@ from pathlib import Path
 from robaudit.errors import DataError, ModelError
 from robaudit.files import write_text
 from robaudit.load.images import Images
+from robaudit.load.patients import met_again
 
 LEARNT_FILE = "learnt-from.json"
 
@@ -57,7 +58,8 @@ def refuse_learnt_patients(images: Images, learnt: Learnt, model: Path) -> None:
     Raises:
         DataError: naming an image.
     """
-    known = [ref for ref in images.refs if ref.patient in learnt.patients]
+    patients = met_again((ref.patient for ref in images.refs), learnt.patients)
+    known = [ref for ref in images.refs if ref.patient in patients]
     if known:
         raise DataError(
             f"{images.root}: {len(known)} of {len(images)} images are of patients that {model} has learnt from, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +16,6 @@ SPLIT_NAMES: Mapping[Split, tuple[str, ...]] = {
     "test": ("test", "testing"),
 }
 _WHAT_FOLLOWS = re.compile(r"[-_ .]?(set|data|dataset|images|imgs|split|\d{4})$")
-_PATIENT_KEY = re.compile(r"patient-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Listed:
     split: str = ""
     """train, val or test; empty where the data is not divided."""
     patient: str | None = None
-    """Hash of the patient's identifier, see `patient_key`; None where unknown."""
+    """Hash of the patient's identifier, see `robaudit.load.patients`; None where unknown."""
     member: str = ""
     """Which picture of the file, in its reader's own words; empty for the only one."""
     weight: float = 1.0
@@ -46,14 +44,3 @@ def part_named(word: str) -> str:
     """`train`, `val` or `test` for any of their synonyms, such as `Training_Set`; other words as they are."""
     word = word.strip().lower()
     return next((part for part, names in SPLIT_NAMES.items() if _WHAT_FOLLOWS.sub("", word) in names), word)
-
-
-def patient_key(identifier: str) -> str | None:
-    """A patient's identifier as a hash, so that the identifier itself goes no further; None for an empty one.
-
-    A key stays as it is: a manifest that robaudit wrote names the same patients as the one it was made from.
-    """
-    identifier = identifier.strip()
-    if not identifier or _PATIENT_KEY.fullmatch(identifier):
-        return identifier or None
-    return f"patient-{hashlib.sha256(identifier.encode()).hexdigest()[:16]}"

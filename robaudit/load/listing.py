@@ -11,6 +11,7 @@ from robaudit.load.folders import is_dicom_file, read_folder
 from robaudit.load.listed import SPLIT_NAMES, Listed, Split
 from robaudit.load.manifest import read_manifest
 from robaudit.load.medmnist import is_medmnist, read_medmnist
+from robaudit.load.patients import met_again
 from robaudit.load.remote import Location
 
 
@@ -70,11 +71,11 @@ def _pictures_of(item: Listed) -> Iterable[Listed]:
 
 def _refuse_shared_patients(path: Location, items: Sequence[Listed]) -> None:
     """Images of one patient are alike: a test part that shares patients with training flatters the model."""
-    by_part = {part: {item.patient for item in items if item.split == part} - {None} for part in SPLIT_NAMES}
-    shared = by_part["test"] & (by_part["train"] | by_part["val"])
+    by_part = {part: {item.patient for item in items if item.split == part} for part in SPLIT_NAMES}
+    shared = met_again(by_part["test"], by_part["train"] | by_part["val"])
     if shared:
-        first = min(shared, key=str)
-        examples = {item.split: item.id for item in items if item.patient == first}
+        first = min(shared)
+        examples = {item.split: item.id for item in items if met_again([item.patient], [first])}
         shown = " and ".join(f"{id_} ({part})" for part, id_ in sorted(examples.items()))
         raise DataError(
             f"{path}: {len(shared)} patient(s) are in test and in train or val, such as {shown}; "

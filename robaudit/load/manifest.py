@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from robaudit.errors import DataError
-from robaudit.load.listed import SPLIT_NAMES, Listed, part_named, patient_key
-from robaudit.load.remote import Location, Remote, is_url, located
+from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
+from robaudit.load.patients import patient_key
+from robaudit.load.remote import CHAIN, STORES, Location, Remote, is_in_store, is_url, located
 from robaudit.load.table import as_whole, in_one_line, read_table
 
 COLUMNS = ("path", "label", "split", "patient_id", "sha256")
@@ -23,8 +24,9 @@ def read_manifest(path: Location) -> list[Listed]:
     """Every row, in the order of the table.
 
     Raises:
-        DataError: no table, no path or label column, a row without either, twice the same image, or a path that leaves
-            the manifest's folder without saying which bytes it means.
+        DataError: no table, no path or label column, a row without either, twice the same image, a path that leaves
+            the manifest's folder without saying which bytes it means, a URL that a manifest may not name, or a split in
+            some rows only.
     """
     rows = read_table(path, _READ, _NEEDED)
     label, patient = as_whole(rows, "label"), as_whole(rows, "patient_id")
@@ -32,8 +34,20 @@ def read_manifest(path: Location) -> list[Listed]:
         _listed(path, number, {**row, "label": label(row["label"]), "patient_id": patient(row.get("patient_id", ""))})
         for number, row in rows
     ]
-    _refuse_twice(path, [number for number, _ in rows], listed)
+    numbers = [number for number, _ in rows]
+    _refuse_twice(path, numbers, listed)
+    _refuse_half_divided(path, numbers, listed)
     return listed
+
+
+def _refuse_half_divided(path: Location, numbers: list[int], listed: list[Listed]) -> None:
+    """Rows of no part would be left out of every audit, and nobody would know."""
+    without = [number for number, item in zip(numbers, listed, strict=True) if not item.split]
+    if 0 < len(without) < len(listed):
+        raise DataError(
+            f"{path}: {len(without)} of {len(listed)} rows have no split, such as line {without[0]}, while others do; "
+            "name the part of each or remove it"
+        )
 
 
 def _refuse_twice(path: Location, numbers: list[int], listed: list[Listed]) -> None:
@@ -52,6 +66,12 @@ def _listed(path: Location, number: int, row: Mapping[str, str]) -> Listed:
     id_, label, pinned = _posix(path, row["path"]), row["label"], row.get("sha256", "").lower()
     if not id_ or not label or "\0" in id_:
         raise DataError(f"{path}: line {number} names no path or no label; correct or remove it")
+    if is_url(id_) and not _may_name(path, id_):
+        places = "its own store" if isinstance(path, Remote) else f"disk or one of {', '.join(STORES[:-1])}"
+        raise DataError(
+            f"{path}: line {number} names {in_one_line(id_.partition('://')[0])}://..., wanted an image on {places}; "
+            "download it, or put the manifest beside the images"
+        )
     if not pinned and not _lies_below(path.parent, id_):
         raise DataError(
             f"{path}: line {number} leaves its folder ({in_one_line(id_)}); move the manifest above the images, "
@@ -86,6 +106,14 @@ def _part(path: Location, number: int, word: str) -> str:
             f"{path}: line {number} has split {in_one_line(word)}, wanted one of {known}; correct or remove it"
         )
     return part
+
+
+def _may_name(path: Location, url: str) -> bool:
+    """Whether a manifest from elsewhere could not make robaudit connect to, or open, what its user did not mean."""
+    if isinstance(path, Remote):
+        scheme, _, address = path.url.partition("://")
+        return url.startswith(f"{scheme}://{address.partition('/')[0]}/") and CHAIN not in url
+    return is_in_store(url)
 
 
 def _lies_below(folder: Location, id_: str) -> bool:

@@ -15,6 +15,8 @@ LARGE = 2**22
 """Pixels up to which any claim is affordable."""
 MAX_PIXELS_PER_BYTE = 500
 """Pictures of something rarely come below a tenth of a byte per pixel; a few bytes can claim a thousand each."""
+MAX_NUMBERS = 140_000_000
+"""Pixels times channels: colour of a camera of 45 million pixels. Decoding takes up to 9 bytes for each, 1.3 GB."""
 SKIP = "remove it or use --on-bad-image skip"
 
 
@@ -42,8 +44,15 @@ def refusing(file: Location, what: str = "image", *, remedy: str = SKIP, words: 
         raise DataError(f"{file}: is no readable {what} ({words or _reason(error)}); {remedy}") from None
 
 
-def require_plausible(file: Location, width: int, height: int, n_bytes: int) -> None:
+def require_plausible(file: Location, width: int, height: int, n_bytes: int, n_channels: int) -> None:
     """Refuse a header that claims more pixels than any image has, or than its bytes can mean.
+
+    Args:
+        file: where it is from.
+        width: in pixels.
+        height: in pixels.
+        n_bytes: size of the file.
+        n_channels: of the picture, or what its decoder takes memory for.
 
     Raises:
         DataError: before anything of that size is made.
@@ -51,6 +60,11 @@ def require_plausible(file: Location, width: int, height: int, n_bytes: int) -> 
     n_pixels = width * height
     if n_pixels > (Image.MAX_IMAGE_PIXELS or 0) or (n_pixels > LARGE and n_pixels > MAX_PIXELS_PER_BYTE * n_bytes):
         raise DataError(f"{file}: claims {width} x {height} pixels in {n_bytes} bytes, more than any image; {SKIP}")
+    if n_pixels * n_channels > MAX_NUMBERS:
+        raise DataError(
+            f"{file}: has {width} x {height} pixels, wanted at most {MAX_NUMBERS // n_channels} of this kind, "
+            f"which take 1.3 GB of memory; make it smaller, or {SKIP}"
+        )
 
 
 def _reason(error: Exception) -> str:

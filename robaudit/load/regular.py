@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 
 from robaudit.errors import DataError
@@ -16,33 +17,58 @@ _KINDS = {
 }  # fmt: skip
 
 
-def read_bytes(file: Location) -> bytes:
+def read_bytes(file: Location, pinned: str | None = None) -> bytes:
     """The bytes of a file.
 
+    Args:
+        file: what to read.
+        pinned: what they must hash to, where a manifest says so.
+
     Raises:
-        DataError: it is gone, may not be read, is no true file, or larger than any image.
+        DataError: it is gone, may not be read, is no true file, larger than any image, or not the one that is meant.
     """
     try:
-        require_regular(file)
-        return file.read_bytes()
+        data = file.read_bytes() if require_regular(file) is not None else _of_unknown_size(file)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}); restore it or use --on-bad-image skip") from None
+    if pinned not in (None, hashlib.sha256(data).hexdigest()):
+        raise DataError(f"{file}: is not the file that the manifest means (sha256 differs); restore it")
+    return data
 
 
-def require_regular(file: Location, most: int = MAX_BYTES, remedy: str = SKIP) -> None:
-    """Refuse what is no true file, or a huge one; links are followed. Of files elsewhere nothing is asked.
+def _of_unknown_size(file: Location) -> bytes:
+    with file.open("rb") as opened:
+        data: bytes = opened.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise DataError(f"{file}: has more than {MAX_BYTES} bytes; {SKIP}")
+    return data
+
+
+def require_regular(file: Location, most: int = MAX_BYTES, remedy: str = SKIP) -> int | None:
+    """Refuse what is no true file, or a huge one; links are followed.
+
+    Returns:
+        how many bytes it has; None where the store it lies in does not know.
 
     Raises:
         DataError: before it is opened.
         OSError: there is nothing.
     """
     if isinstance(file, Remote):
-        return
+        size = file.size()
+        if size is not None:
+            _require_at_most(file, size, most, remedy)
+        return size
     status = file.stat()
     if not stat.S_ISREG(status.st_mode):
         raise DataError(f"{file}: is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no file')}, wanted a file; {remedy}")
-    if status.st_size > most:
-        raise DataError(f"{file}: has {status.st_size} bytes, wanted at most {most}; {remedy}")
+    _require_at_most(file, status.st_size, most, remedy)
+    return status.st_size
+
+
+def _require_at_most(file: Location, size: int, most: int, remedy: str) -> None:
+    if size > most:
+        raise DataError(f"{file}: has {size} bytes, wanted at most {most}; {remedy}")
 
 
 def is_regular(file: Location) -> bool:

@@ -11,6 +11,9 @@ from typing import IO, Any
 
 from robaudit.errors import DataError, first_line
 
+CHAIN = "::"
+"""Between two URLs in one, of which fsspec would ask the second."""
+
 
 @dataclass(frozen=True, order=True)
 class Remote:
@@ -55,6 +58,18 @@ class Remote:
             opened: IO[Any] = system.open(path, mode, **options)
             return opened
 
+    def size(self) -> int | None:
+        """Bytes of a file, as its store says; None where that does not know.
+
+        Raises:
+            OSError: there is nothing, or no file (of `file://`, a device).
+        """
+        with self._reached() as (system, path):
+            told = system.info(path)
+        if told.get("type", "file") != "file":
+            raise OSError(errno.EINVAL, "is no file")
+        return None if told.get("size") is None else int(told["size"])
+
     def read_bytes(self) -> bytes:
         """The whole content."""
         with self._reached() as (system, path):
@@ -74,6 +89,8 @@ class Remote:
             from fsspec.core import url_to_fs
         except ImportError:
             raise DataError(f"{self}: is elsewhere; pip install 'robaudit[remote]'") from None
+        if CHAIN in self.url:  # a name in a store may hold it, and would be taken for another store
+            raise OSError(errno.EINVAL, f"its name holds {CHAIN}, which fsspec takes for two URLs")
         try:
             yield url_to_fs(self.url)
         except ImportError as error:  # s3fs and the like: fsspec says which
@@ -86,23 +103,34 @@ class Remote:
 Location = Path | Remote
 """Where a file or folder lies."""
 
+STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory")
+"""Schemes that a table on disk may name. A row of a stranger's makes robaudit ask such a store for a file, with the
+user's credentials, but no host of the stranger's choice: of others, such as http and ftp, the URL names the host."""
+
 
 def is_url(text: str) -> bool:
     """Whether it names something elsewhere rather than a path."""
     return "://" in text
 
 
+def is_in_store(url: str) -> bool:
+    """Whether a table on disk may name it."""
+    return url.partition("://")[0] in STORES and CHAIN not in url
+
+
 def located(text: Location | str) -> Location:
     """A path, or a URL where there is `://` in it.
 
     Raises:
-        DataError: the URL holds a password or a query, which would go into every record.
+        DataError: the URL holds a password or a query, which would go into every record, or is several in one.
     """
     if not isinstance(text, str):
         return text
     if not is_url(text):
         return Path(text)
     scheme, _, address = text.partition("://")
+    if CHAIN in text:
+        raise DataError(f"{scheme}://...: is a chain of URLs ({CHAIN}), wanted one; give that of the store itself")
     if "@" in address.partition("/")[0] or "?" in address:
         raise DataError(
             f"{scheme}://...: holds a password or a query, and records name where images lie; "

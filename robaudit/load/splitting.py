@@ -15,8 +15,9 @@ from robaudit.files import replacing
 from robaudit.load.images import ImageRef, Images, open_images
 from robaudit.load.listed import Split
 from robaudit.load.manifest import COLUMNS
+from robaudit.load.patients import without_issuer
 from robaudit.load.provenance import file_sha256
-from robaudit.load.remote import Location, Remote
+from robaudit.load.remote import STORES, Location, Remote, is_in_store
 from robaudit.progress import Progress
 
 SPLIT_SHARES: Mapping[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
@@ -37,6 +38,11 @@ def write_split(
     Raises:
         DataError: as for `open_images`, or a class has too few images for three parts.
     """
+    if isinstance(path, Remote) and not is_in_store(path.url):
+        raise DataError(
+            f"{path}: is not divided, and the manifest that would do it here may only name images at "
+            f"{', '.join(STORES[:-1])}; divide it there into train, val and test folders, or copy it here"
+        )
     images = open_images(path, progress=progress, **options)  # type: ignore[arg-type]
     groups = _groups(images.refs)
     part_of = _parts(groups, seed)
@@ -53,7 +59,8 @@ def _groups(refs: Sequence[ImageRef]) -> list[Group]:
     together: DisjointSet = DisjointSet(ref.id for ref in refs)
     first: dict[str, str] = {}
     for ref in refs:
-        for tie in (ref.patient, ref.sha256, ref.pixel_sha256, str(ref.path)):
+        patient = ref.patient and without_issuer(ref.patient)  # two hospitals' 1 in one part harm nobody
+        for tie in (patient, ref.sha256, ref.pixel_sha256, str(ref.path)):
             if tie:
                 together.merge(ref.id, first.setdefault(tie, ref.id))
     by_id = {ref.id: ref for ref in refs}

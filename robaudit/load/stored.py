@@ -22,30 +22,29 @@ class Stored:
     picture: Picture
     sha256: str
     """Of the file; of a picture among several in a file, its own."""
-    file_sha256: str | None = None
-    """None where the file was not read as a whole."""
 
 
-def read_stored(file: Location, member: str, view: View) -> Stored:
+def read_stored(file: Location, member: str, view: View, pinned: str | None = None) -> Stored:
     """Read and decode one picture.
 
     Args:
         file: an image file, or a file of several.
         member: which picture of it, as it was listed; empty for the only one.
         view: which slice of a volume, and which of its values are black and white.
+        pinned: what the file's bytes must hash to, where a manifest says so: nothing else is decoded.
 
     Raises:
-        DataError: gone, damaged or absurd.
+        DataError: gone, damaged, absurd, or not the file that is meant.
     """
     if is_row(member):
         picture, row = read_row(on_disk(file, "a MedMNIST file"), member, view)
         return Stored(picture, hashlib.sha256(row).hexdigest())
-    data = read_bytes(file)
+    data = read_bytes(file, pinned)
     sha256 = hashlib.sha256(data).hexdigest()
     if is_dicom(data[:132]) or is_dicom_name(file):
-        return Stored(decode_dicom(data, file, member, view.window), _of_member(sha256, member), sha256)
+        return Stored(decode_dicom(data, file, member, view.window), _of_member(sha256, member))
     picture = decode_nifti(on_disk(file, "a NIfTI volume"), view) if is_nifti_name(file) else decode(data, file)
-    return Stored(picture, sha256, sha256)
+    return Stored(picture, sha256)
 
 
 def _of_member(sha256: str, member: str) -> str:

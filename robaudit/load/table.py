@@ -64,7 +64,9 @@ def _csv_rows(path: Location, wanted: Sequence[str], needed: Collection[str]) ->
 def _text(path: Location) -> str:
     """UTF-8, or what older Windows programs write: UTF-16 as it says itself, else the Western code page."""
     with path.open("rb") as file:
-        data: bytes = file.read(MAX_BYTES)
+        data: bytes = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:  # of a store that does not know sizes
+        raise DataError(f"{path}: has more than {MAX_BYTES} bytes; list fewer images, or save it as Parquet")
     if data.startswith(_UTF16):
         return data.decode("utf-16")
     if b"\0" in data:

@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from robaudit.errors import DataError
 from robaudit.load.decoding import decode
 from robaudit.load.picture import Picture
+from robaudit.load.true_depth import require_true_depth
 
 
 def noise(seed: int, *shape: int, dtype: type = np.uint8) -> np.ndarray:
@@ -144,6 +145,84 @@ def tiff(counts: np.ndarray, **options: Any) -> bytes:
     stream = io.BytesIO()
     tifffile.imwrite(stream, counts, photometric="rgb" if counts.shape[2] > 1 else "minisblack", **options)
     return stream.getvalue()
+
+
+def test_sixteen_bit_colour_of_a_ppm_is_not_cut_down_to_eight() -> None:
+    for white in (65535, 4095):
+        counts = noise(14, 6, 8, 3, dtype=np.uint16) & white
+        picture = decoded(b"P6 8 6 %d\n" % white + counts.astype(">u2").tobytes())
+        np.testing.assert_array_equal(picture.pixels, counts / np.float32(white))
+        assert picture.levels == white
+    in_words = b"P3 8 6 65535\n" + b" ".join(b"%d" % count for count in counts.ravel())
+    with pytest.raises(DataError, match="16-bit colour in words, which no reader here knows: save it as PNG"):
+        decoded(in_words)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transparent_colour_of_a_deep_png_shows_black(channels: int) -> None:
+    counts = noise(15, 6, 8, channels, dtype=np.uint16)
+    counts[2, 3, -1] ^= 1  # a neighbour of the transparent one that 8 bits would not tell apart
+    counts[4, 5] = counts[2, 3]
+    counts[2, 3, -1] ^= 1
+    data = png(counts)
+    start = data.index(b"IDAT") - 4
+    keyed = data[:start] + chunk(b"tRNS", counts[4, 5].astype(">u2").tobytes()) + data[start:]
+    expected = counts / np.float32(65535)
+    expected[4, 5] = 0
+    np.testing.assert_array_equal(decoded(keyed).pixels, expected)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_transparent_grey_of_few_bits_shows_black(bits: int) -> None:
+    white = 2**bits - 1
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 8 // bits, 1, bits, 0, 0, 0, 0))
+    row = chunk(b"IDAT", zlib.compress(b"\0\xe4")) + chunk(b"IEND", b"")
+    opaque = decoded(start + row).pixels
+    keyed = decoded(start + chunk(b"tRNS", struct.pack(">H", white)) + row).pixels
+    np.testing.assert_array_equal(keyed, np.where(opaque == 1, 0, opaque))
+
+
+def jpeg2000(counts: np.ndarray, bits: int, *, boxed: bool = True) -> bytes:
+    openjpeg = pytest.importorskip("openjpeg.utils", reason="the extra [dicom] is not installed")
+    data: bytes = openjpeg.encode_array(
+        counts,
+        bits_stored=bits,
+        photometric_interpretation=1 if counts.ndim == 3 else 2,
+        use_mct=False,
+        codec_format=int(boxed),
+    )
+    return data
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_deep_grey_of_jpeg_2000_is_scaled_by_its_own_depth(bits: int) -> None:
+    counts = noise(16, 64, 64, dtype=np.uint16) >> (16 - bits)
+    picture = decoded(jpeg2000(counts, bits))
+    np.testing.assert_array_equal(picture.pixels[..., 0], counts / np.float32(2**bits - 1))
+    assert picture.levels == 2**bits - 1
+
+
+@pytest.mark.parametrize(("bits", "channels"), [(16, 3), (12, 3), (9, 1), (4, 1), (4, 3)])
+def test_a_depth_of_jpeg_2000_that_would_be_wrapped_is_refused(bits: int, channels: int) -> None:
+    white = np.full((64, 64, channels)[: 2 + (channels > 1)], 2**bits - 1, np.uint16 if bits > 8 else np.uint8)
+    with pytest.raises(DataError, match=rf"has {bits} bits a channel, .*: save it as PNG or TIFF"):
+        decoded(jpeg2000(white, bits))
+
+
+def test_more_than_8_bits_of_avif_would_be_cut_and_are_refused() -> None:
+    data = bytearray(encoded(noise(17, 32, 32, 3), "AVIF"))
+    assert decoded(bytes(data)).levels == 255
+    with Image.open(io.BytesIO(data)) as opened:
+        data[data.index(b"av1C") + 6] |= 0x40  # AV1 in ISO files, 2.3: high_bitdepth; Pillow writes none such
+        with pytest.raises(ValueError, match="has more than 8 bits a channel"):
+            require_true_depth(opened, bytes(data))
+
+
+def test_bytes_with_a_sign_are_refused() -> None:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, noise(18).astype(np.int8))
+    with pytest.raises(DataError, match="has 8 bits with a sign"):
+        decoded(stream.getvalue())
 
 
 def test_a_layout_of_deep_colour_that_no_reader_knows_is_refused() -> None:
@@ -277,6 +356,15 @@ def test_a_picture_that_would_fill_the_memory_is_not_unpacked() -> None:
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
     with pytest.raises(DataError, match="exceeds limit"):
         decoded(bomb)
+
+
+@pytest.mark.parametrize(("bits", "kind", "most"), [(16, 2, 46_666_666), (8, 6, 35_000_000)])
+def test_a_picture_that_takes_gigabytes_once_decoded_is_not(bits: int, kind: int, most: int) -> None:
+    """Half a megabyte of zeros, which a claim of a thousand pixels per byte or so does not give away."""
+    header = struct.pack(">IIBBBBB", 9400, 9400, bits, kind, 0, 0, 0)
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    with pytest.raises(DataError, match=f"has 9400 x 9400 pixels, wanted at most {most} of this kind"):
+        decoded(start + chunk(b"IDAT", bytes(500_000)) + chunk(b"IEND", b""))
 
 
 def test_damage_of_any_kind_is_a_data_error_or_an_image() -> None:

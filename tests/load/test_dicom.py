@@ -29,7 +29,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset  # noqa: E402
 from pydicom.encaps import encapsulate  # noqa: E402
 from pydicom.pixels import pixel_array  # noqa: E402
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut  # noqa: E402
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian  # noqa: E402
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless  # noqa: E402
 
 COUNTS = np.random.default_rng(0).integers(0, 4096, (6, 8), dtype=np.uint16)
 
@@ -356,6 +356,31 @@ def test_one_patient_in_two_parts_stops(tmp_path: Path) -> None:
         open_images(tmp_path, "test")
 
 
+@pytest.mark.parametrize("issuer", [None, "Hospital A"])
+def test_a_patient_of_a_table_is_met_again_in_dicom(tmp_path: Path, issuer: str | None) -> None:
+    files = {f"{index}.dcm": different(index, PatientID=f"MRN-{index}", IssuerOfPatientID=issuer) for index in range(3)}
+    folder = write(tmp_path, files)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "3.png")
+    table = "path,label,split,patient_id\n0.dcm,a,train,\n1.dcm,b,train,\n2.dcm,a,test,\n3.png,b,test,{}\n"
+    (folder / "m.csv").write_text(table.format("MRN-1"))
+    with pytest.raises(
+        DataError, match=r"1 patient\(s\) are in test and in train or val, such as 3\.png .* and 1\.dcm"
+    ):
+        open_images(folder / "m.csv", "test")
+    (folder / "m.csv").write_text(table.format("MRN-7"))
+    assert len(open_images(folder / "m.csv", "test")) == 2
+
+
+def test_the_same_number_of_two_hospitals_is_two_patients(tmp_path: Path) -> None:
+    files = {
+        f"{part}/{label}/{index}.dcm": different(10 * at + index, PatientID=f"{label}{index}", IssuerOfPatientID=part)
+        for at, part in enumerate(("train", "test"))
+        for label in "ab"
+        for index in range(2)
+    }
+    assert len(open_images(write(tmp_path, files), "test")) == 4
+
+
 @pytest.mark.parametrize("nobody", ["", "ANONYMOUS", "0", " anon "])
 def test_the_anonymisers_nobody_is_not_one_patient(tmp_path: Path, nobody: str) -> None:
     files = {
@@ -424,6 +449,23 @@ def test_what_cannot_be_shown_is_said_in_one_line(data: bytes, expected: str) ->
     with pytest.raises(DataError, match=expected) as refusal:
         decoded(data)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless])
+def test_frames_that_the_bytes_cannot_hold_are_refused_once(tmp_path: Path, syntax: UID) -> None:
+    write(tmp_path, {"a/x.dcm": dicom(NumberOfFrames=90_000, syntax=syntax), "b/y.dcm": dicom(), "a/z.dcm": dicom()})
+    with pytest.raises(DataError, match=r"x\.dcm: claims 90000 frames of 8 x 6 pixels in \d+ bytes, which cannot hold"):
+        open_images(tmp_path)
+    assert open_images(tmp_path, on_bad_image="skip").n_skipped == 1
+
+
+def test_greys_are_the_same_however_many_rows_are_shown_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dicom(PhotometricInterpretation="MONOCHROME1", WindowCenter=2000, WindowWidth=3000)
+    whole = decode_dicom(data, Path("x"), "")
+    monkeypatch.setattr("robaudit.load.dicom._STRIP", 4)
+    in_strips = decode_dicom(data, Path("x"), "")
+    np.testing.assert_array_equal(in_strips.pixels, whole.pixels)
+    assert in_strips.levels == whole.levels
 
 
 def test_a_claim_of_a_billion_frames_is_not_listed(tmp_path: Path) -> None:

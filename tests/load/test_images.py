@@ -175,11 +175,11 @@ def test_what_is_hidden_is_not_data(tmp_path: Path) -> None:
 
 
 def test_images_linked_from_elsewhere_are_data(tmp_path: Path) -> None:
-    folder(tmp_path / "archive", {"x": 2})
+    folder(tmp_path / "archive", {"x": 2, "y": 1})
     folder(tmp_path / "data", {"a": 1})
     (tmp_path / "data" / "b").mkdir()
     (tmp_path / "data" / "b" / "patient").symlink_to(tmp_path / "archive" / "x")
-    (tmp_path / "data" / "a" / "linked.png").symlink_to(tmp_path / "archive" / "x" / "00.png")
+    (tmp_path / "data" / "a" / "linked.png").symlink_to(tmp_path / "archive" / "y" / "00.png")
     assert ids(open_images(tmp_path / "data")) == ["a/00.png", "a/linked.png", "b/patient/00.png", "b/patient/01.png"]
 
 

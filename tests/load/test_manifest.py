@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from robaudit.errors import DataError, ModelError
+from robaudit.load import stored
 from robaudit.load.classes import class_names
 from robaudit.load.images import open_images
-from robaudit.load.listed import patient_key
 from robaudit.load.listing import has_splits
 from robaudit.load.manifest import read_manifest
+from robaudit.load.patients import patient_key
 
 
 def picture(path: Path, seed: int) -> Path:
@@ -89,6 +90,16 @@ def test_who_knows_the_bytes_may_name_a_file_anywhere(tmp_path: Path) -> None:
         open_images(manifest)
 
 
+def test_what_a_row_does_not_mean_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures(tmp_path, 2)
+    decoded: list[Path] = []
+    monkeypatch.setattr(stored, "decode", lambda data, file: decoded.append(file))
+    manifest = write(tmp_path / "m.csv", "path,label,sha256", f"0.png,a,{'0' * 64}", f"1.png,b,{'0' * 64}")
+    with pytest.raises(DataError, match=r"0\.png: is not the file that the manifest means"):
+        open_images(manifest)
+    assert not decoded
+
+
 def test_an_absolute_path_below_the_manifest_is_its_own(tmp_path: Path) -> None:
     first, second = pictures(tmp_path / "x", 2)
     assert len(open_images(write(tmp_path / "m.csv", "path,label", f"{first},a", f"{second},b"))) == 2
@@ -117,8 +128,10 @@ def test_a_patient_in_training_and_test_stops_everything(tmp_path: Path) -> None
         ) as refusal:
             open_images(manifest, part)
         assert "Mustermann" not in str(refusal.value)
-    unknown = write(tmp_path / "n.csv", "path,label,split,patient_id", *(row.replace("Mustermann", "") for row in rows))
-    assert len(open_images(unknown, "test")) == 2, "unknown patients are not one patient"
+    for nobody in ("", "unknown", "NaN", "None", "n/a"):
+        unknown = (row.replace("Mustermann", nobody) for row in rows)
+        without = write(tmp_path / "n.csv", "path,label,split,patient_id", *unknown)
+        assert len(open_images(without, "test")) == 2, "unknown patients are not one patient"
 
 
 # As other programs write them
@@ -195,6 +208,7 @@ def test_pandas_itself(tmp_path: Path) -> None:
     [
         (('0.png,a,"t\nset"',), "line 3 has split t set, wanted one of"),
         (('"../a\nb.png",a,test',), r"line 3 leaves its folder \(\.\./a b\.png\)"),
+        (("0.png,a,test", "1.png,b,", "2.png,b,"), "2 of 3 rows have no split, such as line 3, while others do"),
         (("0.png,a,tset",), "line 2 has split tset, wanted one of train, training, val,"),
         (("0.png,left, upper,test",), "line 2 has 4 cells under 3 column names; quote those that hold a separator"),
         (("0.png,a,", "", "./0.png,b,"), r"lists 0\.png 2 times \(lines 2, 4\); keep one row per image"),

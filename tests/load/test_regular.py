@@ -129,3 +129,17 @@ def test_links_that_would_count_images_twice_are_refused(tmp_path: Path) -> None
         deep = deep / "next"
     with pytest.raises(DataError, match="is a folder of this class that a link leads to as well; remove the link"):
         open_images(tmp_path)
+
+
+def test_one_file_in_two_classes_is_refused(tmp_path: Path) -> None:
+    data(tmp_path)
+    (tmp_path / "c").symlink_to("a")
+    with pytest.raises(DataError, match=r"c/\d\.png: is by a link the same file as a/\d\.png, of class a; remove one"):
+        open_images(tmp_path)
+    (tmp_path / "c").unlink()
+    (tmp_path / "b" / "again.png").symlink_to("../a/0.png")
+    with pytest.raises(DataError, match=r"b/again\.png: is by a link the same file as a/0\.png"):
+        open_images(tmp_path)
+    (tmp_path / "b" / "again.png").unlink()
+    (tmp_path / "a" / "again.png").symlink_to("0.png")
+    assert len(open_images(tmp_path)) == 5, "of one class: its owner's way to count an image twice"

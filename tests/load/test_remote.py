@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from robaudit.errors import DataError
+from robaudit.load import regular
 from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.remote import Remote, located
@@ -101,6 +102,62 @@ def test_a_manifest_elsewhere_is_bound_to_its_folder_too(outside: str, memory: s
         open_images(located(f"{memory}/table.csv"))
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every URL that fsspec is given."""
+    urls: list[str] = []
+    reached = fsspec.core.url_to_fs
+
+    def reach(url: str) -> object:
+        urls.append(url)
+        return reached(url)
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", reach)
+    return urls
+
+
+ELSEWHERE = (
+    "ftp://127.0.0.1:9/x.png", "http://127.0.0.1:9/x.png", "file:///dev/zero", "simplecache::ftp://127.0.0.1:9/x.png",
+    "s3://bucket/x::ftp://127.0.0.1:9/x.png", "http://me:secret@127.0.0.1:9/x.png", "S3://bucket/x.png",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("url", ELSEWHERE)
+def test_a_manifest_on_disk_connects_to_no_host_of_its_own_choice(url: str, tmp_path: Path, asked: list[str]) -> None:
+    (tmp_path / "m.csv").write_text(f"path,label,sha256\n{url},ill,{'0' * 64}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"line 2 names .*download it, or put the manifest beside the images") as caught:
+        open_images(tmp_path / "m.csv")
+    assert not asked
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [*ELSEWHERE, "memory://bucket/x::ftp://h/x.png", "memory://bucket2/data/ill/0.png", "s3://bucket/data/ill/0.png"],
+)
+def test_a_manifest_elsewhere_names_images_of_its_own_store_alone(url: str, memory: str, asked: list[str]) -> None:
+    table = f"path,label,sha256\nmemory://bucket/other.png,ill,{'0' * 64}\n{url},ill,{'0' * 64}\n"
+    in_memory(memory, {"table.csv": table.encode()})
+    with pytest.raises(DataError, match=r"line 3 names .*wanted an image on its own store"):
+        open_images(located(f"{memory}/table.csv"))
+    assert set(asked) == {f"{memory}/table.csv"}
+
+
+def test_a_name_in_a_store_is_not_taken_for_another_store(memory: str, asked: list[str]) -> None:
+    fsspec.filesystem("memory").pipe("/bucket/data/ill/a::ftp.png", png(1))
+    images = open_images(located(in_memory(memory, FOLDER)), on_bad_image="skip")
+    assert (len(images), images.n_skipped) == (len(FOLDER), 1)
+    assert not any("ftp" in url for url in asked)
+    with pytest.raises(DataError, match=r"is a chain of URLs \(::\), wanted one"):
+        located("simplecache::s3://bucket/data")
+
+
+def test_a_split_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    data = on_disk(tmp_path / "data", FOLDER)
+    with pytest.raises(DataError, match=r"may only name images at s3, .*divide it there"):
+        write_split(located(f"file://{data}"), tmp_path / "split.csv", seed=0)
+
+
 def test_a_split_that_is_written_here_finds_its_images_there(tmp_path: Path, memory: str) -> None:
     files = {f"{label}/{index}.png": png(100 * len(label) + index) for label in ("ill", "well") for index in range(6)}
     write_split(located(in_memory(memory, files)), tmp_path / "split.csv", seed=0)
@@ -113,6 +170,32 @@ def test_an_image_that_changes_there_is_noticed(memory: str) -> None:
     in_memory(memory, {images.refs[0].id: png(99)})
     with pytest.raises(DataError, match="changed while robaudit was running"):
         images.load(images.refs[0], (8, 8))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
+def test_a_huge_file_elsewhere_is_not_fetched(known: bool, monkeypatch: pytest.MonkeyPatch, memory: str) -> None:
+    location = located(in_memory(memory, FOLDER | {"ill/huge.png": bytes(5000)}))
+    store = fsspec.filesystem("memory")
+    told, fetched = store.info, store.cat_file
+
+    def fetch(path: str) -> bytes:
+        assert "huge" not in path
+        content: bytes = fetched(path)
+        return content
+
+    monkeypatch.setattr(regular, "MAX_BYTES", 4000)
+    monkeypatch.setattr(regular.require_regular, "__defaults__", (4000, "remove it"))
+    monkeypatch.setattr(store, "info", lambda path: told(path) | ({} if known else {"size": None}))
+    monkeypatch.setattr(store, "cat_file", fetch)
+    with pytest.raises(DataError, match=r"huge\.png: has (5000|more than 4000) bytes"):
+        open_images(location)
+    assert open_images(location, on_bad_image="skip").n_skipped == 1
+
+
+def test_a_device_behind_a_url_is_no_file(tmp_path: Path) -> None:
+    (on_disk(tmp_path, FOLDER) / "ill" / "x.png").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"x\.png: cannot be read \(is no file\)"):
+        open_images(located(f"file://{tmp_path}"))
 
 
 def test_a_worker_is_sent_where_images_lie_not_the_images(memory: str) -> None:
