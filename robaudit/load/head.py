@@ -26,7 +26,10 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K)."""
         answer = self.network(x)
-        row = as_row(answer if self.output is None else named_outputs(answer)[self.output])
+        picked = answer if self.output is None else named_outputs(answer)[self.output]
+        if len(x) == 1 and picked.dim() == 0:  # `.squeeze()` drops the batch of one image as well
+            picked = picked.reshape(1)
+        row = as_row(picked)
         assert row is not None
         return row if self.label_index is None else row[:, self.label_index : self.label_index + 1]
 
