@@ -122,6 +122,8 @@ def _statements(description: "Description") -> Iterator[Line]:
     own = description.stated
     if own.labels:
         yield "classes", _some(own.labels)
+    elif own.possible_labels:
+        yield "classes", f"{_some(own.possible_labels)}, if it has as many outputs"
     if own.many_findings:
         yield "findings", "do not exclude each other; --label-index chooses one"
     if own.threshold is not None:

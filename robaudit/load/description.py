@@ -78,7 +78,7 @@ class Description:
             "prefix": self.state.prefix if self.state else "",
             "alternatives": [".".join(path) for path in self.state.alternatives] if self.state else [],
             "tensors": {name: {"shape": list(t.shape), "dtype": t.dtype} for name, t in self.tensors.items()},
-            "classes": list(own.labels),
+            "classes": list(own.labels or own.possible_labels),
             "normalization": {"mean": own.mean, "std": own.std} if own.mean is not None else {},
             "input_size": self.input_size and self.input_size[0],
             "input_size_source": self.input_size and self.input_size[1],

@@ -85,7 +85,9 @@ def load_model(
     decides_at = own.threshold if threshold is None else threshold
     require_one_output(path, n_outputs, decides_at)
     decides_at = None if decides_at == DEFAULT_THRESHOLD else decides_at
-    names = class_names(path, n_outputs, classes, own.labels, folder_classes, is_finding=chosen is not None)
+    names = class_names(
+        path, n_outputs, classes, own.labels_of(n_outputs), folder_classes, is_finding=chosen is not None
+    )
     normalised = normalization_of(path, own, network.in_chans, mean=mean, std=std, preset=normalization)
     if retrofitted:
         fill(path, retrofitted, answered.backbone)

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any
 
 from robaudit.errors import ModelError
+from robaudit.load.class_order import POSSIBLE_CLASSES
 from robaudit.load.kinds import Contents, Kind
 
 _LABEL_KEYS = ("classes", "label_names", "class_names")
@@ -21,6 +22,8 @@ class Stated:
 
     labels: tuple[str, ...] = ()
     """Names of the outputs; empty where it gives none."""
+    possible_labels: tuple[str, ...] = ()
+    """Names that may be those of the outputs, by an entry of a checkpoint: they are where there are as many."""
     mean: tuple[float, ...] | None = None
     """Per channel, in [0, 1] units."""
     std: tuple[float, ...] | None = None
@@ -39,6 +42,10 @@ class Stated:
     threshold: float | None = None
     """Probability above which one output decides for the second class, likewise."""
 
+    def labels_of(self, n_outputs: int) -> tuple[str, ...]:
+        """Names of this many outputs, one output telling two classes apart."""
+        return self.labels or (self.possible_labels if len(self.possible_labels) == max(2, n_outputs) else ())
+
 
 def stated(contents: Contents) -> Stated:
     """Read what a file or folder says of itself.
@@ -49,7 +56,11 @@ def stated(contents: Contents) -> Stated:
     config = contents.metadata
     try:
         if contents.kind not in _FOLDERS:
-            return Stated(labels=_labels(config))
+            possible = config.get(POSSIBLE_CLASSES)
+            return Stated(
+                labels=_labels_beside_weights(config),
+                possible_labels=tuple(possible) if isinstance(possible, list) else (),
+            )
         own = config.get("pretrained_cfg", config)
         if not isinstance(own, Mapping):
             raise ValueError("pretrained_cfg is no object")
@@ -80,6 +91,11 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
         if names is not None:
             raise ValueError(f"{key} is no list of names")
     return ()
+
+
+def _labels_beside_weights(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The same of a training checkpoint, of which nobody has promised such entries: `classes` may be their number."""
+    return _labels({key: value for key, value in config.items() if isinstance(value, list | tuple)})
 
 
 def _head(head: Any) -> dict[str, Any]:

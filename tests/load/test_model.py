@@ -215,6 +215,31 @@ def test_where_class_names_come_from(tmp_path: Path, options: dict[str, Any], ex
 
 
 @pytest.mark.parametrize(
+    ("beside", "expected"),
+    [
+        ({"idx_to_class": {0: "b", 1: "a"}}, ("b", "a")),
+        ({"idx_to_class": {"1": "a", "0": "b"}}, ("b", "a")),
+        ({"class_to_idx": {"a": 1, "b": 0}}, ("b", "a")),
+        ({"id2label": {0: "b", 1: "a"}, "label2id": {"b": 0, "a": 1}}, ("b", "a")),
+        ({"label_names": {0: "b", 1: "a"}}, ("b", "a")),
+        ({"names": ["b", "a"]}, ("b", "a")),
+        ({"names": {0: "b", 1: "a"}}, ("b", "a")),
+        ({"classes": ["b", "a"], "names": ["x", "y"]}, ("b", "a")),
+        ({"names": ["b", "a"], "idx_to_class": {0: "a", 1: "b"}}, ("x", "y")),
+        ({"names": ["first", "second", "third"]}, ("x", "y")),
+        ({"idx_to_class": {1: "a", 2: "b"}}, ("x", "y")),
+        ({"idx_to_class": {0: "a", 1: "a"}}, ("x", "y")),
+        ({"classes": 2}, ("x", "y")),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_states_the_order_of_its_classes(
+    tmp_path: Path, beside: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    torch.save({"state_dict": weights(), **beside}, tmp_path / "m.pt")
+    assert load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("x", "y")).info.classes == expected
+
+
+@pytest.mark.parametrize(
     ("options", "expected"),
     [
         ({"folder_classes": ("a", "b", "c")}, r"has 2 outputs, the data has 3 classes \(a, b, c\)"),
