@@ -22,6 +22,7 @@ from robaudit.memory import ran_out
 from robaudit.progress import Progress
 from robaudit.records import Check
 from robaudit.significance import SIGNIFICANCE, holm, mcnemar
+from robaudit.typed import flag, listed
 
 MARGIN = 0.05
 """An alternative must be right about more than this share of images more than what is stated."""
@@ -169,7 +170,7 @@ def _other_order(sample: Images, answers: Answers, right: set[str]) -> Outcome:
     order = _best_order(sample, sample.refs, answers)
     # Where the data has numbers for names, names given to them would only follow: the numbers themselves must be moved.
     typed = [str(sample.classes.index(name)) for name in order] if sample.numbered else order
-    return _outcome(f"class order {', '.join(order)}", f"--classes {','.join(typed)}", right, now_right)
+    return _outcome(f"class order {', '.join(order)}", flag("--classes", listed(typed)), right, now_right)
 
 
 def _half(ref: ImageRef) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robaudit.inert import inert
+from robaudit.typed import flag
 
 if TYPE_CHECKING:
     from robaudit.load.description import Description
@@ -97,7 +98,7 @@ def _network(description: "Description") -> Iterator[Line]:
         yield "weights", f"under {'.'.join(state.nesting) or 'the top'}, prefix {state.prefix or 'none'}"
     if state.alternatives:
         places = [".".join(path) or "tensors at the top" for path in state.alternatives]
-        yield "also holds", f"{', '.join(places)}; --weights {places[0]} takes it instead"
+        yield "also holds", f"{', '.join(places)}; {flag('--weights', places[0])} takes it instead"
 
 
 def _architecture(description: "Description") -> str:

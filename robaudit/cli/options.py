@@ -10,6 +10,7 @@ import typer
 
 from robaudit.cli.console import log_as_json
 from robaudit.errors import SettingsError
+from robaudit.typed import names_in
 
 MODEL, DATA, ATTACK, RUN = "The model", "The images", "The attack", "The run"
 SCALE, ENGINE = "Many workers", "The engine"
@@ -92,7 +93,11 @@ Threshold = Annotated[
 ]
 Classes = Annotated[
     str | None,
-    typer.Option(metavar="A,B,..", help="Class names in the order of the model's outputs.", rich_help_panel=MODEL),
+    typer.Option(
+        metavar="A,B,..",
+        help="Class names in the order of the model's outputs; '\"a, b\",c' where one has a comma.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Mean = Annotated[
     str | None,
@@ -247,8 +252,15 @@ AsJson = Annotated[
 
 
 def names(text: str | None) -> list[str] | None:
-    """A comma-separated list of names; None stays None."""
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    """A comma-separated list of names, those with a comma in double quotes; None stays None.
+
+    Raises:
+        SettingsError: it is no such list.
+    """
+    try:
+        return None if text is None else names_in(text)
+    except ValueError as error:
+        raise SettingsError(f"{text[:60]}: is no list of names ({error}); separate them by commas") from None
 
 
 def numbers(option: str, text: str | None) -> list[float] | None:

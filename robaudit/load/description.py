@@ -11,6 +11,7 @@ from robaudit.load.renamed import renamed
 from robaudit.load.state import State, state_tensors
 from robaudit.load.stated import Stated, stated
 from robaudit.load.torch_pickle import TensorInfo
+from robaudit.typed import flag
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _PROGRAMS = (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM, Kind.ONNX)
@@ -123,7 +124,8 @@ def _obstacle(
     kind, trusted = contents.file_kind, contents.weights_sha256 or contents.sha256
     trust = f"or, if you trust whoever made it with this computer, pass --trust {trusted}"
     if kind in _PICKLES:
-        alone = f"pass --arch{f' {architectures[0]}' if architectures else ''} to use its weights alone, "
+        arch = flag("--arch", architectures[0]) if architectures else "--arch"
+        alone = f"pass {arch} to use its weights alone, "
         imports = ", ".join(contents.foreign_globals[:5])
         return f"loading it would run code it names ({imports}); {alone if contents.groups else ''}{trust}"
     if contents.not_pure:

@@ -31,6 +31,7 @@ from robaudit.load.scripted_code import CodeError
 from robaudit.load.state import State, branches, state_for, state_tensors
 from robaudit.load.trusted import call_factory, load_trusted, require_trust
 from robaudit.load.weights import misfit, put_into, read_weights
+from robaudit.typed import flag
 
 PROGRAMS = (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM, Kind.ONNX)
 """Files that carry what is to be computed beside the weights."""
@@ -186,7 +187,8 @@ def _one_of(contents: Contents, found: tuple[str, ...], state: State) -> str:
         if architecture.candidates(renamed(state_tensors(contents, ".".join(place))).shapes):
             raise ModelError(
                 f"{contents.path}: holds more than one network, or one and something else (keys such as {first}); pass "
-                f"--weights {'.'.join(place)} to take what lies there alone, or --factory package.module:function"
+                f"{flag('--weights', '.'.join(place))} to take what lies there alone, or --factory "
+                "package.module:function"
             )
     raise ModelError(
         f"{contents.path}: fits no architecture robaudit infers (keys such as {first}); pass --arch, a timm name, "
