@@ -130,7 +130,10 @@ def _from_weights(contents: Contents, asked: Asked) -> Network:
         )
     if architecture.n_classes(arch, state.shapes) is None:
         problem = architecture.misfit(arch, state.shapes)
-        raise ModelError(f"{contents.path}: does not fit {arch} ({problem}); pass another --arch")
+        raise ModelError(
+            f"{contents.path}: does not fit {arch} ({problem}); pass another --arch, or --factory "
+            "package.module:function for a network of your own"
+        )
     return _filled(named_network(contents.path, arch, state.shapes, asked.size), contents, state)
 
 
