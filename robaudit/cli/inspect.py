@@ -96,6 +96,11 @@ def _network(description: "Description") -> Iterator[Line]:
     yield "parameters", f"{description.n_parameters:,} in {len(state.tensors)} tensors ({dtypes})"
     if state.nesting or state.prefix:
         yield "weights", f"under {'.'.join(state.nesting) or 'the top'}, prefix {state.prefix or 'none'}"
+    if state.normalizer is not None:
+        yield (
+            "normalises",
+            f"in a layer in front ({', '.join(state.normalizer)}), which scan takes for its mean and std",
+        )
     if state.alternatives:
         places = [".".join(path) or "tensors at the top" for path in state.alternatives]
         yield "also holds", f"{', '.join(places)}; {flag('--weights', places[0])} takes it instead"

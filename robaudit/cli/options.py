@@ -257,8 +257,10 @@ def names(text: str | None) -> list[str] | None:
     Raises:
         SettingsError: it is no such list.
     """
+    if text is None:
+        return None
     try:
-        return None if text is None else names_in(text)
+        return names_in(text)
     except ValueError as error:
         raise SettingsError(f"{text[:60]}: is no list of names ({error}); separate them by commas") from None
 

@@ -18,6 +18,7 @@ from robaudit.load.hub import local_folder
 from robaudit.load.kinds import Contents, Kind
 from robaudit.load.network import Asked, Network, read_network
 from robaudit.load.normalization import normalization_of
+from robaudit.load.normalizer import require_unit_pixels
 from robaudit.load.outputs import DEFAULT_THRESHOLD, Outputs
 from robaudit.load.recipe import recipe_of
 from robaudit.load.stated import Stated, stated
@@ -88,6 +89,9 @@ def load_model(
     names = class_names(
         path, n_outputs, classes, own.labels_of(n_outputs), folder_classes, is_finding=chosen is not None
     )
+    if network.normalization is not None and mean is None and std is None and normalization is None:
+        own_mean, own_std = require_unit_pixels(contents, network.normalization, network.in_chans)
+        own = replace(own, mean=own_mean, std=own_std, source="a layer of the file, in front of the network")
     normalised = normalization_of(path, own, network.in_chans, mean=mean, std=std, preset=normalization)
     if retrofitted:
         fill(path, retrofitted, answered.backbone)

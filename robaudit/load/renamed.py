@@ -6,13 +6,24 @@ from dataclasses import replace
 from itertools import chain
 
 from robaudit.load.architecture_index import known_heads, look_up
-from robaudit.load.state import State
+from robaudit.load.kinds import Contents
+from robaudit.load.normalizer import behind_normalizer
+from robaudit.load.state import State, state_tensors
 
 _RENAMED = (
     (r"^(features\.denseblock\d+)(?:\.layers)?\.(denselayer\d+)\.layers\.(norm|conv)(\d)", r"\1.\2.\3\4"),
     (r"^(features\.denseblock\d+\.denselayer\d+)\.(norm|conv)\.(\d)", r"\1.\2\3"),
     (r"^class_layers\.out\.", r"classifier."),
 )
+
+
+def named_state(contents: Contents, place: str | None = None) -> State:
+    """The weights of a file by the names that the index knows, without a layer in front that normalises.
+
+    Raises:
+        ModelError: as `state_tensors`.
+    """
+    return renamed(behind_normalizer(contents, state_tensors(contents, place)))
 
 
 def renamed(state: State) -> State:

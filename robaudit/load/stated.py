@@ -14,6 +14,10 @@ from robaudit.load.kinds import Contents, Kind
 _LABEL_KEYS = ("classes", "label_names", "class_names")
 _FOLDERS = (Kind.ASSIMILATED, Kind.TIMM_FOLDER, Kind.HUGGING_FACE_FOLDER, Kind.MONAI_BUNDLE)
 MAX_SIDE = 100_000
+REGRESSION = (
+    "its configuration says regression, which has no classes to be right or wrong about; if its output is a logit all "
+    "the same, remove problem_type from its config.json"
+)
 
 
 @dataclass(frozen=True)
