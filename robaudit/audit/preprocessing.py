@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 from torch import Tensor
 
+from robaudit.audit.grid import GridNote, grid_note
 from robaudit.audit.hypotheses import Hypothesis, alternatives, stated
 from robaudit.errors import SettingsError
 from robaudit.load.classifier import LoadedModel
@@ -80,12 +81,28 @@ def check_preprocessing(
     right, outcomes = _tried(loaded, sample, progress)
     problem = _better(len(sample), right, outcomes) or _below(len(sample), right, expected)
     if problem is None:
-        return _suspected(len(sample), right, outcomes, progress) or _passed(len(sample), right, outcomes)
+        found = _suspected(len(sample), right, outcomes, progress) or _passed(len(sample), right, outcomes)
+        return _with_note(found, grid_note(loaded, images))
     if not accept:
         raise SettingsError(f"{loaded.info.path}: {problem}, or --accept-preprocessing to measure it as it is")
     progress.say(f"accepted: {problem}")
     best = max((outcome.gain for outcome in outcomes), default=0)
-    return _check("warning", max(best, 0) / len(sample), f"Accepted by the user: {problem}.", "Settle it first.")
+    accepted = _check("warning", max(best, 0) / len(sample), f"Accepted by the user: {problem}.", "Settle it first.")
+    return _with_note(accepted, grid_note(loaded, images))
+
+
+def _with_note(check: Check, note: GridNote | None) -> Check:
+    """The check, saying as well how images come to the grid where the model's folder has it otherwise."""
+    if note is None:
+        return check
+    remedy = f"Pass {note.flags}, which is nearer." if note.flags else ""
+    return check.model_copy(
+        update={
+            "status": "warning" if note.flags else check.status,
+            "why": f"{check.why} {note.why}",
+            "remedy": f"{check.remedy} {remedy}".strip(),
+        }
+    )
 
 
 def _tried(loaded: LoadedModel, sample: Images, progress: Progress) -> tuple[int, list[Outcome]]:

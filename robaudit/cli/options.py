@@ -387,7 +387,8 @@ def window_of(text: str | None) -> tuple[float, float] | None:
 
 def view_options(invert: bool, bgr: bool, resize: str, slice_: str | None, window: str | None) -> Any:
     """What a person says of how images are shown to the model."""
-    from robaudit.load.view import RESIZES, View
+    from robaudit.load.resizing import RESIZES
+    from robaudit.load.view import View
 
     return View(invert, bgr, choice("--resize", resize, *RESIZES), volume_slice(slice_), window_of(window))
 

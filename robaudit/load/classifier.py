@@ -11,6 +11,7 @@ from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs
 from robaudit.load.recipe import Recipe
+from robaudit.load.resizing import Resizing
 from robaudit.records import ModelInfo, Normalization
 
 
@@ -85,6 +86,8 @@ class LoadedModel:
     info: ModelInfo
     recipe: Recipe = field(default_factory=Recipe)
     """What builds the network again, where the name of its architecture does not."""
+    resizing: Resizing | None = None
+    """How its folder says that images come to the grid, which robaudit does as `--resize` says."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from typing import Any
 from robaudit.errors import ModelError
 from robaudit.load.class_order import POSSIBLE_CLASSES
 from robaudit.load.kinds import Contents, Kind
+from robaudit.load.resizing import Resizing, timm_resizing
 
 _LABEL_KEYS = ("classes", "label_names", "class_names")
 _FOLDERS = (Kind.ASSIMILATED, Kind.TIMM_FOLDER, Kind.HUGGING_FACE_FOLDER, Kind.MONAI_BUNDLE)
@@ -35,6 +36,8 @@ class Stated:
     """Where the normalisation stands."""
     size: tuple[int, int] | None = None
     """(height, width) of the input grid."""
+    resizing: Resizing | None = None
+    """How images come to it."""
     many_findings: bool = False
     """Whether several outputs can be true of one image."""
     is_regression: bool = False
@@ -76,6 +79,7 @@ def stated(contents: Contents) -> Stated:
             std=_numbers("std", own["std"]) if has_both else None,
             source=str(config.get("normalization_source", "config.json")),
             size=_size(own.get("input_size")),
+            resizing=_resizing(contents.kind, config, own),
             many_findings=config.get("problem_type") == "multi_label_classification",
             is_regression=config.get("problem_type") == "regression",
             **head,
@@ -100,6 +104,13 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
 def _labels_beside_weights(config: Mapping[str, Any]) -> tuple[str, ...]:
     """The same of a training checkpoint, of which nobody has promised such entries: `classes` may be their number."""
     return _labels({key: value for key, value in config.items() if isinstance(value, list | tuple)})
+
+
+def _resizing(kind: Kind, config: Mapping[str, Any], own: Mapping[str, Any]) -> Resizing | None:
+    if kind is Kind.TIMM_FOLDER:
+        return timm_resizing(own)
+    found = config.get("resizing") if kind is Kind.HUGGING_FACE_FOLDER else None
+    return Resizing(**found) if found else None
 
 
 def _head(head: Any) -> dict[str, Any]:
