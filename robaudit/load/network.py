@@ -26,6 +26,7 @@ from robaudit.load.libraries import (
 )  # fmt: skip
 from robaudit.load.normalizer import Values, values_of
 from robaudit.load.onnx_graph import GraphError, read_onnx
+from robaudit.load.picture import READ_CHANNELS
 from robaudit.load.renamed import named_state
 from robaudit.load.scripted import read_scripted
 from robaudit.load.scripted_code import CodeError
@@ -327,6 +328,12 @@ def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files
     if len(shape) != 4:
         raise GraphError(f"its input has {len(shape)} dimensions, wanted batch, channels, height, width")
     batch, channels, height, width = shape
+    if width in READ_CHANNELS and (channels is None or channels > max(READ_CHANNELS)):
+        raise ModelError(
+            f"{files[0]}: its input is (batch, {channels or 'height'}, {height or 'width'}, {width}): it seems to want "
+            "channels last, and robaudit gives (batch, channels, height, width); export it with "
+            "x.permute(0, 2, 3, 1) in front"
+        )
     size = (height, width) if height is not None and width is not None else None
     channels = channels or first_channels(network)
     return Network(network, kind.value, channels, size, is_program=True, batch=batch, files=files)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+READ_CHANNELS = (1, 3)
+"""That a picture can have."""
+
 
 @dataclass(frozen=True)
 class Picture:

@@ -186,8 +186,28 @@ def test_a_one_channel_network_takes_grey_images_and_refuses_coloured_ones(tmp_p
     assert torch.equal(answers(loaded, PICTURES[:, :1]), by_hand(made, PICTURES[:, :1], (0,), (1,)))
     assert loaded.info.normalization.source == "assumed: none"
     loaded.require_channels(1)
-    with pytest.raises(ModelError, match=r"takes images of 1 channel\(s\), the data has 3"):
+    with pytest.raises(ModelError, match=r"takes grey pictures \(1 channel\), the pictures have 3; convert") as stop:
         loaded.require_channels(3)
+    assert "assimilate" not in str(stop.value), "it never was"
+
+
+@pytest.mark.parametrize("found", [1, 3])
+def test_a_network_of_channels_that_no_picture_has_is_refused_for_what_it_is(tmp_path: Path, found: int) -> None:
+    torch.save(weights(made=network(2, in_chans=4)), tmp_path / "m.pt")
+    loaded = load_model(tmp_path / "m.pt", arch=ARCH)
+    with pytest.raises(ModelError, match=f"takes 4 channels, the pictures have {found}; robaudit reads .* 1 or 3"):
+        loaded.require_channels(found)
+
+
+class ChannelsLast(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((1, 2))[:, :2]
+
+
+def test_a_program_that_wants_channels_last_is_refused_for_it(tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(ChannelsLast(), (torch.rand(2, 32, 32, 3),)), tmp_path / "m.pt2")
+    with pytest.raises(ModelError, match=r"input is \(batch, 32, 32, 3\): it seems to want channels last"):
+        load_model(tmp_path / "m.pt2")
 
 
 def test_the_hash_is_that_of_the_weights(tmp_path: Path) -> None:
