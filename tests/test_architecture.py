@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "robaudit"
 
-LEAVES = {"errors", "records", "files", "tally", "progress", "intervals", "inert", "significance", "memory"}
+LEAVES = {"errors", "records", "files", "tally", "progress", "intervals", "inert", "significance", "memory", "typed"}
 MEASURING = {"front", "load", "attack"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -18,6 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": set(),
     "intervals": set(),
     "inert": set(),
+    "typed": set(),
     "memory": set(),
     "significance": set(),
     "files": {"errors"},

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images
-from robaudit.load.view import RESIZES, View
+from robaudit.load.resizing import RESIZES
+from robaudit.load.view import View
 from robaudit.records import Normalization
 
 _NORMALIZATIONS: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {
@@ -87,11 +88,11 @@ def _other_views(images: Images, base: Hypothesis, size: tuple[int, int]) -> Ite
         views["blue and red exchanged"] = replace(base.view, bgr=not base.view.bgr)
     views |= {f"images brought to size by {how}": replace(base.view, resize=how) for how in RESIZES}
     for name, view in views.items():
-        if _differs(images, view, size):
+        if differs(images, view, size):
             yield replace(base, name=name, flags=_flags(base.view, view), view=view)
 
 
-def _differs(images: Images, view: View, size: tuple[int, int]) -> bool:
+def differs(images: Images, view: View, size: tuple[int, int]) -> bool:
     """Whether a view changes any of the first images: square ones are cut and padded alike."""
     viewed = images.viewed(view)
     return any(not torch.equal(viewed.load(ref, size), images.load(ref, size)) for ref in images.refs[:_LOOKED_AT])

@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 from torch import Tensor
 
+from robaudit.audit.grid import GridNote, grid_note
 from robaudit.audit.hypotheses import Hypothesis, alternatives, stated
 from robaudit.errors import SettingsError
 from robaudit.load.classifier import LoadedModel
@@ -22,6 +23,7 @@ from robaudit.memory import ran_out
 from robaudit.progress import Progress
 from robaudit.records import Check
 from robaudit.significance import SIGNIFICANCE, holm, mcnemar
+from robaudit.typed import flag, listed
 
 MARGIN = 0.05
 """An alternative must be right about more than this share of images more than what is stated."""
@@ -79,12 +81,28 @@ def check_preprocessing(
     right, outcomes = _tried(loaded, sample, progress)
     problem = _better(len(sample), right, outcomes) or _below(len(sample), right, expected)
     if problem is None:
-        return _suspected(len(sample), right, outcomes, progress) or _passed(len(sample), right, outcomes)
+        found = _suspected(len(sample), right, outcomes, progress) or _passed(len(sample), right, outcomes)
+        return _with_note(found, grid_note(loaded, images))
     if not accept:
         raise SettingsError(f"{loaded.info.path}: {problem}, or --accept-preprocessing to measure it as it is")
     progress.say(f"accepted: {problem}")
     best = max((outcome.gain for outcome in outcomes), default=0)
-    return _check("warning", max(best, 0) / len(sample), f"Accepted by the user: {problem}.", "Settle it first.")
+    accepted = _check("warning", max(best, 0) / len(sample), f"Accepted by the user: {problem}.", "Settle it first.")
+    return _with_note(accepted, grid_note(loaded, images))
+
+
+def _with_note(check: Check, note: GridNote | None) -> Check:
+    """The check, saying as well how images come to the grid where the model's folder has it otherwise."""
+    if note is None:
+        return check
+    remedy = f"Pass {note.flags}, which is nearer." if note.flags else ""
+    return check.model_copy(
+        update={
+            "status": "warning" if note.flags else check.status,
+            "why": f"{check.why} {note.why}",
+            "remedy": f"{check.remedy} {remedy}".strip(),
+        }
+    )
 
 
 def _tried(loaded: LoadedModel, sample: Images, progress: Progress) -> tuple[int, list[Outcome]]:
@@ -169,7 +187,7 @@ def _other_order(sample: Images, answers: Answers, right: set[str]) -> Outcome:
     order = _best_order(sample, sample.refs, answers)
     # Where the data has numbers for names, names given to them would only follow: the numbers themselves must be moved.
     typed = [str(sample.classes.index(name)) for name in order] if sample.numbered else order
-    return _outcome(f"class order {', '.join(order)}", f"--classes {','.join(typed)}", right, now_right)
+    return _outcome(f"class order {', '.join(order)}", flag("--classes", listed(typed)), right, now_right)
 
 
 def _half(ref: ImageRef) -> int:

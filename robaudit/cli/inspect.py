@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robaudit.inert import inert
+from robaudit.typed import flag
 
 if TYPE_CHECKING:
     from robaudit.load.description import Description
@@ -95,9 +96,14 @@ def _network(description: "Description") -> Iterator[Line]:
     yield "parameters", f"{description.n_parameters:,} in {len(state.tensors)} tensors ({dtypes})"
     if state.nesting or state.prefix:
         yield "weights", f"under {'.'.join(state.nesting) or 'the top'}, prefix {state.prefix or 'none'}"
+    if state.normalizer is not None:
+        yield (
+            "normalises",
+            f"in a layer in front ({', '.join(state.normalizer)}), which scan takes for its mean and std",
+        )
     if state.alternatives:
         places = [".".join(path) or "tensors at the top" for path in state.alternatives]
-        yield "also holds", f"{', '.join(places)}; --weights {places[0]} takes it instead"
+        yield "also holds", f"{', '.join(places)}; {flag('--weights', places[0])} takes it instead"
 
 
 def _architecture(description: "Description") -> str:
@@ -122,6 +128,8 @@ def _statements(description: "Description") -> Iterator[Line]:
     own = description.stated
     if own.labels:
         yield "classes", _some(own.labels)
+    elif own.possible_labels:
+        yield "classes", f"{_some(own.possible_labels)}, if it has as many outputs"
     if own.many_findings:
         yield "findings", "do not exclude each other; --label-index chooses one"
     if own.threshold is not None:

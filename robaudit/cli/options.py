@@ -10,6 +10,7 @@ import typer
 
 from robaudit.cli.console import log_as_json
 from robaudit.errors import SettingsError
+from robaudit.typed import names_in
 
 MODEL, DATA, ATTACK, RUN = "The model", "The images", "The attack", "The run"
 SCALE, ENGINE = "Many workers", "The engine"
@@ -92,7 +93,11 @@ Threshold = Annotated[
 ]
 Classes = Annotated[
     str | None,
-    typer.Option(metavar="A,B,..", help="Class names in the order of the model's outputs.", rich_help_panel=MODEL),
+    typer.Option(
+        metavar="A,B,..",
+        help="Class names in the order of the model's outputs; '\"a, b\",c' where one has a comma.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Mean = Annotated[
     str | None,
@@ -247,8 +252,17 @@ AsJson = Annotated[
 
 
 def names(text: str | None) -> list[str] | None:
-    """A comma-separated list of names; None stays None."""
-    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+    """A comma-separated list of names, those with a comma in double quotes; None stays None.
+
+    Raises:
+        SettingsError: it is no such list.
+    """
+    if text is None:
+        return None
+    try:
+        return names_in(text)
+    except ValueError as error:
+        raise SettingsError(f"{text[:60]}: is no list of names ({error}); separate them by commas") from None
 
 
 def numbers(option: str, text: str | None) -> list[float] | None:
@@ -373,7 +387,8 @@ def window_of(text: str | None) -> tuple[float, float] | None:
 
 def view_options(invert: bool, bgr: bool, resize: str, slice_: str | None, window: str | None) -> Any:
     """What a person says of how images are shown to the model."""
-    from robaudit.load.view import RESIZES, View
+    from robaudit.load.resizing import RESIZES
+    from robaudit.load.view import View
 
     return View(invert, bgr, choice("--resize", resize, *RESIZES), volume_slice(slice_), window_of(window))
 

@@ -17,6 +17,7 @@ from robaudit.load.kinds import Contents, Kind
 from robaudit.load.network import Asked, Network, factory_network, library_network, named_network, read_network
 from robaudit.load.state import State
 from robaudit.load.weights import put_into, read_weights
+from robaudit.typed import flag
 
 FRONT, BACKBONE, WRAPPED = "front.", "backbone.", "network."
 
@@ -65,7 +66,7 @@ def _network(contents: Contents, asked: Asked, backbone: Mapping[str, Tensor]) -
         if asked.factory is None or asked.factory != config["factory"]:
             raise ModelError(
                 f"{path}: was made from the network of {config['factory']}, which is your own code; "
-                f"pass --factory {config['factory']}"
+                f"pass {flag('--factory', str(config['factory']))}"
             )
         return factory_network(asked.factory)
     if "library" in config:

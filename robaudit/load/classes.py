@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from robaudit.errors import ModelError
-from robaudit.load.stated import Stated
+from robaudit.load.stated import REGRESSION, Stated
 
 
 def class_names(
@@ -81,10 +81,7 @@ def require_finding(path: Path, n_outputs: int, label_index: int | None, own: St
         ModelError: none is chosen, or one that is not there; or the outputs are quantities.
     """
     if own.is_regression:
-        raise ModelError(
-            f"{path}: its configuration says regression, which has no classes to be right or wrong about; if its "
-            "output is a logit all the same, remove problem_type from its config.json"
-        )
+        raise ModelError(f"{path}: {REGRESSION}")
     listed = ", ".join(f"{index} {name}" for index, name in enumerate(own.labels)) or f"0 to {n_outputs - 1}"
     if label_index is not None and not 0 <= label_index < n_outputs:
         raise ModelError(f"{path}: has {n_outputs} outputs, got --label-index {label_index}; wanted one of {listed}")

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs
+from robaudit.load.picture import READ_CHANNELS
 from robaudit.load.recipe import Recipe
+from robaudit.load.resizing import Resizing
 from robaudit.records import ModelInfo, Normalization
 
 
@@ -85,6 +87,8 @@ class LoadedModel:
     info: ModelInfo
     recipe: Recipe = field(default_factory=Recipe)
     """What builds the network again, where the name of its architecture does not."""
+    resizing: Resizing | None = None
+    """How its folder says that images come to the grid, which robaudit does as `--resize` says."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -127,11 +131,20 @@ class LoadedModel:
         """Refuse images whose channels the model cannot take.
 
         Raises:
-            ModelError: coloured images for a model of grey ones.
+            ModelError: coloured images for a model of grey ones, or a model of neither.
         """
         accepted = self.classifier.takes_channels
-        if image_channels not in (1, accepted):
+        if accepted not in READ_CHANNELS:
+            # A grey image repeated would be none of what its channels are, such as the sequences of a scan.
             raise ModelError(
-                f"{self.info.path}: takes images of {accepted} channel(s), the data has {image_channels}; "
-                "convert the images, or assimilate again with images like these"
+                f"{self.info.path}: takes {accepted} channels, the pictures have {image_channels}; robaudit reads "
+                "pictures of 1 or 3 channels and cannot audit it: pass a model of these"
+            )
+        if image_channels not in (1, accepted):
+            again = (
+                "assimilate again with images like these" if self.classifier.front else "pass a model of colour images"
+            )
+            raise ModelError(
+                f"{self.info.path}: takes grey pictures (1 channel), the pictures have {image_channels}; convert them "
+                f"to grey, or {again}"
             )

@@ -12,6 +12,7 @@ from typing import Any
 
 from robaudit.errors import ModelError
 from robaudit.load.archive import MAX_ENTRY_BYTES, Archive, ArchiveError, open_archive
+from robaudit.load.class_order import POSSIBLE_CLASSES, in_order, possible_classes
 from robaudit.load.exported_json import ExportError, describe_exported, is_exported
 from robaudit.load.folder import read_folder
 from robaudit.load.inert_pickle import InertPickle, PickleError, Value, read_entry, read_pickle
@@ -168,17 +169,12 @@ def _plain_entries(value: Value) -> dict[str, Any]:
     entries = {
         key: item for key, item in found.items() if isinstance(key, str) and (_is_plain(item) or _are_texts(item))
     }
-    by_index = _by_index(found.get("class_to_idx"))
+    by_index = in_order(found.get("class_to_idx"))
     if by_index and "classes" not in entries:
         entries = {"classes": by_index, **entries}
+    if possible := possible_classes(found):
+        entries = {POSSIBLE_CLASSES: possible} | {key: item for key, item in entries.items() if key != POSSIBLE_CLASSES}
     return dict(list(entries.items())[:MAX_PLAIN_ENTRIES])
-
-
-def _by_index(value: Value) -> list[str]:
-    """Class names in the order of their numbers, as ImageFolder's `class_to_idx` has them; empty for anything else."""
-    numbered = as_mapping(value) or {}
-    named = {index: name for name, index in numbered.items() if isinstance(name, str) and type(index) is int}
-    return [named[index] for index in range(len(numbered))] if named.keys() == set(range(len(numbered))) else []
 
 
 def _is_plain(item: Value) -> bool:

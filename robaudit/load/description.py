@@ -7,10 +7,11 @@ from typing import Any
 
 from robaudit.errors import ModelError
 from robaudit.load.kinds import Contents, Kind
-from robaudit.load.renamed import renamed
-from robaudit.load.state import State, state_tensors
-from robaudit.load.stated import Stated, stated
+from robaudit.load.renamed import named_state
+from robaudit.load.state import State
+from robaudit.load.stated import REGRESSION, Stated, stated
 from robaudit.load.torch_pickle import TensorInfo
+from robaudit.typed import flag
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _PROGRAMS = (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM, Kind.ONNX)
@@ -61,8 +62,9 @@ class Description:
         """The command that would audit it."""
         if self.obstacle is not None:
             return None
-        arch = " --arch ARCH" if self.needs_arch else ""
-        return f"robaudit scan {shlex.quote(str(self.contents.path))} DATA{arch} --out out/before"
+        needed = " --arch ARCH" if self.needs_arch else ""
+        needed += " --label-index N" if self.stated.many_findings and self.stated.label_index is None else ""
+        return f"robaudit scan {shlex.quote(str(self.contents.path))} DATA{needed} --out out/before"
 
     def document(self) -> dict[str, Any]:
         """Everything as plain data for JSON."""
@@ -78,7 +80,7 @@ class Description:
             "prefix": self.state.prefix if self.state else "",
             "alternatives": [".".join(path) for path in self.state.alternatives] if self.state else [],
             "tensors": {name: {"shape": list(t.shape), "dtype": t.dtype} for name, t in self.tensors.items()},
-            "classes": list(own.labels),
+            "classes": list(own.labels or own.possible_labels),
             "normalization": {"mean": own.mean, "std": own.std} if own.mean is not None else {},
             "input_size": self.input_size and self.input_size[0],
             "input_size_source": self.input_size and self.input_size[1],
@@ -100,7 +102,7 @@ def describe(contents: Contents) -> Description:
         ModelError: a folder's configuration holds what no model has.
     """
     try:
-        state, missing = renamed(state_tensors(contents)), None
+        state, missing = named_state(contents), None
     except ModelError as error:
         state, missing = None, str(error).removeprefix(f"{contents.path}: ")
     architectures = _architectures(contents, state)
@@ -113,7 +115,9 @@ def describe(contents: Contents) -> Description:
         architectures,
         operators,
         (own.size, "configuration") if own.size else _native_size(contents, state, architectures),
-        _obstacle(contents, architectures, unreadable, missing),
+        _obstacle(contents, architectures, unreadable, missing)
+        or (REGRESSION if own.is_regression else None)
+        or _unfit(contents, state),
     )
 
 
@@ -123,12 +127,22 @@ def _obstacle(
     kind, trusted = contents.file_kind, contents.weights_sha256 or contents.sha256
     trust = f"or, if you trust whoever made it with this computer, pass --trust {trusted}"
     if kind in _PICKLES:
-        alone = f"pass --arch{f' {architectures[0]}' if architectures else ''} to use its weights alone, "
+        arch = flag("--arch", architectures[0]) if architectures else "--arch"
+        alone = f"pass {arch} to use its weights alone, "
         imports = ", ".join(contents.foreign_globals[:5])
         return f"loading it would run code it names ({imports}); {alone if contents.groups else ''}{trust}"
     if contents.not_pure:
         return f"its program does more than compute ({', '.join(contents.not_pure[:5])}); {trust}"
     return unreadable if kind in _PROGRAMS else missing
+
+
+def _unfit(contents: Contents, state: State | None) -> str | None:
+    """Why weights fit no network that would be built for them."""
+    if state is None or contents.file_kind in _PROGRAMS or contents.kind is Kind.ASSIMILATED or not _has_libraries():
+        return None
+    from robaudit.load.network import weights_refusal
+
+    return weights_refusal(contents, state)
 
 
 def _operators(contents: Contents) -> tuple[tuple[str, ...], str | None]:
@@ -149,15 +163,16 @@ def _operators(contents: Contents) -> tuple[tuple[str, ...], str | None]:
 
 
 def _architectures(contents: Contents, state: State | None) -> tuple[str, ...]:
-    if contents.stated_arch is not None:
-        return (contents.stated_arch,)
-    if contents.kind is Kind.HUGGING_FACE_FOLDER:
+    if contents.kind is Kind.HUGGING_FACE_FOLDER and contents.stated_arch is None:
         return tuple(str(name) for name in contents.metadata["architectures"][:1])
-    if state is None or not _has_libraries():
-        return ()
+    named = () if contents.stated_arch is None else (contents.stated_arch,)
+    if state is None or not _has_libraries() or contents.kind is Kind.HUGGING_FACE_FOLDER:
+        return named
     from robaudit.load.architecture import candidates
+    from robaudit.load.network import stated_arch
 
-    return candidates(state.shapes)
+    arch = stated_arch(contents, state)
+    return candidates(state.shapes) if arch is None else (arch,)
 
 
 def _native_size(

@@ -5,12 +5,14 @@ Every configuration comes out in timm's words: `architecture`, `label_names`, `m
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from robaudit.errors import ModelError
 from robaudit.load.kinds import Kind, names
 from robaudit.load.preprocessor import normalization
+from robaudit.load.resizing import hugging_face_resizing
 
 CONFIG_FILE = "config.json"
 BUNDLE_FILE = "configs/metadata.json"
@@ -134,6 +136,8 @@ def _hugging_face(path: Path, config: Config) -> Config:
         found |= normalization(preprocessor, _channels(config))
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{file}: cannot be used ({error}); correct it, or pass the weights file and --arch") from None
+    resizing = hugging_face_resizing(preprocessor)
+    found["resizing"] = None if resizing is None else asdict(resizing)
     size = _hugging_face_size(preprocessor) or config.get("image_size")
     if size:
         found["input_size"] = [_channels(config), *(size if isinstance(size, list | tuple) else (size, size))]

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError
+from robaudit.typed import flag
 
 LOGITS = "logits"
 """What Hugging Face and many others call the answer of a classifier."""
@@ -26,7 +27,10 @@ class Head(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, K)."""
         answer = self.network(x)
-        row = as_row(answer if self.output is None else named_outputs(answer)[self.output])
+        picked = answer if self.output is None else named_outputs(answer)[self.output]
+        if len(x) == 1 and picked.dim() == 0:  # `.squeeze()` drops the batch of one image as well
+            picked = picked.reshape(1)
+        row = as_row(picked)
         assert row is not None
         return row if self.label_index is None else row[:, self.label_index : self.label_index + 1]
 
@@ -59,7 +63,7 @@ def choose_output(path: Path, answer: Any, wanted: str | None) -> str | None:
     """
     if isinstance(answer, Tensor):
         if wanted is not None:
-            raise ModelError(f"{path}: has one output; leave --output {wanted} out")
+            raise ModelError(f"{path}: has one output; leave {flag('--output', wanted)} out")
         if as_row(answer) is None:
             raise ModelError(f"{path}: answers {_shape(answer)} for a batch of images, wanted a number per class")
         return None
@@ -76,7 +80,7 @@ def choose_output(path: Path, answer: Any, wanted: str | None) -> str | None:
         return rows[0]
     if not rows:
         raise ModelError(f"{path}: answers {shown}, wanted a number per class")
-    raise ModelError(f"{path}: answers {shown}; say which holds a number per class with --output {rows[0]}")
+    raise ModelError(f"{path}: answers {shown}; say which holds a number per class with {flag('--output', rows[0])}")
 
 
 def _shape(value: Any) -> str:

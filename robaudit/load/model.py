@@ -18,6 +18,7 @@ from robaudit.load.hub import local_folder
 from robaudit.load.kinds import Contents, Kind
 from robaudit.load.network import Asked, Network, read_network
 from robaudit.load.normalization import normalization_of
+from robaudit.load.normalizer import require_unit_pixels
 from robaudit.load.outputs import DEFAULT_THRESHOLD, Outputs
 from robaudit.load.recipe import recipe_of
 from robaudit.load.stated import Stated, stated
@@ -85,7 +86,12 @@ def load_model(
     decides_at = own.threshold if threshold is None else threshold
     require_one_output(path, n_outputs, decides_at)
     decides_at = None if decides_at == DEFAULT_THRESHOLD else decides_at
-    names = class_names(path, n_outputs, classes, own.labels, folder_classes, is_finding=chosen is not None)
+    names = class_names(
+        path, n_outputs, classes, own.labels_of(n_outputs), folder_classes, is_finding=chosen is not None
+    )
+    if network.normalization is not None and mean is None and std is None and normalization is None:
+        own_mean, own_std = require_unit_pixels(contents, network.normalization, network.in_chans)
+        own = replace(own, mean=own_mean, std=own_std, source="a layer of the file, in front of the network")
     normalised = normalization_of(path, own, network.in_chans, mean=mean, std=std, preset=normalization)
     if retrofitted:
         fill(path, retrofitted, answered.backbone)
@@ -114,6 +120,7 @@ def load_model(
             ),
         ),
         recipe_of(network, {"output": answered.output, "label_index": chosen, "threshold": decides_at}),
+        own.resizing,
     )
 
 

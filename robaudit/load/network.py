@@ -24,13 +24,16 @@ from robaudit.load.libraries import (
     monai_network,
     timm_network,
 )  # fmt: skip
+from robaudit.load.normalizer import Values, values_of
 from robaudit.load.onnx_graph import GraphError, read_onnx
-from robaudit.load.renamed import renamed
+from robaudit.load.picture import READ_CHANNELS
+from robaudit.load.renamed import named_state
 from robaudit.load.scripted import read_scripted
 from robaudit.load.scripted_code import CodeError
-from robaudit.load.state import State, branches, state_for, state_tensors
+from robaudit.load.state import State, branches, state_for
 from robaudit.load.trusted import call_factory, load_trusted, require_trust
 from robaudit.load.weights import misfit, put_into, read_weights
+from robaudit.typed import flag
 
 PROGRAMS = (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM, Kind.ONNX)
 """Files that carry what is to be computed beside the weights."""
@@ -85,6 +88,8 @@ class Network:
     """Of a program: what holds it."""
     factory: str | None = None
     """The user's own code that made it."""
+    normalization: Values | None = None
+    """Mean and standard deviation of a layer that stands in front of it in the file, and is left out of it."""
     library: tuple[Kind, Mapping[str, Any]] | None = None
     """Of a library's network: the folder's kind and configuration."""
 
@@ -115,13 +120,39 @@ def trusted_hash(contents: Contents) -> str:
 
 
 def _from_weights(contents: Contents, asked: Asked) -> Network:
-    state = renamed(state_tensors(contents, asked.weights))
-    arch = asked.arch or _stated(contents, state)
+    state = named_state(contents, asked.weights)
+    arch = asked.arch or stated_arch(contents, state)
     if arch is None:
         found = architecture.candidates(state.shapes)
-        if not found and contents.kind is Kind.MONAI_BUNDLE and contents.metadata.get("network"):
+        if not found and _is_built_by_monai(contents):
             return _from_library(contents, asked)
         arch = _one_of(contents, found, state)
+    _require_fit(contents, arch, state)
+    return _filled(named_network(contents.path, arch, state.shapes, asked.size), contents, state)
+
+
+def weights_refusal(contents: Contents, state: State) -> str | None:
+    """Why weights alone would not be loaded if nothing more were said of them; None where they would, or may be."""
+    if contents.kind is Kind.HUGGING_FACE_FOLDER or is_built_otherwise(contents):
+        return None
+    try:
+        arch = stated_arch(contents, state)
+        if arch is None:
+            found = architecture.candidates(state.shapes)
+            if len(found) > 1 or (not found and _is_built_by_monai(contents)):
+                return None
+            arch = _one_of(contents, found, state)
+        _require_fit(contents, arch, state)
+    except ModelError as error:
+        return str(error).removeprefix(f"{contents.path}: ")
+    return None
+
+
+def _is_built_by_monai(contents: Contents) -> bool:
+    return contents.kind is Kind.MONAI_BUNDLE and bool(contents.metadata.get("network"))
+
+
+def _require_fit(contents: Contents, arch: str, state: State) -> None:
     if not architecture.is_known(arch):
         raise ModelError(
             f"{contents.path}: timm knows no architecture {arch!r}; see timm.list_models() and pass --arch, "
@@ -129,8 +160,10 @@ def _from_weights(contents: Contents, asked: Asked) -> Network:
         )
     if architecture.n_classes(arch, state.shapes) is None:
         problem = architecture.misfit(arch, state.shapes)
-        raise ModelError(f"{contents.path}: does not fit {arch} ({problem}); pass another --arch")
-    return _filled(named_network(contents.path, arch, state.shapes, asked.size), contents, state)
+        raise ModelError(
+            f"{contents.path}: does not fit {arch} ({problem}); pass another --arch, or --factory "
+            "package.module:function for a network of your own"
+        )
 
 
 def named_network(path: Path, arch: str, shapes: Mapping[str, tuple[int, ...]], size: Size | None) -> Network:
@@ -165,10 +198,12 @@ def named_network(path: Path, arch: str, shapes: Mapping[str, tuple[int, ...]], 
 
 def _filled(network: Network, contents: Contents, state: State) -> Network:
     put_into(contents.path, network.module, read_weights(contents, state), network.arch)
-    return replace(network, place=state.place, left_out=contents.foreign_globals)
+    return replace(
+        network, place=state.place, left_out=contents.foreign_globals, normalization=values_of(contents, state)
+    )
 
 
-def _stated(contents: Contents, state: State) -> str | None:
+def stated_arch(contents: Contents, state: State) -> str | None:
     """What a folder says is binding; what a checkpoint says settles what its keys leave open."""
     arch = contents.stated_arch
     if arch is None or contents.kind in (Kind.ASSIMILATED, Kind.TIMM_FOLDER):
@@ -183,10 +218,11 @@ def _one_of(contents: Contents, found: tuple[str, ...], state: State) -> str:
         raise ModelError(f"{contents.path}: fits {', '.join(found)}; say which with --arch")
     first = ", ".join(list(state.tensors)[:3])
     for place in branches(contents)[:MAX_BRANCHES]:
-        if architecture.candidates(renamed(state_tensors(contents, ".".join(place))).shapes):
+        if architecture.candidates(named_state(contents, ".".join(place)).shapes):
             raise ModelError(
                 f"{contents.path}: holds more than one network, or one and something else (keys such as {first}); pass "
-                f"--weights {'.'.join(place)} to take what lies there alone, or --factory package.module:function"
+                f"{flag('--weights', '.'.join(place))} to take what lies there alone, or --factory "
+                "package.module:function"
             )
     raise ModelError(
         f"{contents.path}: fits no architecture robaudit infers (keys such as {first}); pass --arch, a timm name, "
@@ -292,6 +328,12 @@ def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files
     if len(shape) != 4:
         raise GraphError(f"its input has {len(shape)} dimensions, wanted batch, channels, height, width")
     batch, channels, height, width = shape
+    if width in READ_CHANNELS and (channels is None or channels > max(READ_CHANNELS)):
+        raise ModelError(
+            f"{files[0]}: its input is (batch, {channels or 'height'}, {height or 'width'}, {width}): it seems to want "
+            "channels last, and robaudit gives (batch, channels, height, width); export it with "
+            "x.permute(0, 2, 3, 1) in front"
+        )
     size = (height, width) if height is not None and width is not None else None
     channels = channels or first_channels(network)
     return Network(network, kind.value, channels, size, is_program=True, batch=batch, files=files)
@@ -300,7 +342,7 @@ def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files
 def _needs_trust(contents: Contents, what: str) -> str:
     ways = "save model.state_dict() with torch.save or safetensors and pass that"
     if contents.groups:
-        found = architecture.candidates(renamed(state_tensors(contents)).shapes)
+        found = architecture.candidates(named_state(contents).shapes)
         ways += f", pass --arch{f' {found[0]}' if len(found) == 1 else ''} to use its weights alone"
     return (
         f"{contents.path}: {what}; {ways}, or, if you trust whoever made it with this computer, "

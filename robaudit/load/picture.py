@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 _STRIP = 64
 """Rows hashed at a time."""
+READ_CHANNELS = (1, 3)
+"""That a picture can have."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class State:
     """What the file calls a tensor, after the prefix, where that is another name."""
     branch: tuple[str, ...] = ()
     """First part of the names that were taken, where the state dict holds others beside them."""
+    normalizer: tuple[str, str] | None = None
+    """What the file calls the mean and standard deviation of a layer in front that normalises; None without one."""
 
     @property
     def place(self) -> str | None:

@@ -8,11 +8,17 @@ from math import isfinite
 from typing import Any
 
 from robaudit.errors import ModelError
+from robaudit.load.class_order import POSSIBLE_CLASSES
 from robaudit.load.kinds import Contents, Kind
+from robaudit.load.resizing import Resizing, timm_resizing
 
 _LABEL_KEYS = ("classes", "label_names", "class_names")
 _FOLDERS = (Kind.ASSIMILATED, Kind.TIMM_FOLDER, Kind.HUGGING_FACE_FOLDER, Kind.MONAI_BUNDLE)
 MAX_SIDE = 100_000
+REGRESSION = (
+    "its configuration says regression, which has no classes to be right or wrong about; if its output is a logit all "
+    "the same, remove problem_type from its config.json"
+)
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,8 @@ class Stated:
 
     labels: tuple[str, ...] = ()
     """Names of the outputs; empty where it gives none."""
+    possible_labels: tuple[str, ...] = ()
+    """Names that may be those of the outputs, by an entry of a checkpoint: they are where there are as many."""
     mean: tuple[float, ...] | None = None
     """Per channel, in [0, 1] units."""
     std: tuple[float, ...] | None = None
@@ -28,6 +36,8 @@ class Stated:
     """Where the normalisation stands."""
     size: tuple[int, int] | None = None
     """(height, width) of the input grid."""
+    resizing: Resizing | None = None
+    """How images come to it."""
     many_findings: bool = False
     """Whether several outputs can be true of one image."""
     is_regression: bool = False
@@ -39,6 +49,10 @@ class Stated:
     threshold: float | None = None
     """Probability above which one output decides for the second class, likewise."""
 
+    def labels_of(self, n_outputs: int) -> tuple[str, ...]:
+        """Names of this many outputs, one output telling two classes apart."""
+        return self.labels or (self.possible_labels if len(self.possible_labels) == max(2, n_outputs) else ())
+
 
 def stated(contents: Contents) -> Stated:
     """Read what a file or folder says of itself.
@@ -49,7 +63,11 @@ def stated(contents: Contents) -> Stated:
     config = contents.metadata
     try:
         if contents.kind not in _FOLDERS:
-            return Stated(labels=_labels(config))
+            possible = config.get(POSSIBLE_CLASSES)
+            return Stated(
+                labels=_labels_beside_weights(config),
+                possible_labels=tuple(possible) if isinstance(possible, list) else (),
+            )
         own = config.get("pretrained_cfg", config)
         if not isinstance(own, Mapping):
             raise ValueError("pretrained_cfg is no object")
@@ -61,6 +79,7 @@ def stated(contents: Contents) -> Stated:
             std=_numbers("std", own["std"]) if has_both else None,
             source=str(config.get("normalization_source", "config.json")),
             size=_size(own.get("input_size")),
+            resizing=_resizing(contents.kind, config, own),
             many_findings=config.get("problem_type") == "multi_label_classification",
             is_regression=config.get("problem_type") == "regression",
             **head,
@@ -80,6 +99,18 @@ def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:
         if names is not None:
             raise ValueError(f"{key} is no list of names")
     return ()
+
+
+def _labels_beside_weights(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The same of a training checkpoint, of which nobody has promised such entries: `classes` may be their number."""
+    return _labels({key: value for key, value in config.items() if isinstance(value, list | tuple)})
+
+
+def _resizing(kind: Kind, config: Mapping[str, Any], own: Mapping[str, Any]) -> Resizing | None:
+    if kind is Kind.TIMM_FOLDER:
+        return timm_resizing(own)
+    found = config.get("resizing") if kind is Kind.HUGGING_FACE_FOLDER else None
+    return Resizing(**found) if found else None
 
 
 def _head(head: Any) -> dict[str, Any]:

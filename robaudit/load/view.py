@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
 
-Resize = Literal["stretch", "cover", "crop", "pad"]
-RESIZES: tuple[Resize, ...] = get_args(Resize)
-CROP_SHARE = 7 / 8
-"""Of the shorter side that `crop` keeps: 224 of 256, as ImageNet networks are evaluated (He et al. 2016)."""
+from robaudit.load.resizing import CROP_SHARE, Resize
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,8 @@ def put_into(path: Path, network: nn.Module, weights: Mapping[str, Tensor], what
         raise ModelError(f"{path}: does not fit {what} ({problem}); pass another --arch, or --factory")
     # What training has not learnt may be missing or superfluous: then the network's own is as good.
     fitting = {key: tensor for key, tensor in weights.items() if key in own and own[key].shape == tensor.shape}
-    network.load_state_dict({**own, **fitting}, strict=True)
+    own.update(fitting)  # into the network's own dictionary: it has the versions of layers, which some insist on
+    network.load_state_dict(own, strict=True)
 
 
 def misfit(shapes: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> str:

@@ -1,6 +1,7 @@
 """Models that know their answer by arithmetic, so that what is planted wrong is known and nothing else is."""
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -182,8 +183,10 @@ def test_another_class_order_is_found_by_name(tmp_path: Path, borders: tuple[flo
     network = ByBrightness(NONE, *borders)
     right = images.classes
     shuffled = (*right[1:], right[0])
-    with pytest.raises(SettingsError, match=f"with class order {', '.join(right)} .*pass --classes {','.join(right)}"):
+    with pytest.raises(SettingsError, match=f"with class order {', '.join(right)} .*pass --classes") as stop:
         check(loaded(network, NONE, shuffled), images)
+    typed = shlex.split(str(stop.value).split("; pass ")[1].split(", or ")[0])
+    assert typed == ["--classes", ",".join(right)], "ready to be pasted, though the names have spaces"
     assert check(loaded(network, NONE, right), images).status == "passed"
 
 

@@ -8,6 +8,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 from torch import nn
+from torchvision import models
 
 from robaudit.errors import ModelError
 from robaudit.load import architecture
@@ -116,6 +117,28 @@ def test_dropout_before_the_head_moves_its_name_and_nothing_else(
     with torch.no_grad():
         assert torch.equal(loaded.classifier(picture), made(picture))
     assert describe(read_contents(tmp_path / "m.pt")).architectures == (arch,)
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, nn.Sequential], ids=["linear", "sequential"])
+@pytest.mark.parametrize("name", ["efficientnet_b0", "mobilenet_v2", "mnasnet0_5"])
+def test_a_plain_layer_in_place_of_torchvisions_classifier_is_its_head(tmp_path: Path, name: str, wrap: Any) -> None:
+    made = models.get_model(name, weights=None)
+    made.classifier = wrap(nn.Linear(1280, 3))
+    torch.save(made.eval().state_dict(), tmp_path / "m.pt")
+    loaded = load_model(tmp_path / "m.pt", mean=(0, 0, 0), std=(1, 1, 1), input_size=(32, 32))
+    picture = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded.classifier(picture), made(picture))
+    assert describe(read_contents(tmp_path / "m.pt")).architectures == (f"torchvision:{name}",)
+
+
+def test_an_architecture_that_does_not_fit_is_not_the_end(tmp_path: Path) -> None:
+    made = timm.create_model("test_resnet", num_classes=2)
+    made.fc = nn.Sequential(nn.Linear(made.num_features, 4), nn.ReLU(), nn.Linear(4, 2))
+    torch.save(made.state_dict(), tmp_path / "m.pt")
+    with pytest.raises(ModelError, match=r"2 missing, such as fc.weight; 4 unexpected, .*pass .*--factory") as stop:
+        load_model(tmp_path / "m.pt", arch="test_resnet")
+    assert "\n" not in str(stop.value)
 
 
 def test_a_head_of_several_layers_is_not_guessed_at(tmp_path: Path) -> None:

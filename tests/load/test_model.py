@@ -186,8 +186,28 @@ def test_a_one_channel_network_takes_grey_images_and_refuses_coloured_ones(tmp_p
     assert torch.equal(answers(loaded, PICTURES[:, :1]), by_hand(made, PICTURES[:, :1], (0,), (1,)))
     assert loaded.info.normalization.source == "assumed: none"
     loaded.require_channels(1)
-    with pytest.raises(ModelError, match=r"takes images of 1 channel\(s\), the data has 3"):
+    with pytest.raises(ModelError, match=r"takes grey pictures \(1 channel\), the pictures have 3; convert") as stop:
         loaded.require_channels(3)
+    assert "assimilate" not in str(stop.value), "it never was"
+
+
+@pytest.mark.parametrize("found", [1, 3])
+def test_a_network_of_channels_that_no_picture_has_is_refused_for_what_it_is(tmp_path: Path, found: int) -> None:
+    torch.save(weights(made=network(2, in_chans=4)), tmp_path / "m.pt")
+    loaded = load_model(tmp_path / "m.pt", arch=ARCH)
+    with pytest.raises(ModelError, match=f"takes 4 channels, the pictures have {found}; robaudit reads .* 1 or 3"):
+        loaded.require_channels(found)
+
+
+class ChannelsLast(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((1, 2))[:, :2]
+
+
+def test_a_program_that_wants_channels_last_is_refused_for_it(tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(ChannelsLast(), (torch.rand(2, 32, 32, 3),)), tmp_path / "m.pt2")
+    with pytest.raises(ModelError, match=r"input is \(batch, 32, 32, 3\): it seems to want channels last"):
+        load_model(tmp_path / "m.pt2")
 
 
 def test_the_hash_is_that_of_the_weights(tmp_path: Path) -> None:
@@ -212,6 +232,31 @@ def test_the_hash_is_that_of_the_weights(tmp_path: Path) -> None:
 def test_where_class_names_come_from(tmp_path: Path, options: dict[str, Any], expected: tuple[str, ...]) -> None:
     state_dict(tmp_path / "m.pt")
     assert load_model(tmp_path / "m.pt", arch=ARCH, **options).info.classes == expected
+
+
+@pytest.mark.parametrize(
+    ("beside", "expected"),
+    [
+        ({"idx_to_class": {0: "b", 1: "a"}}, ("b", "a")),
+        ({"idx_to_class": {"1": "a", "0": "b"}}, ("b", "a")),
+        ({"class_to_idx": {"a": 1, "b": 0}}, ("b", "a")),
+        ({"id2label": {0: "b", 1: "a"}, "label2id": {"b": 0, "a": 1}}, ("b", "a")),
+        ({"label_names": {0: "b", 1: "a"}}, ("b", "a")),
+        ({"names": ["b", "a"]}, ("b", "a")),
+        ({"names": {0: "b", 1: "a"}}, ("b", "a")),
+        ({"classes": ["b", "a"], "names": ["x", "y"]}, ("b", "a")),
+        ({"names": ["b", "a"], "idx_to_class": {0: "a", 1: "b"}}, ("x", "y")),
+        ({"names": ["first", "second", "third"]}, ("x", "y")),
+        ({"idx_to_class": {1: "a", 2: "b"}}, ("x", "y")),
+        ({"idx_to_class": {0: "a", 1: "a"}}, ("x", "y")),
+        ({"classes": 2}, ("x", "y")),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_states_the_order_of_its_classes(
+    tmp_path: Path, beside: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    torch.save({"state_dict": weights(), **beside}, tmp_path / "m.pt")
+    assert load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("x", "y")).info.classes == expected
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,31 @@ def test_the_softmax_of_a_program_is_looked_behind_too(save, tmp_path):
         torch.testing.assert_close(classifier(example), before)
 
 
+class Squeezed(Picture):
+    """One output, from which `.squeeze()` takes the batch of one picture as well."""
+
+    def forward(self, x):
+        return super().forward(x)[:, 1].squeeze()
+
+
+class SqueezedLogit(Picture):
+    def forward(self, x):
+        return self.head(self.body(x).relu().mean((2, 3)))[:, 1].squeeze()
+
+
+@pytest.mark.parametrize("network", [Squeezed, SqueezedLogit])
+@pytest.mark.parametrize("save", [traced, exported], ids=lambda save: save.__name__)
+def test_one_number_for_one_picture_is_a_row(save, network, tmp_path):
+    network, example = network().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    file = tmp_path / "model"
+    save(network, example, file)
+    loaded = load_model(file, folder_classes=("a", "b"), input_size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3)
+    classifier = loaded.with_outputs_seen_on(example).classifier
+    with torch.no_grad():
+        assert classifier(example[:1]).shape == (1, 2)
+        torch.testing.assert_close(classifier(example[:1]), classifier(example)[:1])
+
+
 class Findings(Picture):
     """A sigmoid for each output."""
 
