@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -471,6 +472,20 @@ def test_a_truncated_file_is_refused(tmp_path: Path, write: Callable[[Path], Non
         load_model(path, arch=ARCH)
 
 
+def archived(path: Path, form: str) -> None:
+    folder = path.parent / "packed"
+    folder.mkdir()
+    (folder / "m.pt").write_bytes(b"weights")
+    Path(shutil.make_archive(str(path), form, folder)).rename(path)
+
+
+def shards(path: Path) -> None:
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps({"architecture": ARCH}))
+    for number in (1, 2):
+        (path / f"model-0000{number}-of-00002.safetensors").write_bytes(b"weights")
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -479,6 +494,12 @@ def test_a_truncated_file_is_refused(tmp_path: Path, write: Callable[[Path], Non
         (lambda path: path.write_text("weights"), "is a text file"),
         (lambda path: path.mkdir(), "is a folder without config.json"),
         (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
+        (lambda path: path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(9)), "is a TensorFlow Lite file"),
+        (lambda path: path.write_bytes(b"GGUF" + bytes(9)), "is a GGUF file"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"), "is an HDF5 file, as Keras writes"),
+        (lambda path: archived(path, "tar"), "is a tar archive .unpack it first"),
+        (lambda path: archived(path, "zip"), r"holds no model \(m.pt\), but a file that may be one: unpack it first"),
+        (lambda path: shards(path), "has its weights in 2 parts .*max_shard_size"),
     ],
 )
 def test_what_is_no_model_is_said_in_one_line(tmp_path: Path, make: Callable[[Path], Any], expected: str) -> None:
