@@ -26,7 +26,7 @@ from robaudit.load.libraries import (
 )  # fmt: skip
 from robaudit.load.normalizer import Values, values_of
 from robaudit.load.onnx_graph import GraphError, read_onnx
-from robaudit.load.picture import READ_CHANNELS
+from robaudit.load.picture import READ_CHANNELS, other_channels
 from robaudit.load.renamed import named_state
 from robaudit.load.scripted import read_scripted
 from robaudit.load.scripted_code import CodeError
@@ -145,7 +145,7 @@ def weights_refusal(contents: Contents, state: State) -> str | None:
         _require_fit(contents, arch, state)
     except ModelError as error:
         return str(error).removeprefix(f"{contents.path}: ")
-    return None
+    return other_channels(architecture.in_chans(arch, state.shapes))
 
 
 def _is_built_by_monai(contents: Contents) -> bool:

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
+from robaudit.load.contents import read_contents
+from robaudit.load.description import describe
 from robaudit.load.model import load_model
 from robaudit.load.normalization import IMAGENET_MEAN, IMAGENET_STD
 from robaudit.retrofit.assimilate import with_front
@@ -196,8 +198,9 @@ def test_a_one_channel_network_takes_grey_images_and_refuses_coloured_ones(tmp_p
 def test_a_network_of_channels_that_no_picture_has_is_refused_for_what_it_is(tmp_path: Path, found: int) -> None:
     torch.save(weights(made=network(2, in_chans=4)), tmp_path / "m.pt")
     loaded = load_model(tmp_path / "m.pt", arch=ARCH)
-    with pytest.raises(ModelError, match=f"takes 4 channels, the pictures have {found}; robaudit reads .* 1 or 3"):
+    with pytest.raises(ModelError, match=rf"takes 4 channels; robaudit reads .* 1 or 3 .*have {found}\)"):
         loaded.require_channels(found)
+    assert "takes 4 channels" in (describe(read_contents(tmp_path / "m.pt")).obstacle or "")
 
 
 class ChannelsLast(nn.Module):
