@@ -24,7 +24,7 @@ from robaudit.load.libraries import (
     monai_network,
     timm_network,
 )  # fmt: skip
-from robaudit.load.normalizer import Values, values_of
+from robaudit.load.normalizer import Values, behind_normalizer, values_of
 from robaudit.load.onnx_graph import GraphError, read_onnx
 from robaudit.load.picture import READ_CHANNELS, other_channels
 from robaudit.load.renamed import named_state
@@ -245,7 +245,9 @@ def factory_network(factory: str) -> Network:
 def _from_factory(contents: Contents, asked: Asked) -> Network:
     assert asked.factory is not None
     network = factory_network(asked.factory)
-    return _filled(network, contents, state_for(contents, network.module.state_dict().keys(), asked.weights))
+    state = state_for(contents, network.module.state_dict().keys(), asked.weights)
+    # A layer that normalises is the network's own business, unless the person has left it beside what they name.
+    return _filled(network, contents, behind_normalizer(contents, state) if state.branch else state)
 
 
 def library_network(contents: Contents) -> Network:
