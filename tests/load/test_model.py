@@ -339,7 +339,7 @@ def test_what_a_folder_says_of_its_head_is_not_taken_on_trust(tmp_path: Path, he
         ({"std": STD}, "--mean and --std belong together"),
         ({"mean": (0.5,), "std": (0.5,)}, r"takes 3 channel\(s\)"),
         ({"mean": MEAN, "std": (1, 0, 1)}, "std above 0"),
-        ({"mean": (float("nan"),) * 3, "std": STD}, "got mean .*pass one number per channel"),
+        ({"mean": (float("nan"),) * 3, "std": STD}, "got mean .*pass --mean and --std with one number per channel"),
         ({"device": "banana"}, "--device banana: is not usable here"),
     ],
 )

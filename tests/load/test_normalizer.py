@@ -1,5 +1,6 @@
 """A layer in front that normalises is left out of the network, and what it does is what the model is audited with."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,15 @@ def test_inspect_says_what_a_scan_would(tmp_path: Path) -> None:
         load_model(tmp_path / "m.pt")
     assert str(stop.value) == f"{tmp_path / 'm.pt'}: {description.obstacle}"
     assert description.command is None
+
+
+def test_inspect_refuses_a_normalisation_that_a_scan_refuses(tmp_path: Path) -> None:
+    config = {"architecture": "test_resnet", "mean": MEAN, "std": [0.0] * 3}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file(network().state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match="pass --mean and --std") as stop:
+        load_model(tmp_path)
+    assert str(stop.value) == f"{tmp_path}: {describe(read_contents(tmp_path)).obstacle}"
 
 
 def test_what_a_checkpoint_says_of_its_architecture_is_believed_as_far_as_it_fits(tmp_path: Path) -> None:
