@@ -180,7 +180,7 @@ def test_a_positive_class_that_is_not_there(mistake: Callable[..., str]) -> None
 @pytest.mark.parametrize("command", COMMANDS)
 def test_colour_images_for_a_model_of_grey_ones(mistake: Callable[..., str], command: str) -> None:
     said = mistake(command, "{}/grey.pt", "{}/colour", "--out", "{out}", *ARCH)
-    assert re.search(r"grey\.pt: takes images of 1 channel\(s\), the data has 3; convert the images", said)
+    assert re.search(r"grey\.pt: takes grey pictures \(1 channel\), the pictures have 3; convert them to grey", said)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs
-from robaudit.load.picture import READ_CHANNELS
+from robaudit.load.picture import other_channels
 from robaudit.load.recipe import Recipe
 from robaudit.load.resizing import Resizing
 from robaudit.records import ModelInfo, Normalization
@@ -134,12 +134,8 @@ class LoadedModel:
             ModelError: coloured images for a model of grey ones, or a model of neither.
         """
         accepted = self.classifier.takes_channels
-        if accepted not in READ_CHANNELS:
-            # A grey image repeated would be none of what its channels are, such as the sequences of a scan.
-            raise ModelError(
-                f"{self.info.path}: takes {accepted} channels, the pictures have {image_channels}; robaudit reads "
-                "pictures of 1 or 3 channels and cannot audit it: pass a model of these"
-            )
+        if problem := other_channels(accepted):
+            raise ModelError(f"{self.info.path}: {problem} (the pictures have {image_channels})")
         if image_channels not in (1, accepted):
             again = (
                 "assimilate again with images like these" if self.classifier.front else "pass a model of colour images"

@@ -105,10 +105,7 @@ def _read_archive(base: Contents, archive: Archive) -> Contents:
         return _describe_exported(base, archive)
     roots = [name.removesuffix("data.pkl") for name in archive.matching(r"[^/]+/data\.pkl")]
     if len(roots) != 1:
-        raise ModelError(
-            f"{base.path}: is a zip archive that holds no model ({names(archive.sizes)}); "
-            "pass a PyTorch, ONNX or safetensors model"
-        )
+        raise ModelError(f"{base.path}: {_describe_zip(archive)}; pass a PyTorch, ONNX or safetensors model")
     [root] = roots
     pickle = read_entry(archive.read(f"{root}data.pkl"))
     as_tensor = TensorReader(lambda key: archive.room(f"{root}data/{key}"))
@@ -190,18 +187,32 @@ def _are_texts(item: Value) -> bool:
 # Words
 
 
+def _describe_zip(archive: Archive) -> str:
+    """The same of an archive that torch has not written."""
+    if "model.weights.h5" in archive:
+        return "is a Keras model (export it to ONNX, channels first)"
+    packed = archive.matching(r".*\.(pt|pth|ckpt|bin|safetensors|onnx|pt2|ts)")
+    unpack = ", but a file that may be one: unpack it first" if packed else ""
+    return f"is a zip archive that holds no model ({names(packed or archive.sizes)}){unpack}"
+
+
 def _describe(head: bytes) -> str:
     """Say what a file looks like that is no model."""
     for magic, what in (
         (b"version https://git-lfs", "is a Git LFS pointer, not the file itself (run `git lfs pull`)"),
         (b"\x1f\x8b", "is gzip-compressed (unpack it first)"),
-        (b"\x89HDF", "is an HDF5 file, as Keras writes"),
+        (b"\x89HDF", "is an HDF5 file, as Keras writes (export it to ONNX, channels first)"),
+        (b"GGUF", "is a GGUF file, weights of llama.cpp"),
         (b"\x89PNG", "is a PNG image"),
         (b"\xff\xd8\xff", "is a JPEG image"),
         (b"\x93NUMPY", "is a NumPy array"),
     ):
         if head.startswith(magic):
             return what
+    if head[4:8] == b"TFL3":
+        return "is a TensorFlow Lite file (export the network it was made from to ONNX, channels first)"
+    if head[257:262] == b"ustar":
+        return "is a tar archive (unpack it first)"
     if re.match(rb"\s*<(!doctype|html)", head, re.IGNORECASE):
         return "is a web page, perhaps a download that wanted a login"
     if all(byte >= 32 or byte in b"\t\n\r" for byte in head):

@@ -7,6 +7,7 @@ from typing import Any
 
 from robaudit.errors import ModelError
 from robaudit.load.kinds import Contents, Kind
+from robaudit.load.normalization import normalization_of
 from robaudit.load.renamed import named_state
 from robaudit.load.state import State
 from robaudit.load.stated import REGRESSION, Stated, stated
@@ -115,9 +116,7 @@ def describe(contents: Contents) -> Description:
         architectures,
         operators,
         (own.size, "configuration") if own.size else _native_size(contents, state, architectures),
-        _obstacle(contents, architectures, unreadable, missing)
-        or (REGRESSION if own.is_regression else None)
-        or _unfit(contents, state),
+        _obstacle(contents, architectures, unreadable, missing) or _unusable(contents, own) or _unfit(contents, state),
     )
 
 
@@ -134,6 +133,17 @@ def _obstacle(
     if contents.not_pure:
         return f"its program does more than compute ({', '.join(contents.not_pure[:5])}); {trust}"
     return unreadable if kind in _PROGRAMS else missing
+
+
+def _unusable(contents: Contents, own: Stated) -> str | None:
+    """Why what a configuration says would be refused."""
+    if own.is_regression:
+        return REGRESSION
+    try:
+        normalization_of(contents.path, own, 3 if own.mean is None else len(own.mean))
+    except ModelError as error:
+        return str(error).removeprefix(f"{contents.path}: ")
+    return None
 
 
 def _unfit(contents: Contents, state: State | None) -> str | None:

@@ -4,6 +4,7 @@ Every configuration comes out in timm's words: `architecture`, `label_names`, `m
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +42,8 @@ def read_folder(path: Path) -> Folder:
     if (path / BUNDLE_FILE).is_file() and not (path / CONFIG_FILE).is_file():
         config = _read_json(path / BUNDLE_FILE)
         return Folder(Kind.MONAI_BUNDLE, path / BUNDLE_FILE, _bundle(path, config), _bundle_weights(path))
+    if (path / "saved_model.pb").is_file():
+        raise ModelError(f"{path}: is a TensorFlow SavedModel; export it to ONNX, channels first, and pass that")
     if not (path / CONFIG_FILE).is_file():
         raise ModelError(
             f"{path}: is a folder without {CONFIG_FILE}; pass the model file in it; images are DATA, after MODEL"
@@ -86,6 +89,11 @@ def _weights_file(path: Path) -> Path:
             return path / name
     for suffix in (".safetensors", ".pth", ".pt", ".bin"):
         found = sorted(file for file in path.glob(f"*{suffix}") if file.is_file())
+        if len(found) > 1 and all(re.search(r"-\d+-of-\d+\.", file.name) for file in found):
+            raise ModelError(
+                f"{path}: has its weights in {len(found)} parts ({names(found)}); join them into one "
+                f"model.safetensors: load the model with its library and save it with max_shard_size='1000GB'"
+            )
         if len(found) > 1:
             raise ModelError(f"{path}: holds several weights files ({names(found)}); pass one of them and --arch")
         if found:

@@ -65,7 +65,9 @@ def choose_output(path: Path, answer: Any, wanted: str | None) -> str | None:
         if wanted is not None:
             raise ModelError(f"{path}: has one output; leave {flag('--output', wanted)} out")
         if as_row(answer) is None:
-            raise ModelError(f"{path}: answers {_shape(answer)} for a batch of images, wanted a number per class")
+            raise ModelError(
+                f"{path}: answers {_shape(answer)} for a batch of images, wanted a number per class; {_way_out(answer)}"
+            )
         return None
     outputs = named_outputs(answer)
     rows = [name for name, value in outputs.items() if as_row(value) is not None]
@@ -79,8 +81,15 @@ def choose_output(path: Path, answer: Any, wanted: str | None) -> str | None:
     if len(rows) == 1:
         return rows[0]
     if not rows:
-        raise ModelError(f"{path}: answers {shown}, wanted a number per class")
+        raise ModelError(f"{path}: answers {shown}, wanted a number per class; {_way_out(*outputs.values())}")
     raise ModelError(f"{path}: answers {shown}; say which holds a number per class with {flag('--output', rows[0])}")
+
+
+def _way_out(*values: Any) -> str:
+    """What to do with a network of such answers."""
+    if any(isinstance(value, Tensor) and not value.is_floating_point() for value in values):
+        return "these are whole numbers, decisions already: save it without its last argmax or threshold"
+    return "save it so that it answers (images, classes), or pass --factory for a network that does"
 
 
 def _shape(value: Any) -> str:

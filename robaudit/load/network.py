@@ -24,9 +24,9 @@ from robaudit.load.libraries import (
     monai_network,
     timm_network,
 )  # fmt: skip
-from robaudit.load.normalizer import Values, values_of
+from robaudit.load.normalizer import Values, behind_normalizer, values_of
 from robaudit.load.onnx_graph import GraphError, read_onnx
-from robaudit.load.picture import READ_CHANNELS
+from robaudit.load.picture import READ_CHANNELS, other_channels
 from robaudit.load.renamed import named_state
 from robaudit.load.scripted import read_scripted
 from robaudit.load.scripted_code import CodeError
@@ -145,7 +145,7 @@ def weights_refusal(contents: Contents, state: State) -> str | None:
         _require_fit(contents, arch, state)
     except ModelError as error:
         return str(error).removeprefix(f"{contents.path}: ")
-    return None
+    return other_channels(architecture.in_chans(arch, state.shapes))
 
 
 def _is_built_by_monai(contents: Contents) -> bool:
@@ -245,7 +245,9 @@ def factory_network(factory: str) -> Network:
 def _from_factory(contents: Contents, asked: Asked) -> Network:
     assert asked.factory is not None
     network = factory_network(asked.factory)
-    return _filled(network, contents, state_for(contents, network.module.state_dict().keys(), asked.weights))
+    state = state_for(contents, network.module.state_dict().keys(), asked.weights)
+    # A layer that normalises is the network's own business, unless the person has left it beside what they name.
+    return _filled(network, contents, behind_normalizer(contents, state) if state.branch else state)
 
 
 def library_network(contents: Contents) -> Network:

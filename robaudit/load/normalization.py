@@ -53,7 +53,7 @@ def normalization_of(
     if not len(mean) == len(std) == in_chans or min(std) <= 0 or not all(map(isfinite, (*mean, *std))):
         raise ModelError(
             f"{path}: takes {in_chans} channel(s), got mean {list(mean)} and std {list(std)}; "
-            "pass one number per channel, std above 0"
+            "pass --mean and --std with one number per channel, std above 0"
         )
     return Normalization(mean=tuple(mean), std=tuple(std), source=source)
 

@@ -14,6 +14,7 @@ from robaudit.load.torch_pickle import TensorInfo
 from robaudit.typed import flag
 
 _MEAN, _STD = r"(.*\.)?_?(mean|mu)", r"(.*\.)?_?(std|sd|sigma)"
+MAX_CHANNELS = 4
 BYTE = 255
 LARGEST = 2
 """Above which a mean or standard deviation is none of pixels in [0, 1]."""
@@ -51,7 +52,8 @@ def _pair(tensors: Mapping[str, TensorInfo]) -> tuple[str, str] | None:
 
 def _is_per_channel(mean: TensorInfo, std: TensorInfo) -> bool:
     one_side = all(sum(side > 1 for side in tensor.shape) <= 1 for tensor in (mean, std))
-    return one_side and mean.n_elements == std.n_elements > 0 and "float" in mean.dtype and "float" in std.dtype
+    of_pictures = 0 < mean.n_elements == std.n_elements <= MAX_CHANNELS  # more are of features
+    return one_side and of_pictures and "float" in mean.dtype and "float" in std.dtype
 
 
 def values_of(contents: Contents, state: State) -> Values | None:

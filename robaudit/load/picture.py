@@ -14,6 +14,14 @@ READ_CHANNELS = (1, 3)
 """That a picture can have."""
 
 
+def other_channels(wanted: int) -> str | None:
+    """Why a model of so many channels cannot be audited; None where it can."""
+    if wanted in READ_CHANNELS:
+        return None
+    # Nor with a grey image repeated, which would be none of what its channels are, such as the sequences of a scan.
+    return f"takes {wanted} channels; robaudit reads pictures of 1 or 3 channels alone: pass a model of these"
+
+
 @dataclass(frozen=True)
 class Picture:
     """Pixels as a person sees them, and how finely the file can tell them apart."""

@@ -122,7 +122,9 @@ def _places(path: Location, header: Sequence[str], wanted: Sequence[str], needed
     if not set(needed) <= set(names):
         shown = in_one_line(", ".join(name for name in header if name)) or "none"
         others = ", ".join(name for name in wanted if name not in needed)
-        raise DataError(f"{path}: has columns {shown}, wanted {' and '.join(needed)} ({others})")
+        raise DataError(
+            f"{path}: has columns {shown}, wanted {' and '.join(needed)} ({others}); name them so in its first line"
+        )
     if twice := [name for name in wanted if names.count(name) > 1]:
         raise DataError(f"{path}: has {names.count(twice[0])} columns {twice[0]}; keep one")
     return {name: names.index(name) for name in wanted if name in names}

@@ -31,7 +31,7 @@ def require_trust(path: Path, found: str, trust: str | None) -> None:
     Raises:
         ModelError: the two differ.
     """
-    if trust is not None and trust.lower().removeprefix("sha256:") != found:
+    if trust is not None and trust.strip().lower().removeprefix("sha256:").lstrip() != found:
         raise ModelError(f"{path}: has the hash {found}, --trust names another; check where the file comes from")
 
 

@@ -228,7 +228,7 @@ def test_a_faulty_row_is_named_by_its_number(tmp_path: Path, lines: tuple[str, .
     [
         (b"path,label,Path\n0.png,a,b\n", "has 2 columns path; keep one"),
         ("path,label\n0.png,a\n".encode("utf-16-le"), r"\(is no text\); save the table as CSV in UTF-8 or as Parquet"),
-        (b"", "has columns none, wanted path and label"),
+        (b"", "has columns none, wanted path and label .*; name them so in its first line"),
         (b'"pa\nth",label\n0.png,a\n', "^[^\n]*has columns pa th, label, wanted path and label[^\n]*$"),
     ],
 )

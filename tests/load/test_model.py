@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
+from robaudit.load.contents import read_contents
+from robaudit.load.description import describe
 from robaudit.load.model import load_model
 from robaudit.load.normalization import IMAGENET_MEAN, IMAGENET_STD
 from robaudit.retrofit.assimilate import with_front
@@ -195,8 +198,9 @@ def test_a_one_channel_network_takes_grey_images_and_refuses_coloured_ones(tmp_p
 def test_a_network_of_channels_that_no_picture_has_is_refused_for_what_it_is(tmp_path: Path, found: int) -> None:
     torch.save(weights(made=network(2, in_chans=4)), tmp_path / "m.pt")
     loaded = load_model(tmp_path / "m.pt", arch=ARCH)
-    with pytest.raises(ModelError, match=f"takes 4 channels, the pictures have {found}; robaudit reads .* 1 or 3"):
+    with pytest.raises(ModelError, match=rf"takes 4 channels; robaudit reads .* 1 or 3 .*have {found}\)"):
         loaded.require_channels(found)
+    assert "takes 4 channels" in (describe(read_contents(tmp_path / "m.pt")).obstacle or "")
 
 
 class ChannelsLast(nn.Module):
@@ -335,7 +339,7 @@ def test_what_a_folder_says_of_its_head_is_not_taken_on_trust(tmp_path: Path, he
         ({"std": STD}, "--mean and --std belong together"),
         ({"mean": (0.5,), "std": (0.5,)}, r"takes 3 channel\(s\)"),
         ({"mean": MEAN, "std": (1, 0, 1)}, "std above 0"),
-        ({"mean": (float("nan"),) * 3, "std": STD}, "got mean .*pass one number per channel"),
+        ({"mean": (float("nan"),) * 3, "std": STD}, "got mean .*pass --mean and --std with one number per channel"),
         ({"device": "banana"}, "--device banana: is not usable here"),
     ],
 )
@@ -471,6 +475,20 @@ def test_a_truncated_file_is_refused(tmp_path: Path, write: Callable[[Path], Non
         load_model(path, arch=ARCH)
 
 
+def archived(path: Path, form: str) -> None:
+    folder = path.parent / "packed"
+    folder.mkdir()
+    (folder / "m.pt").write_bytes(b"weights")
+    Path(shutil.make_archive(str(path), form, folder)).rename(path)
+
+
+def shards(path: Path) -> None:
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps({"architecture": ARCH}))
+    for number in (1, 2):
+        (path / f"model-0000{number}-of-00002.safetensors").write_bytes(b"weights")
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [
@@ -479,6 +497,12 @@ def test_a_truncated_file_is_refused(tmp_path: Path, write: Callable[[Path], Non
         (lambda path: path.write_text("weights"), "is a text file"),
         (lambda path: path.mkdir(), "is a folder without config.json"),
         (lambda path: torch.save({"epoch": 3}, path), "holds no state dict"),
+        (lambda path: path.write_bytes(b"\x1c\0\0\0TFL3" + bytes(9)), "is a TensorFlow Lite file"),
+        (lambda path: path.write_bytes(b"GGUF" + bytes(9)), "is a GGUF file"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"), "is an HDF5 file, as Keras writes"),
+        (lambda path: archived(path, "tar"), "is a tar archive .unpack it first"),
+        (lambda path: archived(path, "zip"), r"holds no model \(m.pt\), but a file that may be one: unpack it first"),
+        (lambda path: shards(path), "has its weights in 2 parts .*max_shard_size"),
     ],
 )
 def test_what_is_no_model_is_said_in_one_line(tmp_path: Path, make: Callable[[Path], Any], expected: str) -> None:

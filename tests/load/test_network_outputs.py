@@ -169,6 +169,18 @@ def test_one_number_for_one_picture_is_a_row(save, network, tmp_path):
         torch.testing.assert_close(classifier(example[:1]), classifier(example)[:1])
 
 
+class Decided(Picture):
+    def forward(self, x):
+        return super().forward(x).argmax(1)
+
+
+def test_an_answer_that_is_decided_already_is_refused_with_what_to_do(tmp_path):
+    network, example = Decided().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    traced(network, example, tmp_path / "m")
+    with pytest.raises(ModelError, match=r"these are whole numbers.*save it without its last argmax"):
+        load_model(tmp_path / "m", input_size=(32, 32))
+
+
 class Findings(Picture):
     """A sigmoid for each output."""
 

@@ -1,5 +1,6 @@
 """A layer in front that normalises is left out of the network, and what it does is what the model is audited with."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,32 @@ def test_it_is_not_lost_where_the_network_beside_it_is_named(tmp_path: Path) -> 
     assert loaded.info.normalization.mean == tuple(MEAN)
 
 
+def test_a_factory_has_it_inside_or_takes_what_lies_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_networks.py").write_text(
+        "import test_normalizer as t\ndef whole(): return t.before(t.network())\ndef alone(): return t.network()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    whole = before(network()).eval()
+    torch.save(whole.state_dict(), tmp_path / "m.pt")
+    asked: list[dict[str, Any]] = [
+        {"factory": "own_networks:whole", "normalization": "none"},
+        {"factory": "own_networks:alone", "weights": "1"},
+    ]
+    picture = torch.rand(2, 3, *SIZE)
+    for options in asked:
+        with torch.no_grad():
+            found = load_model(tmp_path / "m.pt", input_size=SIZE, **options).classifier(picture)
+            torch.testing.assert_close(found, whole(picture))
+
+
+def test_statistics_of_features_are_no_normalisation_of_pictures(tmp_path: Path) -> None:
+    beside = {"0.mean": torch.zeros(512), "0.std": torch.ones(512)}
+    torch.save(beside | {f"1.{key}": value for key, value in network().state_dict().items()}, tmp_path / "m.pt")
+    with pytest.raises(ModelError, match="holds more than one network, or one and something else"):
+        load_model(tmp_path / "m.pt")
+
+
 def test_what_is_given_takes_precedence(tmp_path: Path) -> None:
     torch.save(before(network()).state_dict(), tmp_path / "m.pt")
     loaded = load_model(tmp_path / "m.pt", mean=[0.0] * 3, std=[1.0] * 3, input_size=SIZE)
@@ -106,6 +133,15 @@ def test_inspect_says_what_a_scan_would(tmp_path: Path) -> None:
         load_model(tmp_path / "m.pt")
     assert str(stop.value) == f"{tmp_path / 'm.pt'}: {description.obstacle}"
     assert description.command is None
+
+
+def test_inspect_refuses_a_normalisation_that_a_scan_refuses(tmp_path: Path) -> None:
+    config = {"architecture": "test_resnet", "mean": MEAN, "std": [0.0] * 3}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file(network().state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match="pass --mean and --std") as stop:
+        load_model(tmp_path)
+    assert str(stop.value) == f"{tmp_path}: {describe(read_contents(tmp_path)).obstacle}"
 
 
 def test_what_a_checkpoint_says_of_its_architecture_is_believed_as_far_as_it_fits(tmp_path: Path) -> None:
