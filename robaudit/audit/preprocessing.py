@@ -77,18 +77,21 @@ def check_preprocessing(
         SettingsError: an alternative is right about more than 5 points more images, and by a Holm-corrected exact
             McNemar test not by chance; or clean accuracy is as far below the expected one.
     """
+    note = grid_note(loaded, images)
+    if note is not None:
+        progress.say(f"resizing: {note.why}{f' {note.flags} is nearer.' if note.flags else ''}")
     sample = images.limited(SAMPLE, seed=0)
     right, outcomes = _tried(loaded, sample, progress)
     problem = _better(len(sample), right, outcomes) or _below(len(sample), right, expected)
     if problem is None:
         found = _suspected(len(sample), right, outcomes, progress) or _passed(len(sample), right, outcomes)
-        return _with_note(found, grid_note(loaded, images))
-    if not accept:
+    elif accept:
+        progress.say(f"accepted: {problem}")
+        best = max((outcome.gain for outcome in outcomes), default=0)
+        found = _check("warning", max(best, 0) / len(sample), f"Accepted by the user: {problem}.", "Settle it first.")
+    else:
         raise SettingsError(f"{loaded.info.path}: {problem}, or --accept-preprocessing to measure it as it is")
-    progress.say(f"accepted: {problem}")
-    best = max((outcome.gain for outcome in outcomes), default=0)
-    accepted = _check("warning", max(best, 0) / len(sample), f"Accepted by the user: {problem}.", "Settle it first.")
-    return _with_note(accepted, grid_note(loaded, images))
+    return _with_note(found, note)
 
 
 def _with_note(check: Check, note: GridNote | None) -> Check:

@@ -13,7 +13,6 @@ from torch import nn
 from robaudit.attack.curve import Engine
 from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, speedups_of
 from robaudit.attack.threats import EPS_GRID, find_preset
-from robaudit.audit.grid import grid_note
 from robaudit.audit.measure import Measurement
 from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.record import draft
@@ -218,8 +217,6 @@ def _introduce(
         progress.say(f"surrogate: {surrogate.file.path}, for pictures that transfer")
     kind = "grey, attacked in one channel" if images.channels == 1 else "colour"
     skipped = f", {images.n_skipped} unreadable ones skipped" if images.n_skipped else ""
-    if differing := grid_note(loaded, images):
-        progress.say(f"resizing: {differing.why}{f' {differing.flags} is nearer.' if differing.flags else ''}")
     precision = "bfloat16" if engine.speedups.bfloat16 else "float32"
     progress.say(f"images: {len(images)}, {kind}{skipped}")
     progress.say(f"runs on {engine.device}, batches of {engine.width}, gradients in {precision}")

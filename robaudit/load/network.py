@@ -12,6 +12,7 @@ from torch import nn
 
 from robaudit.errors import ModelError, first_line
 from robaudit.load import architecture
+from robaudit.load.architecture import Size
 from robaudit.load.archive import ArchiveError
 from robaudit.load.exported import read_exported
 from robaudit.load.exported_json import ExportError
@@ -43,7 +44,6 @@ RUNS_CODE: Mapping[Kind, str] = {
 }
 MAX_BRANCHES = 16
 """Networks side by side in one state dict that are looked for."""
-Size = tuple[int, int]
 NOT_LOADED = (CodeError, ExportError, GraphError, ArchiveError, PickleError)
 
 

@@ -7,6 +7,11 @@ BYTE = 255
 """Preprocessors are given pixels from 0 to 255."""
 
 
+def kind_of(preprocessor: Mapping[str, Any]) -> str:
+    """The class it is written by, under its newer name or its older."""
+    return str(preprocessor.get("image_processor_type") or preprocessor.get("feature_extractor_type"))
+
+
 def normalization(preprocessor: Mapping[str, Any], channels: int) -> dict[str, Any]:
     """Mean and std, or nothing where the file leaves them to the defaults of a class.
 
@@ -38,8 +43,7 @@ def normalization(preprocessor: Mapping[str, Any], channels: int) -> dict[str, A
 
 def _divides_again(preprocessor: Mapping[str, Any]) -> bool:
     """Whether it divides by the standard deviation at the end, as EfficientNet's does, also where it has not before."""
-    kind = str(preprocessor.get("image_processor_type") or preprocessor.get("feature_extractor_type"))
-    return bool(preprocessor.get("include_top", kind.startswith("EfficientNet")))
+    return bool(preprocessor.get("include_top", kind_of(preprocessor).startswith("EfficientNet")))
 
 
 def _factor(preprocessor: Mapping[str, Any]) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from robaudit.load.preprocessor import kind_of
+
 Resize = Literal["stretch", "cover", "crop", "pad"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 CROP_SHARE = 7 / 8
@@ -69,8 +71,7 @@ def hugging_face_resizing(preprocessor: Mapping[str, Any]) -> Resizing | None:
     number = preprocessor.get("resample")
     known = type(number) is int and 0 <= number < len(_INTERPOLATIONS)
     share = _kept(preprocessor, side)
-    kind = str(preprocessor.get("image_processor_type") or preprocessor.get("feature_extractor_type"))
-    if kind.startswith("ConvNext") and side >= _LARGE:
+    if kind_of(preprocessor).startswith("ConvNext") and side >= _LARGE:
         is_square, share = True, 1.0
     if not _is_share(share):
         return None
@@ -79,7 +80,7 @@ def hugging_face_resizing(preprocessor: Mapping[str, Any]) -> Resizing | None:
 
 
 def _kept(preprocessor: Mapping[str, Any], side: int) -> float:
-    kind = str(preprocessor.get("image_processor_type") or preprocessor.get("feature_extractor_type"))
+    kind = kind_of(preprocessor)
     if kind.startswith("ConvNext") or "crop_pct" in preprocessor:
         share = preprocessor.get("crop_pct") or CROP_SHARE
         return share if _is_share(share) else 0.0

@@ -40,7 +40,7 @@ def read_stored(file: Location, member: str, view: View, pinned: str | None = No
         picture, row = read_row(on_disk(file, "a MedMNIST file"), member, view)
         return Stored(picture, hashlib.sha256(row).hexdigest())
     data = read_bytes(file, pinned)
-    sha256 = hashlib.sha256(data).hexdigest()
+    sha256 = pinned or hashlib.sha256(data).hexdigest()  # a pin has been compared already
     if is_dicom(data[:132]) or is_dicom_name(file):
         return Stored(decode_dicom(data, file, member, view.window), _of_member(sha256, member))
     picture = decode_nifti(on_disk(file, "a NIfTI volume"), view) if is_nifti_name(file) else decode(data, file)
