@@ -28,7 +28,7 @@ def read_bytes(file: Location, pinned: str | None = None) -> bytes:
         DataError: it is gone, may not be read, is no true file, larger than any image, or not the one that is meant.
     """
     try:
-        data = file.read_bytes() if require_regular(file) is not None else _of_unknown_size(file)
+        data = read_at_most(file, MAX_BYTES)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror}); restore it or use --on-bad-image skip") from None
     if pinned not in (None, hashlib.sha256(data).hexdigest()):
@@ -36,11 +36,19 @@ def read_bytes(file: Location, pinned: str | None = None) -> bytes:
     return data
 
 
-def _of_unknown_size(file: Location) -> bytes:
+def read_at_most(file: Location, most: int, remedy: str = SKIP) -> bytes:
+    """The bytes of a true file that has no more of them, also where its store does not know how many it has.
+
+    Raises:
+        DataError: it is no true file, or larger.
+        OSError: there is nothing, or it may not be read.
+    """
+    if require_regular(file, most, remedy) is not None:
+        return file.read_bytes()
     with file.open("rb") as opened:
-        data: bytes = opened.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{file}: has more than {MAX_BYTES} bytes; {SKIP}")
+        data: bytes = opened.read(most + 1)
+    if len(data) > most:
+        raise DataError(f"{file}: has more than {most} bytes; {remedy}")
     return data
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any
 
 from robaudit.errors import DataError, first_line
-from robaudit.load.regular import require_regular
+from robaudit.load.regular import read_at_most, require_regular
 from robaudit.load.remote import Location
 
 MAX_ROWS = 10_000_000
@@ -47,7 +47,6 @@ def read_table(path: Location, wanted: Sequence[str], needed: Collection[str]) -
 
 
 def _csv_rows(path: Location, wanted: Sequence[str], needed: Collection[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    require_regular(path, MAX_BYTES, "list fewer images, or save it as Parquet")
     text = _text(path)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text, needed))
     header = next(reader, [])
@@ -63,10 +62,7 @@ def _csv_rows(path: Location, wanted: Sequence[str], needed: Collection[str]) ->
 
 def _text(path: Location) -> str:
     """UTF-8, or what older Windows programs write: UTF-16 as it says itself, else the Western code page."""
-    with path.open("rb") as file:
-        data: bytes = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:  # of a store that does not know sizes
-        raise DataError(f"{path}: has more than {MAX_BYTES} bytes; list fewer images, or save it as Parquet")
+    data = read_at_most(path, MAX_BYTES, "list fewer images, or save it as Parquet")
     if data.startswith(_UTF16):
         return data.decode("utf-16")
     if b"\0" in data:
