@@ -42,6 +42,7 @@ def write_images(root: Path, *classes: str, colour: bool = False) -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models and images, good and bad; never changed by a test."""
+    torch.manual_seed(0)  # what an untrained network predicts is chance
     root = tmp_path_factory.mktemp("place")
     weights = timm.create_model("test_resnet", num_classes=2).state_dict()
     torch.save(weights, root / "model.pt")
