@@ -27,7 +27,7 @@ class Recipe:
         """Copy the files into a folder, and return the entries of its config.json."""
         if not self.files:
             return dict(self.config)
-        (folder / PROGRAM_FOLDER).mkdir()
+        (folder / PROGRAM_FOLDER).mkdir(exist_ok=True)  # there already where a killed retrofit had come this far
         for file in self.files:
             shutil.copyfile(file, folder / PROGRAM_FOLDER / file.name)
         return {**self.config, "program": f"{PROGRAM_FOLDER}/{self.files[0].name}"}

@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from robaudit.errors import OutputError
+from robaudit.errors import OutputError, TrainingError
 from robaudit.files import LOCK_FILE, alone_in, replacing, workplace_of, write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
@@ -46,7 +46,7 @@ IDENTITY_FILE = "identity.json"
 def workplace(out: Path) -> Iterator[Path]:
     """Yield the hidden folder beside `out` that a training fills and then lets `take_place`.
 
-    It outlives an interruption once a state was saved in it; otherwise it is removed.
+    It outlives an interruption once a state was saved in it; otherwise it is removed, as after a training that failed.
 
     Raises:
         OutputError: the place cannot be written, the disk is full, or another training is using it.
@@ -57,6 +57,9 @@ def workplace(out: Path) -> Iterator[Path]:
             for leftover in folder.glob(".tmp*"):  # of safetensors' own writing, when it was killed
                 leftover.unlink()
             yield folder
+        except TrainingError:
+            (folder / STATE_FILE).unlink(missing_ok=True)  # what came to nothing is nothing to go on from
+            raise
         except OSError as error:
             raise OutputError(
                 f"{out}: cannot be written ({error.strerror}); free space or choose another --out"

@@ -8,8 +8,10 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from robaudit.errors import OutputError
+from robaudit.retrofit import assimilate as retrofit
 from robaudit.retrofit.assimilate import assimilate
 
 SETTINGS = {
@@ -104,6 +106,25 @@ def test_nothing_stays_of_a_training_interrupted_in_its_first_epoch(model, data,
     with pytest.raises(KeyboardInterrupt):
         assimilate(model, data, out=tmp_path / "out", progress=Interrupting(1), **SETTINGS)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_a_program_that_was_copied_before_the_end_is_no_obstacle(data, tmp_path, monkeypatch):
+    """Killed between the copy of the model's program and the last step: the same command finishes."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    torch.jit.trace(network, torch.rand(2, 3, 40, 40)).save(tmp_path / "program.pt")
+    settings = {"epochs": 1, "normalization": "half", "input_size": (40, 40)}
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(retrofit, "write_learnt", killed)
+        assimilate(tmp_path / "program.pt", data, out=tmp_path / "out", **settings)
+    record = assimilate(tmp_path / "program.pt", data, out=tmp_path / "out", **settings)
+    assert record.n_epochs == 1
+    assert (tmp_path / "out" / "program" / "program.pt").is_file()
 
 
 def test_two_trainings_do_not_share_a_folder(model, data, tmp_path):
