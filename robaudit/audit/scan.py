@@ -20,6 +20,7 @@ from robaudit.checks.evidence import Share
 from robaudit.errors import DataError, SettingsError
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.fleet.fleet import Fleet
+from robaudit.load.apart import require_outside_images
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images
 from robaudit.load.learnt import read_learnt, refuse_learnt_patients
@@ -128,6 +129,7 @@ def scan(
         InputError: the model, data, settings or output folder cannot be used.
     """
     data, out, progress = located(data), Path(out), progress or Silent()
+    require_outside_images(out, data)
     crew = Workforce(engine, workers, ray_address, gpus_per_worker).crew()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
     images = open_images(

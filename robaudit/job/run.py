@@ -16,6 +16,7 @@ from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import scan
 from robaudit.files import alone_in
 from robaudit.job.estimate import gradient_seconds, scan_seconds
+from robaudit.load.apart import require_outside_images
 from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
@@ -127,6 +128,7 @@ def run(
         TrainingError: training went wrong before any epoch was completed.
     """
     model, data, stages = Path(model), located(data), Stages(Path(out))
+    require_outside_images(stages.out, data)
     progress = progress or Silent()
     shared: dict[str, Any] = {
         **(loading or {}), **(reading or {}), "seed": seed, "restart": restart, "command": command,

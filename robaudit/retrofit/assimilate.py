@@ -14,6 +14,7 @@ from robaudit.errors import ModelError, OutputError, SettingsError
 from robaudit.files import write_text
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.front.front import Front, Modules
+from robaudit.load.apart import require_other_than_model, require_outside_images
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, open_images
 from robaudit.load.learnt import write_learnt
@@ -124,7 +125,9 @@ def assimilate(
     config = train_config(preset, **settings)
     workforce = Workforce(engine, workers, ray_address, gpus_per_worker)
     require_trainable(workforce)
-    refuse_foreign(out)
+    require_other_than_model(out, model)
+    require_outside_images(out, data)
+    refuse_foreign(out, replaced=restart)
     with torch.random.fork_rng(), workplace(out) as folder:
         reading = Reading(seed=config.seed, merge=merge, view=view, on_bad_image=on_bad_image, progress=progress)
         source = _divided(data, folder / SPLIT_FILE, reading)

@@ -27,9 +27,18 @@ from robaudit.errors import OutputError, TrainingError
 from robaudit.files import LOCK_FILE, alone_in, replacing, workplace_of, write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
-from robaudit.load.recipe import Recipe
+from robaudit.load.learnt import LEARNT_FILE
+from robaudit.load.recipe import PROGRAM_FOLDER, Recipe
 from robaudit.records import FileRef, ModelInfo
-from robaudit.retrofit.record import CONFIG_FILE, METRICS_FILE, PICTURES_FOLDER, TRAINING_FILE, WEIGHTS_FILE
+from robaudit.retrofit.record import (
+    CONFIG_FILE,
+    DIAGNOSTICS_FILE,
+    METRICS_FILE,
+    PICTURES_FOLDER,
+    SPLIT_FILE,
+    TRAINING_FILE,
+    WEIGHTS_FILE,
+)
 
 FORMAT = "robaudit-assimilated"
 # 1: first format.
@@ -40,6 +49,14 @@ TIMM_NAME = "robaudit_assimilated"
 
 STATE_FILE = "state.pt"
 IDENTITY_FILE = "identity.json"
+
+_WRITTEN = frozenset(
+    {
+        *(WEIGHTS_FILE, CONFIG_FILE, TRAINING_FILE, METRICS_FILE, DIAGNOSTICS_FILE, SPLIT_FILE, LEARNT_FILE),
+        *(PICTURES_FOLDER, PROGRAM_FOLDER, STATE_FILE, IDENTITY_FILE, LOCK_FILE),
+    }
+)
+"""All that a retrofit's folder ever holds."""
 
 
 @contextmanager
@@ -191,13 +208,29 @@ def tidy(out: Path) -> None:
             (out / name).unlink(missing_ok=True)
 
 
-def refuse_foreign(out: Path) -> None:
-    """Make sure that what is at `out` may be replaced: nothing, an empty folder, or an earlier retrofit.
+def refuse_foreign(out: Path, *, replaced: bool = True) -> None:
+    """Make sure that what is at `out` may stay in use: nothing, an empty folder, or an earlier retrofit.
+
+    Args:
+        out: where a retrofit is wanted.
+        replaced: it is about to be removed, so it must hold nothing else either.
 
     Raises:
-        OutputError: it is something else.
+        OutputError: it is, or holds, something else.
     """
-    if not out.exists() or (out / TRAINING_FILE).is_file():
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not out.is_dir() or any(out.iterdir()):
+    if not _is_retrofit(out):
         raise OutputError(f"{out}: exists and is no folder written by robaudit assimilate; choose another --out")
+    if replaced and (others := sorted(path.name for path in out.iterdir() if path.name not in _WRITTEN)):
+        raise OutputError(
+            f"{out}: holds {others[0]}, which robaudit assimilate did not write; move it away, or choose another --out"
+        )
+
+
+def _is_retrofit(out: Path) -> bool:
+    """Whether training.json says so, damaged or not: other programs write a file of that name too."""
+    try:
+        return b'"robaudit_version"' in (out / TRAINING_FILE).read_bytes()
+    except OSError:
+        return False

@@ -181,6 +181,34 @@ def test_a_folder_that_is_not_ours_is_never_replaced(model, data, tmp_path):
     assert (tmp_path / "thesis.tex").exists()
 
 
+def test_a_folder_of_another_programs_training_json_is_never_replaced(model, data, tmp_path):
+    (tmp_path / "training.json").write_text('{"epochs": 90}')
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(OutputError, match="no folder written by robaudit assimilate"):
+        assimilate(model, data, out=tmp_path, restart=True, **QUICK)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_what_somebody_put_into_a_retrofit_is_not_removed_with_it(model, data, tmp_path):
+    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
+    record = assimilate(model, data, out=out, **cheap)
+    (out / "audit").mkdir()
+    with pytest.raises(OutputError, match="holds audit, which robaudit assimilate did not write; move it away"):
+        assimilate(model, data, out=out, restart=True, **cheap)
+    assert assimilate(model, data, out=out, **cheap) == record
+    assert (out / "audit").is_dir()
+
+
+def test_the_model_is_never_replaced_by_its_own_retrofit(model, data, tmp_path):
+    tuned = tmp_path / "tuned"
+    assimilate(model, data, out=tuned, front="none", **(QUICK | {"epochs": 1}))
+    weights = (tuned / "model.safetensors").read_bytes()
+    for path in (tuned, tuned / "model.safetensors"):
+        with pytest.raises(OutputError, match="holds the model that is to be retrofitted"):
+            assimilate(path, data, out=tuned, restart=True, **QUICK)
+    assert (tuned / "model.safetensors").read_bytes() == weights
+
+
 def test_training_stops_when_validation_no_longer_improves(model, data, tmp_path):
     """A step so large that the first epoch ruins the model: the loss soon stops falling."""
     record = assimilate(

@@ -1,0 +1,40 @@
+"""The output folder kept away from what it is made of: neither the images nor the model may be written over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robaudit.errors import OutputError
+from robaudit.load.listed import SPLIT_NAMES, part_named
+from robaudit.load.listing import has_splits
+from robaudit.load.remote import Location
+
+
+def require_outside_images(out: Path, data: Location) -> None:
+    """Refuse an output folder that the next command would take for a class of images.
+
+    Raises:
+        OutputError: it lies where images are looked for.
+    """
+    if not isinstance(data, Path) or not data.is_dir() or not out.resolve().is_relative_to(data.resolve()):
+        return
+    below = out.resolve().relative_to(data.resolve()).parts
+    if any(name.startswith(".") for name in below):
+        return  # hidden folders are not looked into
+    if not below or part_named(below[0]) in SPLIT_NAMES or not has_splits(data):
+        raise OutputError(
+            f"{out}: lies in {data}, where its pictures would count as images to learn from or to attack; "
+            "choose an --out beside it"
+        )
+
+
+def require_other_than_model(out: Path, model: Path) -> None:
+    """Refuse to write a retrofit over the model that it is made from.
+
+    Raises:
+        OutputError: the model is at `out`, or lies in it.
+    """
+    if model.resolve().is_relative_to(out.resolve()):
+        raise OutputError(
+            f"{out}: holds the model that is to be retrofitted, and which it is compared with; choose another --out"
+        )
