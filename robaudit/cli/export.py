@@ -17,9 +17,16 @@ def export(
     form: Annotated[str, typer.Option("--format", metavar="torchscript|onnx|pt2", help="Of the file.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
     arch: options.Arch = None,
+    factory: options.Factory = None,
+    trust: options.Trust = None,
+    weights: options.Weights = None,
+    output: options.Output = None,
+    label_index: options.LabelIndex = None,
+    threshold: options.Threshold = None,
     classes: options.Classes = None,
     mean: options.Mean = None,
     std: options.Std = None,
+    normalization: options.NormalizationPreset = None,
     input_size: options.InputSize = None,
     images: Annotated[
         Path | None,
@@ -51,7 +58,20 @@ def export(
         data=images,
         audit=audit,
         limit=limit,
-        **options.model_options(arch, classes, mean, std, input_size),
+        **options.model_options(
+            arch,
+            classes,
+            mean,
+            std,
+            input_size,
+            factory=factory,
+            trust=trust,
+            weights=weights,
+            output=output,
+            label_index=label_index,
+            threshold=threshold,
+            normalization=normalization,
+        ),
     )
     if as_json:
         typer.echo(json.dumps({"file": str(out), **asdict(checked)}, indent=2))

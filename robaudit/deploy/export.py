@@ -65,7 +65,7 @@ def export(
         data: also compare on these images.
         audit: audit.json; also compare on the originals and adversarials stored with it.
         limit: at most so many images of `data`.
-        loading: arch, classes, mean, std, input_size, as in `scan`.
+        loading: arch, classes, mean, std, input_size, and further arguments of `load_model`, as in `scan`.
 
     Raises:
         InputError: something given cannot be used, the model does not go into this format, or the file would not
@@ -80,7 +80,7 @@ def export(
     loaded = loaded.with_outputs_seen_on(pictures["generated"])
     classifier = loaded.classifier.eval().requires_grad_(False)
     if data is not None:
-        pictures["of your images"] = of_data(data, loaded.size, channels, limit)
+        pictures["of your images"] = of_data(data, loaded, limit)
     if audit is not None:
         pictures["stored by the audit"] = of_audit(audit, channels, loaded.size)
 
@@ -92,7 +92,7 @@ def export(
         except (SettingsError, OSError):
             raise
         except Exception as error:  # exporters raise whatever the unsupported operation made them think of
-            raise ModelError(f"{model}: cannot be written as {form} ({first_line(error)}); try another") from None
+            raise ModelError(f"{model}: cannot be written as {form} ({_cause(error)}); try another --format") from None
         differences = [_difference(model, form, classifier, run, batch) for batch in pictures.values()]
     return Checked({source: len(batch) for source, batch in pictures.items()}, max(differences))
 
@@ -106,16 +106,38 @@ def _difference(model: Path, form: str, classifier: Run, run: Run, pictures: Ten
     largest = 0.0
     for batch in torch.split(pictures, BATCH):
         with torch.no_grad():
-            wanted, got = classifier(batch), run(batch).detach()
+            wanted, got = classifier(batch), _answered(model, form, run, batch)
         difference = (got - wanted).abs().amax(1)
         bound = LOGIT_TOLERANCE * wanted.abs().amax(1).clamp_min(1)
         if not bool((difference <= bound).all()) or not torch.equal(got.argmax(1), wanted.argmax(1)):
             raise ModelError(
                 f"{model}: as {form} answers otherwise (a logit differs by {float(difference.max()):.2g}); "
-                "nothing was written; try another format"
+                "nothing was written; try another --format"
             )
         largest = max(largest, float(difference.max()))
     return largest
+
+
+def _answered(model: Path, form: str, run: Run, batch: Tensor) -> Tensor:
+    """What the file answers.
+
+    Raises:
+        ModelError: it cannot be run on this batch.
+    """
+    try:
+        return run(batch).detach()
+    except Exception as error:  # runtimes raise whatever they like
+        raise ModelError(
+            f"{model}: as {form} does not run on {len(batch)} images ({_cause(error)}); nothing was written; try "
+            "another --format"
+        ) from None
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong at the bottom of it: exporters wrap it up in advice to whoever develops them."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return first_line(error)
 
 
 def _metadata(loaded: LoadedModel) -> dict[str, Any]:

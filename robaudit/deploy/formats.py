@@ -33,9 +33,9 @@ class Format:
 
 
 def _write_torchscript(model: nn.Module, example: Tensor, metadata: Metadata, path: Path) -> None:
-    with _quiet():
+    with _quiet(), path.open("wb") as file:  # of a path, torch wants that it has a suffix
         traced = torch.jit.trace(model, example)  # type: ignore[no-untyped-call]
-        torch.jit.save(traced, path, _extra_files={METADATA_NAME: json.dumps(metadata)})
+        torch.jit.save(traced, file, _extra_files={METADATA_NAME: json.dumps(metadata)})
 
 
 def _read_torchscript(path: Path) -> Run:
@@ -53,12 +53,13 @@ def _read_torchscript(path: Path) -> Run:
 def _write_pt2(model: nn.Module, example: Tensor, metadata: Metadata, path: Path) -> None:
     with _quiet():
         program = torch.export.export(model, (example,), dynamic_shapes=_any_batch())
-        torch.export.save(program, path, extra_files={METADATA_NAME: json.dumps(metadata)})
+        with path.open("wb") as file:  # of a path, torch wants that it ends in .pt2
+            torch.export.save(program, file, extra_files={METADATA_NAME: json.dumps(metadata)})
 
 
 def _read_pt2(path: Path) -> Run:
-    with _quiet():
-        program: Run = torch.export.load(path).module()
+    with _quiet(), path.open("rb") as file:
+        program: Run = torch.export.load(file).module()
     return program
 
 

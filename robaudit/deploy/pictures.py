@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from robaudit.errors import RecordError
+from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import open_images
 from robaudit.load.listing import has_splits
 from robaudit.records import read_audit
@@ -18,14 +19,17 @@ MAX_IMAGES = 64
 """Of the user's; enough to show a difference, soon done."""
 
 
-def of_data(data: Path, size: tuple[int, int], channels: int, limit: int | None) -> Tensor:
+def of_data(data: Path, loaded: LoadedModel, limit: int | None) -> Tensor:
     """Images of a data folder or manifest, its test part where it has parts, (N, C, H, W).
 
     Raises:
         DataError: they cannot be read.
+        ModelError: they are coloured, and the model takes grey ones.
     """
     images = open_images(data, "test" if has_splits(data) else None, limit=min(limit or MAX_IMAGES, MAX_IMAGES))
-    return torch.stack([images.load(ref, size).expand(channels, -1, -1) for ref in images.refs])
+    loaded.require_channels(images.channels)
+    channels = loaded.classifier.takes_channels
+    return torch.stack([images.load(ref, loaded.size).expand(channels, -1, -1) for ref in images.refs])
 
 
 def of_audit(audit: Path, channels: int, size: tuple[int, int]) -> Tensor:

@@ -26,7 +26,8 @@ def class_names(
         given: by the person.
         own: what the file or folder says.
         of_the_data: class folders, sorted.
-        is_finding: whether the one output is one of several findings; `own` then names all of them.
+        is_finding: whether the one output is one of several findings, and `own` names all of them; a retrofit of one
+            finding has two classes of its own.
 
     Raises:
         ModelError: there are more or fewer than the outputs tell apart, or a name repeats.

@@ -28,7 +28,9 @@ class Head(nn.Module):
         """(B, C, H, W) -> (B, K)."""
         answer = self.network(x)
         picked = answer if self.output is None else named_outputs(answer)[self.output]
-        if len(x) == 1 and picked.dim() == 0:  # `.squeeze()` drops the batch of one image as well
+        # `.squeeze()` drops the batch of one image as well. Its length is asked last: an export for any length of
+        # batch cannot hold that question.
+        if picked.dim() == 0 and len(x) == 1:
             picked = picked.reshape(1)
         row = as_row(picked)
         assert row is not None

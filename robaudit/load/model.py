@@ -87,8 +87,9 @@ def load_model(
     require_one_output(path, n_outputs, decides_at)
     decides_at = None if decides_at == DEFAULT_THRESHOLD else decides_at
     names = class_names(
-        path, n_outputs, classes, own.labels_of(n_outputs), folder_classes, is_finding=chosen is not None
-    )
+        path, n_outputs, classes, own.labels_of(n_outputs), folder_classes,
+        is_finding=chosen is not None and retrofitted is None,
+    )  # fmt: skip
     if network.normalization is not None and mean is None and std is None and normalization is None:
         own_mean, own_std = require_unit_pixels(contents, network.normalization, network.in_chans)
         own = replace(own, mean=own_mean, std=own_std, source="a layer of the file, in front of the network")

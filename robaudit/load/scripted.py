@@ -418,6 +418,10 @@ def _are_numbers(values: list[Any]) -> bool:
     return all(isinstance(value, int | float) for value in values)
 
 
+_TRANSPOSED = 6
+"""Place of `_convolution`'s argument of that name, behind those that it shares with conv2d."""
+
+
 def _operator(name: str, arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
     if name in INERT_OPERATORS:
         return False
@@ -432,6 +436,10 @@ def _operator(name: str, arguments: list[Any], keywords: Mapping[str, Any]) -> A
             return not arguments[0]
         case "append" | "extend" | "insert" | "_set_item" | "format":
             return _on_values(name, arguments)
+        case "_convolution" if not arguments[_TRANSPOSED]:
+            # What tracing leaves of conv2d, under the name that exporters know.
+            groups = arguments[_TRANSPOSED + 2]
+            return getattr(torch.ops.aten, f"conv{len(arguments[3])}d")(*arguments[:_TRANSPOSED], groups)
     if name in _ON_VALUES and not any(isinstance(value, Tensor) for value in arguments):
         return _on_values(name, arguments)
     if name in _TO_VALUES:

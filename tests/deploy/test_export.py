@@ -1,5 +1,6 @@
 """Exported files run without robaudit and answer as the model does; a file that would not is never written."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import torch
 import typer
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 from typer.testing import CliRunner
 
 from robaudit.audit.scan import scan
@@ -108,6 +110,34 @@ def test_it_is_compared_on_the_users_images_too(assimilated, tmp_path):
     assert "2 of your images" in checked.sentence()
 
 
+def test_colour_images_for_a_grey_model_are_refused_in_words(assimilated, tmp_path):
+    for label in ("sick", "well"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "data" / label / "0.png")
+    with pytest.raises(ModelError, match="takes grey pictures"):
+        export(assimilated, tmp_path / "m.pt2", form="pt2", data=tmp_path / "data")
+
+
+def test_a_network_of_ones_own_code_is_exported_by_naming_it(tmp_path, monkeypatch):
+    """As the error of a folder made from one says; weights and label index can be said as well."""
+    (tmp_path / "own_code.py").write_text(
+        "from torch import nn\n"
+        "def network():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(0)
+    torch.save(importlib.import_module("own_code").network().state_dict(), tmp_path / "weights.pt")
+    app = typer.Typer()
+    app.command()(command.export)
+    options = ["--input-size", str(SIDE), "--normalization", "half", "--factory", "own_code:network"]
+    file = tmp_path / "m.pt2"
+    arguments = [str(tmp_path / "weights.pt"), "--format", "pt2", "--out", str(file), *options]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
+    assert file.is_file()
+
+
 def test_a_file_that_answers_otherwise_is_not_written(assimilated, tmp_path, monkeypatch):
     file = tmp_path / "model.pt2"
     file.write_bytes(b"the one before")
@@ -128,6 +158,65 @@ def test_a_model_that_does_not_go_into_a_format_is_told_so(assimilated, tmp_path
     monkeypatch.setattr(exporting, "FORMATS", exporting.FORMATS | {"pt2": type(honest)(fail, honest.read)})
     with pytest.raises(ModelError, match=r"cannot be written as pt2 \(unsupported operator aten::strange\)"):
         export(assimilated, tmp_path / "model.pt2", form="pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
+class Findings(nn.Module):
+    """Four findings that do not exclude each other."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 8, 3, 2), nn.Linear(8, 4)
+
+    def forward(self, x):
+        """A probability for each."""
+        return self.head(self.body(x).relu().mean((2, 3))).sigmoid()
+
+
+@pytest.fixture(scope="module")
+def finding(tmp_path_factory):
+    """A retrofit of one finding of a traced network; its classes are not in the order of the alphabet."""
+    folder = tmp_path_factory.mktemp("finding")
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.trace(Findings().eval(), torch.rand(2, 3, SIDE, SIDE)).save(folder / "traced.pt")
+    vanilla = load_model(
+        folder / "traced.pt", label_index=2, classes=["well", "sick"], normalization="half", input_size=(SIDE, SIDE)
+    )
+    front = Front(1, 3)
+    front.start_at_random()
+    classifier = Classifier(vanilla.classifier.backbone, vanilla.info.normalization, in_chans=3, front=front)
+    write_model(folder, classifier, vanilla.info, image_channels=1, recipe=vanilla.recipe)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx", "torchscript"])
+def test_one_finding_of_a_traced_network_goes_into_every_format(finding, tmp_path, form):
+    """For any length of batch, though the network was traced for two."""
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    assert export(finding, tmp_path / "model", form=form).n_pictures == {"generated": 7}
+
+
+def test_the_classes_of_a_retrofitted_finding_are_those_it_was_trained_with(finding):
+    """Not those of the folders it is asked about: in the other order every answer would count as wrong."""
+    assert load_model(finding).info.classes == ("well", "sick")
+    assert load_model(finding, folder_classes=("sick", "well")).info.classes == ("well", "sick")
+
+
+def test_a_file_that_does_not_run_is_told_so_and_why(assimilated, tmp_path, monkeypatch):
+    def read(_):
+        def run(_):
+            raise RuntimeError("advice to developers") from ValueError("expected a batch of 2")
+
+        return run
+
+    honest = exporting.FORMATS["pt2"]
+    monkeypatch.setattr(exporting, "FORMATS", exporting.FORMATS | {"pt2": type(honest)(honest.write, read)})
+    with pytest.raises(ModelError, match=r"as pt2 does not run on 7 images \(expected a batch of 2\); nothing was"):
+        export(assimilated, tmp_path / "m.pt2", form="pt2")
     assert list(tmp_path.iterdir()) == []
 
 
