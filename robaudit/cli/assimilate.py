@@ -255,6 +255,17 @@ Workers = Annotated[
 ]
 
 
+def attack_of_training(robust: bool, robust_by: str | None) -> str | None:
+    """What --robust and --robust-by say together; None for training on the images as they are.
+
+    Raises:
+        SettingsError: there is no such attack.
+    """
+    if robust_by is not None:
+        options.choice("--robust-by", robust_by, "fgsm", "pgd", "trades")
+    return robust_by or ("fgsm" if robust else None)
+
+
 def assimilate(
     model: options.ModelArgument,
     data: options.DataArgument,
@@ -345,7 +356,7 @@ def assimilate(
         augment=None if augment is None else ",".join(options.names(augment) or []),
         class_weights=class_weights,
         precision=precision,
-        robust=robust_by or ("fgsm" if robust else None),
+        robust=attack_of_training(robust, robust_by),
         robust_eps_255=robust_eps,
         robust_steps=robust_steps,
         trades_beta=trades_beta,

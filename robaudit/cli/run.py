@@ -5,7 +5,16 @@ from typing import Annotated
 import typer
 
 from robaudit.cli import options
-from robaudit.cli.assimilate import Alpha, Epochs, LearningRate, Robust, RobustBy, RobustEps, Trains
+from robaudit.cli.assimilate import (
+    Alpha,
+    Epochs,
+    LearningRate,
+    Robust,
+    RobustBy,
+    RobustEps,
+    Trains,
+    attack_of_training,
+)
 from robaudit.cli.hang_guard import DEFAULT_SECONDS, guarded
 from robaudit.cli.scan import Attacks, Eps
 from robaudit.errors import ExitCode
@@ -123,7 +132,7 @@ def run(
             "learning_rate": lr,
             "trains": trains,
             "alpha": alpha,
-            "robust": robust_by or ("fgsm" if robust else None),
+            "robust": attack_of_training(robust, robust_by),
             "robust_eps_255": robust_eps,
         },
         seed=seed,

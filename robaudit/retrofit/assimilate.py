@@ -278,10 +278,12 @@ def _open(source: Location, limit: int | None, reading: Reading) -> tuple[Images
 
 
 def _require_patches(size: tuple[int, int], config: TrainConfig) -> None:
+    if config.front == "none":
+        return
     try:
         grid(*size, config.texture.patch)
     except ValueError as error:
-        raise SettingsError(f"texture term: {error}; use a larger --input-size") from None
+        raise SettingsError(f"texture term: {error}; use a larger --input-size or a smaller --patch") from None
 
 
 def _data_info(data: Location, images: Images) -> DataInfo:

@@ -84,6 +84,7 @@ class TrainConfig:
         _require("batch size", self.batch_size, self.batch_size >= 1, "at least 1")
         _require("alpha", self.alpha, 0 <= self.alpha <= 1, "between 0 and 1")
         _require("patience", self.patience, self.patience >= 1, "at least 1")
+        _require("seed", self.seed, 0 <= self.seed < 2**63, "from 0 to 2^63 - 1")
         _require("weight decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), "0 or more")
         _require("levels", texture.levels, 2 <= texture.levels <= 256, "from 2 to 256")
         _require("patch", texture.patch, texture.patch >= 4, "at least 4, to hold pairs 3 apart")
@@ -143,8 +144,27 @@ def train_config(preset: str | None = None, **chosen: Any) -> TrainConfig:
     if chosen.get("front") == "none":
         values = values | {"alpha": 1.0}
     values = values | chosen
+    _require_use(values, chosen)
     texture, adversary = (_taken(values, kind) for kind in (TextureTerm, Adversary))
     return TrainConfig(texture=texture, adversary=adversary, **values)
+
+
+def _require_use(values: dict[str, Any], chosen: dict[str, Any]) -> None:
+    """Refuse what somebody chose and nothing would look at: they would believe that another model was trained."""
+    robust = values.get("robust", "none")
+    if robust == "none" and (unused := [name for name in _OF_ADVERSARIAL_TRAINING if name in chosen]):
+        raise SettingsError(f"{_in_words(unused[0])} {chosen[unused[0]]}: is for adversarial training; add --robust")
+    if robust != "trades" and "trades_beta" in chosen:
+        raise SettingsError(f"trades beta {chosen['trades_beta']:g}: is for --robust-by trades, not {robust}")
+    if values.get("tint") and values.get("front") in ("T", "none"):
+        raise SettingsError(f"tint: is what C may do, and front {values['front']} has no C; leave it out")
+
+
+_OF_ADVERSARIAL_TRAINING = ("robust_eps_255", "robust_steps", "val_steps", "trades_beta")
+
+
+def _in_words(name: str) -> str:
+    return name.removesuffix("_255").replace("_", " ")
 
 
 def _taken(values: dict[str, Any], kind: type[Any]) -> Any:

@@ -274,6 +274,11 @@ def test_the_paper_preset_is_what_the_source_states_and_can_be_overridden():
         ({"levels": 1}, "levels is 1, wanted from 2 to 256"),
         ({"trains": "head"}, "trains is head, wanted all, front, front.head or network"),
         ({"preset": "papre"}, "preset papre is unknown; there is paper"),
+        ({"robust_eps_255": 8}, "robust eps 8: is for adversarial training; add --robust"),
+        ({"val_steps": 5}, "val steps 5: is for adversarial training; add --robust"),
+        ({"robust": "pgd", "trades_beta": 3.0}, "trades beta 3: is for --robust-by trades, not pgd"),
+        ({"tint": True, "front": "T"}, "tint: is what C may do, and front T has no C"),
+        ({"seed": 2**64}, "seed is 18446744073709551616, wanted from 0"),
     ],
 )
 def test_settings_out_of_range_are_named_before_anything_is_read(settings, message, tmp_path):
@@ -285,6 +290,11 @@ def test_settings_out_of_range_are_named_before_anything_is_read(settings, messa
 def test_an_input_grid_without_a_whole_patch_is_refused(model, data, tmp_path):
     with pytest.raises(SettingsError, match="16x16 pixels holds no patch of 20x20; use a larger --input-size"):
         assimilate(model, data, out=tmp_path / "out", input_size=(16, 16), **QUICK)
+
+
+def test_the_network_alone_is_trained_on_a_grid_of_any_size(model, data, tmp_path):
+    settings = {"input_size": (16, 16), "front": "none", **QUICK, "epochs": 1}
+    assert assimilate(model, data, out=tmp_path / "out", **settings).vanilla.input.height == 16
 
 
 def test_the_api_is_reached_from_the_package():

@@ -33,6 +33,12 @@ def test_an_unknown_preset_is_a_settings_error(model, data, tmp_path):
         run(model, data, "--out", tmp_path / "out", "--preset", "papre")
 
 
+@pytest.mark.parametrize("options", [["--robust-by", "none"], ["--robust", "--robust-by", "fgms"]])
+def test_robust_by_no_attack_is_refused_rather_than_trained_without(model, data, tmp_path, options):
+    with pytest.raises(SettingsError, match="wanted fgsm or pgd or trades"):
+        run(model, data, "--out", tmp_path / "out", *options)
+
+
 def test_the_defaults_named_in_the_help_are_the_defaults():
     defaults = train_config().flat() | {"lr": f"{train_config().learning_rate:.0e}".replace("e-0", "e-")}
     for name, parameter in inspect.signature(command.assimilate).parameters.items():
