@@ -12,6 +12,7 @@ from typing import Any
 
 from robaudit.errors import ModelError
 from robaudit.load.archive import MAX_ENTRY_BYTES, Archive, ArchiveError, open_archive
+from robaudit.load.as_trained import require_as_trained
 from robaudit.load.class_order import POSSIBLE_CLASSES, in_order, possible_classes
 from robaudit.load.exported_json import ExportError, describe_exported, is_exported
 from robaudit.load.folder import read_folder
@@ -44,7 +45,9 @@ def read_contents(path: Path) -> Contents:
 def _read_folder(path: Path) -> Contents:
     folder = read_folder(path)
     inner = _read_file(folder.weights)
-    digest = hashlib.sha256(sha256_of(folder.config_file).encode() + inner.sha256.encode()).hexdigest()
+    of_config = sha256_of(folder.config_file)
+    require_as_trained(path, {"weights": inner.sha256, "config": of_config})
+    digest = hashlib.sha256(of_config.encode() + inner.sha256.encode()).hexdigest()
     return replace(
         inner, kind=folder.kind, path=path, sha256=digest, metadata=folder.config, weights_kind=inner.kind,
         weights_sha256=inner.sha256,

@@ -68,6 +68,11 @@ class Outputs:
     """Probability, within (0, 1), above which one output decides for the second class; others have none."""
 
     @property
+    def is_one(self) -> bool:
+        """Whether the network has one output, which tells two classes apart."""
+        return self.kind in (OutputKind.ONE_LOGIT, OutputKind.ONE_PROBABILITY)
+
+    @property
     def shift(self) -> float:
         """What is taken from one output z, so that it decides at 0: logit(threshold)."""
         return log(self.threshold / (1 - self.threshold))

@@ -38,7 +38,7 @@ from robaudit.retrofit.checkpoint import (
 )
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.moved import texture_moved
-from robaudit.retrofit.record import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, EpochMetrics, TrainingRecord
+from robaudit.retrofit.record import CONFIG_FILE, METRICS_FILE, SPLIT_FILE, TRAINING_FILE, EpochMetrics, TrainingRecord
 from robaudit.retrofit.settings import TrainConfig, train_config
 from robaudit.retrofit.state import StateFile
 from robaudit.retrofit.task import Task
@@ -190,6 +190,7 @@ def assimilate(
             n_epochs=trained.n_epochs,
             best=trained.best,
             weights=FileRef(path=weights.name, sha256=file_sha256(weights)),
+            config=FileRef(path=CONFIG_FILE, sha256=file_sha256(folder / CONFIG_FILE)),
             seconds=trained.seconds,
             engine=crew.name,
             workers=crew.size,
@@ -310,6 +311,9 @@ def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:
         raise OutputError(
             f"{out}: was made with other {' and '.join(different)}; use --restart to replace it, or another --out"
         )
+    for file in filter(None, (record.weights, record.config)):
+        if not (out / file.path).is_file() or file_sha256(out / file.path) != file.sha256:
+            raise OutputError(f"{out / file.path}: is not what training left; use --restart to make it again")
     return record
 
 

@@ -166,7 +166,7 @@ def _config(classifier: Classifier, front: Front, vanilla: ModelInfo, image_chan
 def _timm_config(classifier: Classifier, vanilla: ModelInfo) -> dict[str, Any]:
     return {
         "architecture": vanilla.arch,
-        "num_classes": vanilla.n_classes,
+        "num_classes": 1 if classifier.outputs.is_one else vanilla.n_classes,  # as many outputs as timm is to make
         "label_names": list(vanilla.classes),
         "pretrained_cfg": {
             "input_size": [classifier.in_chans, vanilla.input.height, vanilla.input.width],

@@ -156,6 +156,8 @@ class TrainingRecord(Record):
     """The epoch whose weights were kept: the lowest validation loss; in adversarial training, most validation images
     correct under attack, then the lowest loss there."""
     weights: FileRef
+    config: FileRef | None = None
+    """config.json; null in records of older versions."""
     seconds: float
     """Of training, the time before an interruption included."""
     engine: Literal["local", "ray"] = "local"

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file
 
@@ -172,6 +173,44 @@ def test_a_finished_folder_is_reused_and_other_settings_need_restart(model, data
         assimilate(model, data, out=out, **(cheap | {"seed": 3}))
     assert assimilate(model, data, out=out, restart=True, **(cheap | {"seed": 3})).settings["seed"] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_folder_that_changed_after_training_is_neither_reused_nor_loaded(model, data, tmp_path, name):
+    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
+    record = assimilate(model, data, out=out, **cheap)
+    file, told = out / name, out / "training.json"
+    content = file.read_bytes()
+    changed = content.replace(b'"down"', b'"DOWN"') if name == "config.json" else content[:-1] + b"?"
+    file.write_bytes(changed)
+    with pytest.raises(OutputError, match=f"{name}: is not what training left; use --restart"):
+        assimilate(model, data, out=out, **cheap)
+    with pytest.raises(ModelError, match=f"its {name} changed after training"):
+        load_model(out)
+    file.unlink()
+    with pytest.raises(OutputError, match="is not what training left"):
+        assimilate(model, data, out=out, **cheap)
+    file.write_bytes(content)
+    assert assimilate(model, data, out=out, **cheap) == record
+    file.write_bytes(changed)
+    told.rename(tmp_path / "elsewhere.json")
+    assert load_model(out).info.sha256  # as the message says
+
+
+def test_a_network_of_one_output_that_is_fine_tuned_alone_is_a_folder_for_timm(data, tmp_path):
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=1)
+    torch.save(network.state_dict(), tmp_path / "one.pt")
+    loading = {"arch": "test_resnet", "input_size": (40, 40), "normalization": "half"}
+    assimilate(tmp_path / "one.pt", data, out=tmp_path / "out", front="none", **loading, **(QUICK | {"epochs": 1}))
+    theirs, ours = (
+        timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval(),
+        load_model(tmp_path / "out"),
+    )
+    assert ours.info.classes == ("across", "down")
+    x = torch.rand(2, 3, 40, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(ours.classifier(x)[:, 1:] * 2, theirs((x - 0.5) / 0.5))
 
 
 def test_a_folder_that_is_not_ours_is_never_replaced(model, data, tmp_path):
