@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from robaudit.fleet.fleet import Fleet
 from robaudit.load.apart import require_outside_images
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images
-from robaudit.load.learnt import read_learnt, refuse_learnt_patients
+from robaudit.load.learnt import Learnt, read_learnt, refuse_learnt_patients
 from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.load.module import from_module
@@ -132,6 +132,7 @@ def scan(
     require_outside_images(out, data)
     crew = Workforce(engine, workers, ray_address, gpus_per_worker).crew()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
+    learnt = Learnt()
     images = open_images(
         data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
     )
@@ -145,7 +146,8 @@ def scan(
             Path(model), arch=arch, classes=classes, folder_classes=images.classes, mean=mean, std=std,
             input_size=input_size, device=device, **loading,
         )  # fmt: skip
-        refuse_learnt_patients(images, read_learnt(Path(model)), Path(model))
+        learnt = read_learnt(Path(model))
+        refuse_learnt_patients(images, learnt, Path(model))
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels)
     if positive is not None and positive not in images.classes:
@@ -165,7 +167,7 @@ def scan(
         loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, other.network if other else None,
         progress,
     )  # fmt: skip
-    overlap = _overlap(data, images, merge, on_bad_image, progress)
+    overlap = _overlap(data, images, learnt.pictures, merge, on_bad_image, progress)
     _introduce(loaded, images, own_engine, other, progress)
     started = draft(
         loaded, images, own_engine, surrogate=other.file if other else None, sample_size=sample_size,
@@ -183,15 +185,17 @@ def scan(
 def _overlap(
     data: Location,
     images: Images,
+    learnt: Collection[str],
     merge: Mapping[str, Sequence[str]] | None,
     on_bad_image: Literal["fail", "skip"],
     progress: Progress,
 ) -> Share | None:
-    """How many of the images stand in the train or val part of the same data; None where it has no such part."""
-    if not has_splits(data):
-        return None
-    seen: set[str] = set()
-    for part in ("train", "val"):
+    """How many of the images stand in the train or val part of the same data, or were learnt from by a retrofit.
+
+    None where the data has no such part and the model does not say what it has learnt from.
+    """
+    seen = set(learnt)
+    for part in ("train", "val") if has_splits(data) else ():
         try:
             learnt_from = open_images(
                 data, part, merge=merge, view=images.view, on_bad_image=on_bad_image, progress=progress

@@ -8,16 +8,19 @@ NOT_LEARNT_FROM = "not-learnt-from"
 
 
 def images_are_new(evidence: Evidence) -> Check:
-    """Warns where audited images stand, pixel for pixel, in the train or val part of the same data."""
+    """Warns where audited images stand, pixel for pixel, in the train or val part, or among what a retrofit learnt."""
     if evidence.overlap is None:
-        return not_applicable(NOT_LEARNT_FROM, "The data has no train or val part to compare with.")
+        return not_applicable(
+            NOT_LEARNT_FROM,
+            "The data has no train or val part to compare with, and the model does not say what it has learnt from.",
+        )
     return share_check(
         NOT_LEARNT_FROM,
         evidence.overlap,
         0.0,
-        finding="are in train or val too, pixel for pixel",
+        finding="were learnt from or are in train or val too, pixel for pixel",
         meaning="Accuracy, clean and under attack, is optimistic.",
-        remedy="Take the repeated images out of the test part, and scan again.",
+        remedy="Scan other images: the test part without these, or that of the split.csv beside the retrofit.",
         loud="warning",
         beyond_chance=False,
     )

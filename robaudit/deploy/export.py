@@ -36,11 +36,9 @@ class Checked:
 
     def sentence(self) -> str:
         """For people."""
-        where = ", ".join(f"{n} {source}" for source, n in self.n_pictures.items() if n)
-        return (
-            f"same decisions and logits as the model on {where} pictures (largest difference "
-            f"{self.largest_difference:.1g})"
-        )
+        of = {"generated": "generated pictures"}
+        where = ", ".join(f"{n} {of.get(source, source)}" for source, n in self.n_pictures.items() if n)
+        return f"same decisions and logits as the model on {where} (largest difference {self.largest_difference:.1g})"
 
 
 def export(

@@ -105,7 +105,15 @@ class Objective:
     def _network(self, seen: Tensor) -> Tensor:
         device = self.classifier.mean.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return self.classifier.answer(seen).float()
+            try:
+                return self.classifier.answer(seen).float()
+            except ValueError as error:
+                if "more than 1 value per channel" not in str(error):
+                    raise
+                raise SettingsError(
+                    f"batch size {self.config.batch_size}: leaves one image to a step, and batch-norm of this network "
+                    "needs several; pass another --batch-size, or --trains front"
+                ) from None
 
 
 @contextmanager

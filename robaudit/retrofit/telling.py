@@ -14,6 +14,11 @@ from robaudit.retrofit.train import Trained
 def introduce(classifier: Classifier, task: Task, progress: Progress) -> None:
     """Say what is about to be trained, and what it will cost."""
     front, config = classifier.front, task.config
+    if shared := _in_both(task):
+        progress.say(
+            f"{shared} of {len(task.validation)} validation images are training images too, pixel for pixel: what "
+            "chooses the epoch is optimistic"
+        )
     if front is None:
         progress.say("no T and C: the network alone is fine-tuned, without texture term")
     else:
@@ -33,6 +38,12 @@ def introduce(classifier: Classifier, task: Task, progress: Progress) -> None:
     )
     if config.adversary.on:
         progress.say(_price(config))
+
+
+def _in_both(task: Task) -> int:
+    """How many validation images stand in the training part as well."""
+    learnt = {ref.pixel_sha256 for ref in task.training.refs}
+    return sum(ref.pixel_sha256 in learnt for ref in task.validation.refs)
 
 
 def ending(trained: Trained, config: TrainConfig) -> str:

@@ -34,6 +34,7 @@ from robaudit.audit.scan import plan_of
 from robaudit.errors import DataError, ExitCode, ModelError, OutputError, SettingsError
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import open_images
+from robaudit.load.learnt import write_learnt
 from robaudit.load.model import load_model
 from robaudit.records import AuditRecord, ImageRow, read_audit, read_rows
 
@@ -500,3 +501,12 @@ def test_what_cannot_be_used_is_said_before_anything_is_written(
     with pytest.raises(error, match=expected):
         small_scan(model, data, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_retrofit_audited_on_pictures_it_has_learnt_from_is_told_so(model: Path, data: Path, tmp_path: Path) -> None:
+    """Undivided data is scanned whole, so whoever passes it again, and not the split, meets training images."""
+    retrofit, images = shutil.copytree(model, tmp_path / "model"), open_images(data, None)
+    write_learnt(retrofit, (replace(images, refs=images.refs[:7]),))
+    audit = small_scan(retrofit, data, tmp_path / "out", attacks=("fgsm",), eps=(4,))
+    [check] = [check for check in audit.checks if check.id == "not-learnt-from"]
+    assert (check.status, check.value) == ("warning", pytest.approx(7 / N_IMAGES, abs=1e-6))

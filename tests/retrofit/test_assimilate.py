@@ -1,6 +1,7 @@
 """The whole retrofit on a tiny classifier and tiny images."""
 
 import json
+import shutil
 
 import pytest
 import timm
@@ -119,6 +120,15 @@ def test_the_person_is_told_what_happens(retrofitted):
     assert any("not stated by the source, ours:" in line and "alpha" in line for line in heard_lines.lines)
     assert any("epoch 3/3" in line and "of 8 correct" in line for line in heard_lines.lines)
     assert any("0.9 x cross-entropy" in note and "0.1 x texture" in note for note in heard_lines.notes)
+
+
+def test_validation_images_that_are_training_images_too_are_counted(retrofitted, model, data, tmp_path, heard_lines):
+    assert not any("pixel for pixel" in line for line in retrofitted[2].lines)
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copy(tmp_path / "data" / "train" / "down" / "0.png", tmp_path / "data" / "val" / "down" / "again.png")
+    heard = type(heard_lines)()
+    assimilate(model, tmp_path / "data", out=tmp_path / "out", trains="front", alpha=1.0, epochs=1, progress=heard)
+    assert any(line.startswith("1 of 9 validation images are training images too") for line in heard.lines)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(retrofitted, model, data, tmp_path):
@@ -329,6 +339,14 @@ def test_settings_out_of_range_are_named_before_anything_is_read(settings, messa
 def test_an_input_grid_without_a_whole_patch_is_refused(model, data, tmp_path):
     with pytest.raises(SettingsError, match="16x16 pixels holds no patch of 20x20; use a larger --input-size"):
         assimilate(model, data, out=tmp_path / "out", input_size=(16, 16), **QUICK)
+
+
+def test_a_step_of_one_image_that_batch_norm_cannot_take_is_told_in_words(model, data, tmp_path):
+    """Features of 1x1 pixels; three images in steps of two leave one alone."""
+    settings = QUICK | {"epochs": 1, "batch_size": 2, "limit": 3, "input_size": (20, 20)}
+    with pytest.raises(SettingsError, match=r"batch size 2: leaves one image to a step.*--batch-size"):
+        assimilate(model, data, out=tmp_path / "out", **settings)
+    assert assimilate(model, data, out=tmp_path / "out", trains="front", **settings).n_epochs == 1
 
 
 def test_the_network_alone_is_trained_on_a_grid_of_any_size(model, data, tmp_path):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from robaudit.errors import OutputError
+from robaudit.progress import Silent
 from robaudit.retrofit import assimilate as retrofit
 from robaudit.retrofit.assimilate import assimilate
 
@@ -82,6 +83,25 @@ def test_killed_and_continued_is_the_same_as_never_killed(model, data, tmp_path)
 def interrupted(model, data, out, **changes):
     with pytest.raises(KeyboardInterrupt):
         assimilate(model, data, out=out, progress=Interrupting(2), **(SETTINGS | changes))
+
+
+def test_what_is_left_to_do_after_an_interruption_is_all_that_progress_counts(model, data, tmp_path):
+    """Epochs done before took no time now, and would make the time that is left look short."""
+
+    class Counting(Silent):
+        total, done = 0, 0
+
+        def start(self, stage, total):
+            if stage == "training":
+                Counting.total = total
+
+        def advance(self, n=1, note=""):
+            Counting.done += n if note.startswith("epoch") else 0
+
+    interrupted(model, data, tmp_path / "out")
+    assimilate(model, data, out=tmp_path / "out", progress=Counting(), **SETTINGS)
+    assert Counting.total == 2 * 16
+    assert Counting.done == Counting.total
 
 
 def test_an_unfinished_training_of_other_settings_needs_restart(model, data, tmp_path):
