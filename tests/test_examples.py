@@ -93,6 +93,29 @@ def test_the_papers_table_holds_every_cell_and_says_which_were_not_run(tmp_path:
     assert (tmp_path / "out" / "table.md").read_text(encoding="utf-8") == printed
 
 
+def test_the_papers_table_shows_nothing_of_other_settings_and_ends_as_a_failure(tmp_path: Path) -> None:
+    arguments = [*shlex.split("--limit 4 --eps 4 --arms vanilla --out"), str(tmp_path / "out")]
+    assert "not run" not in run_paper(*arguments, "--epochs", "1")
+    again = subprocess.run(
+        [sys.executable, str(PAPER), *arguments, "--epochs", "2"],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert again.returncode == 1
+    assert again.stdout.splitlines()[-1].endswith("| vanilla |  |  | not run | not run |")
+    assert "made with other settings" in again.stderr
+    assert "1 of 1 cells cannot be run" in again.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--set", "--backbone"])
+def test_the_papers_table_wants_a_name_and_a_path(tmp_path: Path, option: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(PAPER), option, "chest-ct", "--out", str(tmp_path)],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "chest-ct: wanted a name and a path" in done.stderr
+
+
 def run_paper(*arguments: str) -> str:
     done = subprocess.run(
         [sys.executable, str(PAPER), *arguments], capture_output=True, text=True, check=True, timeout=300

@@ -1,6 +1,6 @@
 """Finished cells -> the two tables in Markdown. A cell without an audit says "not run"."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from cells import RIVALS, Cell
@@ -23,16 +23,20 @@ HOW_TO_READ = (
 )
 
 
-def table(cells: Sequence[Cell], out: Path, eps_255: Sequence[int]) -> str:
-    """As the source attacks: a line per cell and attack, accuracy in percent."""
+def table(cells: Sequence[Cell], out: Path, eps_255: Sequence[int], failed: Collection[Cell] = ()) -> str:
+    """As the source attacks: a line per cell and attack, accuracy in percent.
+
+    What lies in the folder of a cell that failed is of other settings, and counts as not run; so below.
+    """
     heads = [*NAMES, "attack", "images", "clean", *map(eps, eps_255)]
-    return markdown(heads, (cell.names + found for cell in cells for found in _as_the_source(cell, out, eps_255)))
+    rows = ((cell, _audit(cell, out, failed)) for cell in cells)
+    return markdown(heads, (cell.names + found for cell, file in rows for found in _as_the_source(file, eps_255)))
 
 
-def strong_table(cells: Sequence[Cell], out: Path) -> str:
+def strong_table(cells: Sequence[Cell], out: Path, failed: Collection[Cell] = ()) -> str:
     """Under the strongest attack: a line per cell and eps, with what may be said against vanilla and the rival."""
     heads = [*NAMES, "training", "eps", "right", "share", "95% interval", "against vanilla", "against its rival"]
-    lines = markdown(heads, (cell.names + found for cell in cells for found in _by_the_strongest(cell, out)))
+    lines = markdown(heads, (cell.names + found for cell in cells for found in _by_the_strongest(cell, out, failed)))
     return f"{HOW_TO_READ}\n\n{lines}"
 
 
@@ -42,9 +46,14 @@ def markdown(heads: Sequence[str], rows: Iterator[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *filled)) + "\n"
 
 
-def _as_the_source(cell: Cell, out: Path, eps_255: Sequence[int]) -> Iterator[list[str]]:
-    file = cell.audit(out)
-    if not file.exists():
+def _audit(cell: Cell, out: Path, failed: Collection[Cell], *, strong: bool = False) -> Path | None:
+    """The audit of a cell, if it is finished."""
+    file = cell.audit(out, strong=strong)
+    return file if file.exists() and cell not in failed else None
+
+
+def _as_the_source(file: Path | None, eps_255: Sequence[int]) -> Iterator[list[str]]:
+    if file is None:
         yield ["", "", *[NOT_RUN] * (1 + len(eps_255))]
         return
     audit = read_audit(file)
@@ -54,13 +63,13 @@ def _as_the_source(cell: Cell, out: Path, eps_255: Sequence[int]) -> Iterator[li
         yield [attack.name, str(audit.clean.n_images), percent(audit.clean), *shares]
 
 
-def _by_the_strongest(cell: Cell, out: Path) -> Iterator[list[str]]:
-    file = cell.audit(out, strong=True)
-    if not file.exists():
+def _by_the_strongest(cell: Cell, out: Path, failed: Collection[Cell]) -> Iterator[list[str]]:
+    file = _audit(cell, out, failed, strong=True)
+    if file is None:
         yield [_training(cell, out), NOT_RUN]
         return
     source = read_source(file)
-    against = [_against(cell.other(arm), source, out) if arm else {} for arm in _opponents(cell)]
+    against = [_against(cell.other(arm), source, out, failed) if arm else {} for arm in _opponents(cell)]
     for eps_255, tally in _tallies(source.record).items():
         said = [found.get(eps_255, found.get(None, "")) for found in against]
         yield [_training(cell, out), eps(eps_255), of(tally), percent(tally), interval(tally), *said]
@@ -75,10 +84,10 @@ def _tallies(audit: AuditRecord) -> dict[int, Tally]:
     return {0: audit.clean, **{point.eps_255: point for point in audit.worst_case.points}}
 
 
-def _against(opponent: Cell, source: Source, out: Path) -> dict[int | None, str]:
+def _against(opponent: Cell, source: Source, out: Path, failed: Collection[Cell]) -> dict[int | None, str]:
     """Words per eps (0: clean); under None, why there are none."""
-    file = opponent.audit(out, strong=True)
-    if not file.exists():
+    file = _audit(opponent, out, failed, strong=True)
+    if file is None:
         return {None: f"{opponent.arm} {NOT_RUN}"}
     other = read_source(file)
     if why := why_untested(other.record, source.record):

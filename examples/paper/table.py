@@ -17,6 +17,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ from markdown_tables import strong_table, table
 from safetensors.torch import save_file
 
 import robaudit
-from robaudit.errors import RobauditError
+from robaudit.errors import OutputError, RobauditError
 from robaudit.files import write_text
 from robaudit.job.phantoms import SIDE, write_phantoms
+from robaudit.load.contents import read_contents
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 from robaudit.progress import Silent
@@ -39,25 +41,32 @@ def main() -> None:
     options = read_options()
     cells = list(grid(options.sets, options.backbones, options.seeds, options.arms))
     stop_at = time.monotonic() + 60 * options.minutes
+    failed: set[Cell] = set()
+    failed_strong: set[Cell] = set()
     # The source's table comes first; what the strongest attack says of it, where time is left.
     for strong in (False, True)[: 1 + bool(options.strong)]:
         for cell in cells:
-            if time.monotonic() < stop_at:
-                run(cell, options, strong=strong)
+            if time.monotonic() < stop_at and cell not in failed and not run(cell, options, strong=strong):
+                (failed_strong if strong else failed).add(cell)
+    failed_strong |= failed
     for cell in cells:
         if cell.arm == cells[0].arm:  # once for every network
-            draw(cell, options.out)
-    source = table(cells, options.out, options.eps)
+            draw(cell, options.out, failed_strong)
+    source = table(cells, options.out, options.eps, failed)
     write_text(options.out / "table.md", source)
     print(source, end="")
     if options.strong:
-        strongest = strong_table(cells, options.out)
+        strongest = strong_table(cells, options.out, failed_strong)
         write_text(options.out / "table-strong.md", strongest)
         print(f"\n{strongest}", end="")
+    if failed_strong:
+        sys.exit(
+            f"{len(failed_strong)} of {len(cells)} cells cannot be run, as said above; other settings want another --out"
+        )
 
 
-def run(cell: Cell, options: argparse.Namespace, *, strong: bool) -> None:
-    """Train a cell and attack it; what is finished is reused."""
+def run(cell: Cell, options: argparse.Namespace, *, strong: bool) -> bool:
+    """Train a cell and attack it; what is finished is reused. Returns whether that could be done."""
     try:
         train(cell, options)
         robaudit.scan(
@@ -72,6 +81,8 @@ def run(cell: Cell, options: argparse.Namespace, *, strong: bool) -> None:
         )
     except RobauditError as error:
         print(f"{cell.folder(options.out)}: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def train(cell: Cell, options: argparse.Namespace) -> None:
@@ -97,8 +108,16 @@ def train(cell: Cell, options: argparse.Namespace) -> None:
 
 
 def write_start(folder: Path, weights: Path | None, cell: Cell, data: Path) -> None:
-    """The backbone with a new head for these classes, as a timm folder; without weights, an untrained one."""
+    """The backbone with a new head for these classes, as a timm folder; without weights, an untrained one.
+
+    Raises:
+        RobauditError: there is one already, of other weights; or these cannot be loaded.
+    """
+    made_from = None if weights is None else read_contents(weights).sha256
     if (folder / "config.json").exists():
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if config.get("made_from", made_from) != made_from:
+            raise OutputError(f"{folder}: was made from other weights than {weights}")
         return
     classes = open_images(data, "train").classes
     torch.manual_seed(cell.seed)
@@ -114,17 +133,21 @@ def write_start(folder: Path, weights: Path | None, cell: Cell, data: Path) -> N
         {name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / "model.safetensors"
     )
     cfg = {"mean": mean, "std": std, "input_size": [3, *size]}
-    config = {"architecture": cell.backbone, "label_names": classes, "pretrained_cfg": cfg}
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    config = {"architecture": cell.backbone, "label_names": classes, "pretrained_cfg": cfg, "made_from": made_from}
+    write_text(folder / "config.json", json.dumps(config))
 
 
-def draw(cell: Cell, out: Path) -> None:
+def draw(cell: Cell, out: Path, failed: Collection[Cell]) -> None:
     """The source's figure, dashed before and solid after, and its pictures; the strongest attack on a page of its own.
 
     Arms that are not finished are left out.
     """
     audits, strong = (
-        {arm: file for arm in ARMS if (file := cell.other(arm).audit(out, strong=strong)).exists()}
+        {
+            arm: file
+            for arm in ARMS
+            if (file := cell.other(arm).audit(out, strong=strong)).exists() and cell.other(arm) not in failed
+        }
         for strong in (False, True)
     )
     place = cell.folder(out).parent
@@ -180,6 +203,8 @@ def read_options() -> argparse.Namespace:
 
 def named_path(text: str) -> tuple[str, Path]:
     name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"{text}: wanted a name and a path, such as chest-ct=data/chest-ct")
     return name, Path(path)
 
 
