@@ -25,6 +25,7 @@ def robaudit_assimilated(
     pretrained_cfg: dict[str, Any] | None = None,
     num_classes: int | None = None,
     in_chans: int | None = None,
+    factory: str | None = None,
     **_: Any,
 ) -> Classifier:
     """The model in a folder that `robaudit assimilate` wrote, in evaluation mode.
@@ -34,6 +35,7 @@ def robaudit_assimilated(
         pretrained_cfg: what timm read from the folder's config.json.
         num_classes: must be the model's own.
         in_chans: likewise.
+        factory: `package.module:function`, for a retrofit of a network of your own code.
 
     Raises:
         ModelError: called without a folder, or for other classes or channels than the model has.
@@ -41,7 +43,7 @@ def robaudit_assimilated(
     folder = (pretrained_cfg or {}).get("file")
     if not folder:
         raise ModelError("robaudit_assimilated: has no weights of its own; use timm.create_model('local-dir:DIR')")
-    loaded = load_model(Path(folder))
+    loaded = load_model(Path(folder), factory=factory)
     channels = loaded.classifier.takes_channels
     # A network that answers with probabilities gives the logits that scan attacks.
     loaded = loaded.with_outputs_seen_on(generated(channels, loaded.size).to(loaded.classifier.mean.device))

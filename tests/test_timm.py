@@ -1,6 +1,8 @@
 """timm finds retrofitted models once `robaudit.timm` is imported."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 import timm
@@ -52,6 +54,26 @@ def test_it_cannot_be_refitted(folder):
         timm.create_model(f"local-dir:{folder}", num_classes=5)
     with pytest.raises(ModelError, match="local-dir"):
         timm.create_model("robaudit_assimilated")
+
+
+def own_network():
+    """A network of somebody's own code."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_a_retrofit_of_a_network_of_ones_own_takes_its_name(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "own_code", SimpleNamespace(network=own_network))
+    torch.save(own_network().state_dict(), tmp_path / "weights.pt")
+    vanilla = load_model(
+        tmp_path / "weights.pt", factory="own_code:network", classes=["sick", "well"], input_size=(32, 32)
+    )
+    write_model(tmp_path, with_front(vanilla, 1, seed=0), vanilla.info, 1, vanilla.recipe)
+    with pytest.raises(ModelError, match="own_code:network"):
+        timm.create_model(f"local-dir:{tmp_path}")
+    model, x = timm.create_model(f"local-dir:{tmp_path}", factory="own_code:network"), torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), vanilla.classifier(x))
 
 
 class Probabilities(nn.Module):

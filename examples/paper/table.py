@@ -61,7 +61,7 @@ def main() -> None:
         print(f"\n{strongest}", end="")
     if failed_strong:
         sys.exit(
-            f"{len(failed_strong)} of {len(cells)} cells cannot be run, as said above; other settings want another --out"
+            f"{len(failed_strong)} of {len(cells)} cells cannot be run, as said; other settings want another --out"
         )
 
 

@@ -1,6 +1,8 @@
 """Where training stands after an epoch, on disk: a killed training goes on from there to the same result."""
 
+import pickle
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -71,19 +73,40 @@ class Standing:
             OutputError: the file is damaged.
         """
         try:
+            _require_whole(content)
             state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
             self.classifier.load_state_dict(state["weights"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.before, self.best = _read(state["before"]), _read(state["best"])
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            self.epoch, self.attack, self.seconds = state["epoch"], state["attack"], state["seconds"]
+            self.best_weights = state["best_weights"]
+            self.random.set_state(state["random"])
+            torch.set_rng_state(state["torch_random"])
+            if state["cuda_random"] and torch.cuda.is_available():
+                # A worker sees fewer GPUs than the process that kept this.
+                torch.cuda.set_rng_state_all(state["cuda_random"][: torch.cuda.device_count()])
+        except _DAMAGED:
             raise OutputError(f"{name}: cannot be read; use --restart to train from the beginning") from None
-        self.epoch, self.attack, self.seconds = state["epoch"], state["attack"], state["seconds"]
-        self.best_weights = state["best_weights"]
-        self.random.set_state(state["random"])
-        torch.set_rng_state(state["torch_random"])
-        if state["cuda_random"] and torch.cuda.is_available():
-            # A worker sees fewer GPUs than the process that kept this.
-            torch.cuda.set_rng_state_all(state["cuda_random"][: torch.cuda.device_count()])
+
+
+_DAMAGED = (
+    OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, ArithmeticError,
+    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What reading a damaged file ends in."""
+
+
+def _require_whole(content: Path | BinaryIO) -> None:
+    """Compare every part with its checksum, which torch writes and does not look at.
+
+    Raises:
+        BadZipFile: one of them is another.
+    """
+    with zipfile.ZipFile(content) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(damaged)
+    if not isinstance(content, Path):
+        content.seek(0)
 
 
 class Keeper(Protocol):

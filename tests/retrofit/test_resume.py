@@ -115,11 +115,27 @@ def test_an_unfinished_training_of_other_settings_needs_restart(model, data, tmp
 
 
 def test_a_damaged_state_is_told_with_the_way_out(model, data, tmp_path):
+    """Cut short, or with one bit of a weight, of its index or of its structure the other way."""
     out = tmp_path / "out"
     interrupted(model, data, out)
-    (tmp_path / ".out.unfinished" / "state.pt").write_bytes(b"half a file")
+    state = tmp_path / ".out.unfinished" / "state.pt"
+    good = state.read_bytes()
+
+    def flipped(place):
+        return good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :]
+
+    structure = good.index(b"data.pkl")
+    damaged = [b"", b"half a file", good[:-50], flipped(len(good) // 2)]
+    damaged += [flipped(structure + offset) for offset in range(100, 1000, 100)]
+    for content in damaged:
+        state.write_bytes(content)
+        with pytest.raises(OutputError, match="cannot be read; use --restart"):
+            assimilate(model, data, out=out, **SETTINGS)
+    torch.save({"epoch": 1}, state)
     with pytest.raises(OutputError, match="cannot be read; use --restart"):
         assimilate(model, data, out=out, **SETTINGS)
+    state.write_bytes(good)
+    assert assimilate(model, data, out=out, **SETTINGS).n_epochs == 3
 
 
 def test_nothing_stays_of_a_training_interrupted_in_its_first_epoch(model, data, tmp_path):
