@@ -18,6 +18,8 @@ from robaudit.attack.climb import Adversarial, Target
 from robaudit.attack.examine import Findings, Subject, examine, fooled_from_the_start
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
 from robaudit.attack.prepare import Speedups, StraightThrough, fingerprint, in_bfloat16, judging, working_copy
+from robaudit.attack.seeding import derived_seed, uniform
+from robaudit.attack.step import within_ball
 from robaudit.attack.threats import AnyAttack, FoolboxAttack, Source
 from robaudit.attack.trial import Plan, smallest_eps
 from robaudit.errors import ModelError, SettingsError
@@ -193,13 +195,19 @@ class Engine:
         """Nothing is held."""
 
     def unrepeatable(self, images: Images, n_passes: int) -> float:
-        """Largest change of a logit between passes of the same batch, relative to the largest logit; 0 is exact.
+        """Largest change of a logit between passes, relative to the largest; what all logits of a picture share is none.
 
-        Infinite where finiteness itself changed.
+        A batch of images and as many random points of their balls are asked, each time with other neighbours: a model
+        may look at the rest of its batch, or be random only off the grey levels of files. Infinite where finiteness
+        itself changed.
         """
         pictures = torch.stack([self._picture(images, ref) for ref in images.refs[: self.width]])
+        eps = self.plan.grid[-1] / 255
+        seeds = [derived_seed(self.plan.seed, ref.sha256, "repeatable") for ref in images.refs[: self.width]]
+        moves = torch.stack([uniform(pictures[0].shape, eps, seed) for seed in seeds]).to(self.device)
+        shown = torch.cat([pictures, within_ball(pictures + moves, pictures, eps)])
         with judging(self.model) as untouched, torch.no_grad():
-            first, *others = (untouched(pictures) for _ in range(n_passes))
+            first, *others = (_asked_rolled(untouched, shown, len(pictures), turn) for turn in range(n_passes))
         if not all(torch.equal(first.isfinite(), other.isfinite()) for other in others):
             return float("inf")
         change = max(float(torch.nan_to_num((first - other).abs()).amax()) for other in others)
@@ -301,6 +309,12 @@ class Engine:
                     raise
                 width //= 2
         return width
+
+
+def _asked_rolled(model: Logits, shown: Tensor, width: int, turn: int) -> Tensor:
+    """Centred logits (N, K) of N pictures, asked in batches of `width` that begin `turn` pictures later."""
+    logits = torch.cat([model(batch) for batch in shown.roll(-turn, 0).split(width)]).roll(turn, 0)
+    return logits - logits.mean(1, keepdim=True)
 
 
 def _row(ref: ImageRef, findings: Findings, classes: Sequence[str], error: str = NO_FINITE_ANSWER) -> ImageRow:
