@@ -20,10 +20,11 @@ from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
 from robaudit.attack.prepare import Speedups, StraightThrough, fingerprint, in_bfloat16, judging, working_copy
 from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.step import within_ball
-from robaudit.attack.threats import AnyAttack, FoolboxAttack, Source
+from robaudit.attack.threats import AnyAttack, Attack, FoolboxAttack, Source
 from robaudit.attack.trial import Plan, smallest_eps
 from robaudit.errors import ModelError, SettingsError
 from robaudit.load.classifier import Classifier
+from robaudit.load.features import last_layer
 from robaudit.load.images import ImageRef, Images
 from robaudit.memory import OUT_OF_MEMORY, ran_out
 from robaudit.progress import Progress, Silent
@@ -92,7 +93,8 @@ class Engine:
         """Prepare the working copies, and find a batch shape that fits.
 
         Raises:
-            SettingsError: foolbox has no such attack, or it does not belong in an L-inf audit.
+            SettingsError: foolbox has no such attack, it does not belong in an L-inf audit, or an attack goes behind the
+                answers of a model that does nothing to them after its last layer.
         """
         for attack in self.plan.attacks:
             if isinstance(attack, FoolboxAttack):
@@ -104,7 +106,18 @@ class Engine:
         self.exact = working_copy(self.model, self.example, replace(self.speedups, bfloat16=False))
         """The working copy in float32, as a module."""
         self.sources = self._working_copies()
+        for attack in self.plan.attacks:
+            if isinstance(attack, Attack) and attack.source is Source.HEAD and not self.has_head:
+                raise SettingsError(
+                    f"--attacks {attack.name}: looks behind what is done to the answers of the last linear layer, and "
+                    "this model does nothing to them; leave it out"
+                )
         self.width = self.batch_size or self._fitting_width()
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the model does something to the answers of its last linear layer, which attacks may look behind."""
+        return Source.HEAD in self.sources
 
     def clean_sights(self, images: Images, refs: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, Sight]]:
         """What the untouched model sees in each image, in no particular order."""
@@ -215,7 +228,9 @@ class Engine:
 
     def _working_copies(self) -> dict[Source, Logits]:
         """What gradients are taken from; a surrogate, and a way past the front, where there is one."""
-        copies: dict[Source, nn.Module] = {Source.MODEL: self.exact}
+        copies: dict[Source, Logits] = {Source.MODEL: self.exact}
+        if (head := last_layer(self.exact, self.example)) is not None:
+            copies[Source.HEAD] = head
         if self.surrogate is not None:
             copies[Source.SURROGATE] = working_copy(self.surrogate, self.example, self.speedups)
         if isinstance(self.model, Classifier) and self.model.front is not None:

@@ -11,6 +11,7 @@ from robaudit.checks.convergence import more_steps_change_nothing
 from robaudit.checks.evidence import Evidence, Judge
 from robaudit.checks.gradient_free import gradients_beat_queries
 from robaudit.checks.gradients import gradients_present
+from robaudit.checks.last_layer import answers_hide_nothing
 from robaudit.checks.margin_loss import margin_agrees_with_entropy
 from robaudit.checks.monotone import larger_budgets_fool_more
 from robaudit.checks.one_class import predicts_classes
@@ -49,6 +50,7 @@ CHECKS: Sequence[Judge] = (
     gradients_beat_luck,
     gradients_beat_transfer,
     front_hides_nothing,
+    answers_hide_nothing,
     # Where success is certain: do they succeed?
     unbounded_attacks_succeed,
     planted_are_found,

@@ -20,10 +20,12 @@ from robaudit.checks.evidence import (
     follows_margin,
     is_gradient_free,
     is_random,
+    looks_behind_answers,
     sees_past_front,
     transfers,
 )
 from robaudit.checks.gradient_free import GRADIENT_FREE
+from robaudit.checks.last_layer import LAST_LAYER
 from robaudit.checks.margin_loss import MARGIN_LOSS
 from robaudit.checks.monotone import MONOTONE
 from robaudit.checks.planted import PLANTED
@@ -63,6 +65,7 @@ def questions(
     *,
     has_front: bool,
     has_surrogate: bool,
+    has_head: bool,
     predicted: frozenset[int],
     features: Callable[[Tensor], Tensor] | None,
 ) -> Iterator[Question]:
@@ -73,6 +76,7 @@ def questions(
         grid: eps in 255ths.
         has_front: whether the model has T and C.
         has_surrogate: whether there is another model to transfer from.
+        has_head: whether the model does something to the answers of its last layer.
         predicted: classes that the model predicts for some image of the audit.
         features: what the model hands to its last layer; None where that was not found.
     """
@@ -81,6 +85,7 @@ def questions(
         (GRADIENT_FREE, "+square", any(map(is_gradient_free, attacks))),
         (RANDOM_CORNERS, "+corners", any(map(is_random, attacks))),
         (BPDA, "+bpda", not has_front or any(map(sees_past_front, attacks))),
+        (LAST_LAYER, "+head", not has_head or any(map(looks_behind_answers, attacks))),
         (TRANSFER, "+transfer", not has_surrogate or any(map(transfers, attacks))),
     )
     for check, name, is_answered in wanted:
@@ -92,7 +97,7 @@ def questions(
     on_all = [attack for attack in strongest(attacks) if attack.scope == "all"]
     if on_all:
         yield Question(MONOTONE, on_all[0].name, ask=_ever_larger(on_all[0], grid))
-    yield Question(UNBOUNDED, "without bound", ask=_without_bound(predicted, has_front))
+    yield Question(UNBOUNDED, "without bound", ask=_without_bound(predicted, has_front, has_head))
     if features is not None:
         eps_255 = min(grid, key=lambda eps: (abs(eps - 4), eps))
         yield Question(PLANTED, f"planted at {eps_255}", ask=_planted(features, eps_255), max_images=MAX_PLANTED)
@@ -113,9 +118,10 @@ def _ever_larger(attack: Attack, grid: Sequence[int]) -> Ask:
     return ask
 
 
-def _without_bound(predicted: frozenset[int], has_front: bool) -> Ask:
+def _without_bound(predicted: frozenset[int], has_front: bool, has_head: bool) -> Ask:
     """Whether attacks with gradients fool wherever a trivial picture is known to; None where none is known."""
-    attacks = (*((parse_attack("bpda"),) if has_front else ()), *WITHOUT_BOUND)
+    around = [name for name, is_there in (("bpda", has_front), ("head", has_head)) if is_there]
+    attacks = (*map(parse_attack, around), *WITHOUT_BOUND)
     another, grey = BUDGETS_255
 
     def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:

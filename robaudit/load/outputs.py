@@ -176,9 +176,10 @@ _SQUASHES: frozenset[Any] = frozenset(
 )
 
 
-_LAYERS: frozenset[Any] = frozenset(
+LAYERS: frozenset[Any] = frozenset(
     {F.linear, torch.addmm, torch.ops.aten.linear, torch.ops.aten.linear.default, torch.ops.aten.addmm.default}
 )
+"""Linear layers, as networks and programs name them."""
 
 
 class _Counting(TorchFunctionMode):
@@ -194,7 +195,7 @@ class _Counting(TorchFunctionMode):
     ) -> Any:
         self.n_calls += func in _SQUASHES
         result = func(*args, **(kwargs or {}))
-        if func in _LAYERS:
+        if func in LAYERS:
             self._last = result, result._version
         return result
 

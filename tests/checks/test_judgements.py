@@ -143,6 +143,7 @@ LOUD = {
     "random-corners": ("failed", {"probes": probed("random-corners", 1, 24, found_255=1)}),
     "transfer": ("failed", {"has_surrogate": True, "probes": probed("transfer", 2, 24, found_255=2)}),
     "bpda": ("failed", {"has_front": True, "probes": probed("bpda", 2, 24, found_255=2)}),
+    "last-layer": ("failed", {"has_head": True, "probes": probed("last-layer", 2, 24, found_255=2)}),
     "unbounded": ("failed", {"probes": probed("unbounded", 1, 24, answer=False)}),
     "planted-adversary": ("failed", {"probes": probed("planted-adversary", 1, 8, answer=False)}),
     "realisable": ("warning", {"observed": [observed(realisable=False)] * 30 + [observed()] * 170}),
@@ -262,6 +263,7 @@ QUICK = parse_attacks(["fgsm", "bim"])
         (checks_with(loud=("saturation",)), QUICK, {}, False, ("apgd-margin", "saturation")),
         (checks_with("gradients-present"), ATTACKS, {}, False, None),
         (checks_with("bpda"), ATTACKS, {}, True, ("bpda", "bpda")),
+        (checks_with("last-layer"), ATTACKS, {}, False, ("head", "last-layer")),
         (checks_with("convergence"), ATTACKS, {}, False, ("pgd-80x2", "convergence")),
         (checks_with("convergence", "repeatable"), ATTACKS, {}, False, None),
         (
