@@ -93,8 +93,8 @@ class Engine:
         """Prepare the working copies, and find a batch shape that fits.
 
         Raises:
-            SettingsError: foolbox has no such attack, it does not belong in an L-inf audit, or an attack goes behind the
-                answers of a model that does nothing to them after its last layer.
+            SettingsError: foolbox has no such attack, it does not belong in an L-inf audit, or an attack looks behind
+                the answers of a model that does nothing to them after its last layer.
         """
         for attack in self.plan.attacks:
             if isinstance(attack, FoolboxAttack):
@@ -208,7 +208,7 @@ class Engine:
         """Nothing is held."""
 
     def unrepeatable(self, images: Images, n_passes: int) -> float:
-        """Largest change of a logit between passes, relative to the largest; what all logits of a picture share is none.
+        """Largest change of a logit between passes, relative to the largest, without what a picture's logits share.
 
         A batch of images and as many random points of their balls are asked, each time with other neighbours: a model
         may look at the rest of its batch, or be random only off the grey levels of files. Infinite where finiteness
@@ -328,7 +328,7 @@ class Engine:
 
 def _asked_rolled(model: Logits, shown: Tensor, width: int, turn: int) -> Tensor:
     """Centred logits (N, K) of N pictures, asked in batches of `width` that begin `turn` pictures later."""
-    logits = torch.cat([model(batch) for batch in shown.roll(-turn, 0).split(width)]).roll(turn, 0)
+    logits = torch.cat([model(batch) for batch in torch.split(shown.roll(-turn, 0), width)]).roll(turn, 0)
     return logits - logits.mean(1, keepdim=True)
 
 

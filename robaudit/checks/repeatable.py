@@ -24,6 +24,6 @@ def repeatable(evidence: Evidence) -> Check:
         f"{change:.2g}), so images may have been fooled, or spared, by chance.",
         remedy=""
         if same
-        else "Switch off dropout, noise and other random steps in the model's forward pass, and whatever looks at other "
-        "images of the batch, such as batch-norm without running statistics.",
+        else "Switch off dropout, noise and other random steps in the model's forward pass, and whatever looks at "
+        "other images of the batch, such as batch-norm without running statistics.",
     )
