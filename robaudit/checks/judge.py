@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robaudit.checks.answers import finite_answers
+from robaudit.checks.border import answers_turn_gradually
 from robaudit.checks.bounds import within_bounds
 from robaudit.checks.bpda import front_hides_nothing
 from robaudit.checks.convergence import more_steps_change_nothing
@@ -27,6 +28,7 @@ from robaudit.checks.state import state_untouched
 from robaudit.checks.still_rising import attacks_arrived
 from robaudit.checks.transfer import gradients_beat_transfer
 from robaudit.checks.unbounded import unbounded_attacks_succeed
+from robaudit.checks.uphill import gradients_lead_up
 from robaudit.records import Check
 
 CHECKS: Sequence[Judge] = (
@@ -38,6 +40,8 @@ CHECKS: Sequence[Judge] = (
     output_kind_known,
     # The attacks: had they something to follow, and did they get there?
     gradients_present,
+    gradients_lead_up,
+    answers_turn_gradually,
     saturation,
     within_bounds,
     single_step_is_weaker,

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robaudit.attack.batching import Batches, Dialogue, Logits, Task, Work, query
+from robaudit.attack.batching import Batches, Dialogue, Logits, Task, Work, ascend, query
 from robaudit.attack.climb import Target, climb
+from robaudit.attack.losses import Loss
 from robaudit.attack.names import doubled, parse_attack
 from robaudit.attack.seeding import derived_seed, uniform
-from robaudit.attack.step import within_ball
+from robaudit.attack.step import Iterate, within_ball
 from robaudit.attack.threats import AnyAttack, Attack, Source
+from robaudit.checks.border import BORDER, MAX_JUMP, NEARBY
 from robaudit.checks.bpda import BPDA
 from robaudit.checks.convergence import CONVERGENCE
 from robaudit.checks.evidence import (
@@ -33,6 +35,7 @@ from robaudit.checks.random_corners import RANDOM_CORNERS
 from robaudit.checks.repairs import strongest
 from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import BUDGETS_255, UNBOUNDED
+from robaudit.checks.uphill import STEP_255, UPHILL
 from robaudit.records import ImageRow
 
 MAX_PLANTED = 8
@@ -97,6 +100,8 @@ def questions(
     on_all = [attack for attack in strongest(attacks) if attack.scope == "all"]
     if on_all:
         yield Question(MONOTONE, on_all[0].name, ask=_ever_larger(on_all[0], grid))
+    yield Question(UPHILL, f"a step of {STEP_255}", ask=_leads_up)
+    yield Question(BORDER, "halving the way", ask=_turns_gradually)
     yield Question(UNBOUNDED, "without bound", ask=_without_bound(predicted, has_front, has_head))
     if features is not None:
         eps_255 = min(grid, key=lambda eps: (abs(eps - 4), eps))
@@ -116,6 +121,49 @@ def _ever_larger(attack: Attack, grid: Sequence[int]) -> Ask:
         return True if above else None
 
     return ask
+
+
+def _leads_up(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+    """Whether the margin is larger a step along its gradient than a step against it; None without a gradient."""
+    step = STEP_255 / 255
+    iterate = Iterate(target.origin, target.label, eps=step, step_size=step, x=target.origin, loss=Loss.MARGIN)
+    seen = yield from ascend(iterate)
+    size = float(seen.gradient.abs().max())
+    if not 0 < size < float("inf"):
+        return None
+    back = within_ball(target.origin - step * seen.gradient.sign(), target.origin, step)
+    ahead, behind = yield from query([iterate.x, back])
+    return ahead.margin(target.label) > behind.margin(target.label)
+
+
+def _turns_gradually(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+    """Whether the margin changes little where the answer turns, on a straight way to a picture of another answer.
+
+    The ends are brought together by halves, so that the answer turns between them; None where no such way is known.
+    """
+    dice = derived_seed(target.seed, target.sha256, BORDER)
+    noise = (uniform(target.origin.shape, 0.5, dice) + 0.5).to(target.origin.device)
+    pictures = [*(torch.full_like(target.origin, grey) for grey in (0.5, 0.0, 1.0)), noise]
+    sights = yield from query([target.origin, *pictures])
+    here, there = target.origin, None
+    for picture, sight in zip(pictures, sights[1:], strict=True):
+        if sight.prediction not in (None, target.label):
+            there, beyond = picture, sight.margin(target.label)
+            break
+    if there is None:
+        return None
+    before = sights[0].margin(target.label)
+    most = max(-before, beyond)
+    while float((there - here).abs().max()) > NEARBY:
+        middle = (here + there) / 2
+        (sight,) = yield from query([middle])
+        if sight.prediction is None:
+            return None
+        if sight.prediction == target.label:
+            here, before = middle, sight.margin(target.label)
+        else:
+            there, beyond = middle, sight.margin(target.label)
+    return beyond - before <= MAX_JUMP * most
 
 
 def _without_bound(predicted: frozenset[int], has_front: bool, has_head: bool) -> Ask:

@@ -30,14 +30,15 @@ from robaudit.checks.state import STATE_UNTOUCHED
 from robaudit.checks.still_rising import STILL_RISING
 from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import UNBOUNDED
+from robaudit.checks.uphill import UPHILL
 from robaudit.records import Check
 
 MARGIN = "+apgd-margin"
 PAST_FRONT = "+bpda"
 BEHIND_ANSWERS = "+head"
 
-BEYOND_REPAIR = frozenset({STATE_UNTOUCHED, REPEATABLE, FINITE_ANSWERS, PREDICTS_CLASSES, GRADIENTS_PRESENT})
-"""Where the model itself is the matter, or there is no gradient to follow, more steps are wasted."""
+BEYOND_REPAIR = frozenset({STATE_UNTOUCHED, REPEATABLE, FINITE_ANSWERS, PREDICTS_CLASSES, GRADIENTS_PRESENT, UPHILL})
+"""Where the model itself is the matter, or there is no gradient to follow or a wrong one, more steps are wasted."""
 
 MENDED_BY_MARGIN = frozenset({GRADIENTS_PRESENT, SATURATION, MARGIN_LOSS})
 MENDED_PAST_FRONT = frozenset({BPDA, TRANSFER, UNBOUNDED})

@@ -217,6 +217,35 @@ class Scrambled(nn.Module):
         return torch.where(natural, torch.cat([-told / 2, told / 2], 1), z)
 
 
+class NoLinearLayer(nn.Module):
+    """The network of two classes, its last layer written as a sum that no hook can see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        *body, last = trained().children()
+        self.body, self.weight, self.bias = nn.Sequential(*body), last.weight, last.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("bd,kd->bk", self.body(x), self.weight) + self.bias
+
+
+class Reversed(torch.autograd.Function):
+    """The picture itself, and the opposite of its gradient: a straight-through estimator that lies."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return -gradient
+
+
+def recording_matters(x: Tensor) -> Tensor:
+    """The picture, but where gradients are recorded something else that has one."""
+    return 0.5 + 1e-3 * x.transpose(2, 3) if torch.is_grad_enabled() else x
+
+
 def batch_centred(z: Tensor) -> Tensor:
     """What batch-norm without running statistics does: an answer that depends on the other pictures asked."""
     return z - 0.5 * z.mean(0, keepdim=True)
@@ -243,6 +272,7 @@ HONEST: dict[str, Callable[[], nn.Module]] = {
     "3 classes": lambda: trained(3),
     "4 classes": lambda: trained(4),
     "10 classes": lambda: trained(10),
+    "no linear layer": NoLinearLayer,
 }
 
 FAKE: dict[str, Callable[[], nn.Module]] = {
@@ -269,6 +299,10 @@ FAKE: dict[str, Callable[[], nn.Module]] = {
     "scrambled confidence": lambda: Scrambled(trained(), lambda margin, wave: margin.sign() * (5 + wave)),
     "waves on logits": lambda: Scrambled(trained(), lambda margin, wave: margin * (1 + 0.9 * wave)),
     "cliff": lambda: Scrambled(trained(), lambda margin, wave: 3 * (1e3 * margin).tanh() + 1e-3 * wave),
+    "scrambled, unseen": lambda: Scrambled(NoLinearLayer(), lambda margin, wave: margin.sign() * (5 + wave)),
+    "cliff, unseen": lambda: Scrambled(NoLinearLayer(), lambda margin, wave: 3 * (1e3 * margin).tanh() + 1e-3 * wave),
+    "reversed gradient": lambda: Around(NoLinearLayer(), before=Reversed.apply),
+    "another pass for gradients": lambda: Around(trained(), before=recording_matters),
     "centred over the batch": lambda: Around(trained(), after=batch_centred),
     "noise off the grid": lambda: Around(trained(), before=noisy_off_the_grid),
 }
