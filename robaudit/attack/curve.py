@@ -18,10 +18,13 @@ from robaudit.attack.climb import Adversarial, Target
 from robaudit.attack.examine import Findings, Subject, examine, fooled_from_the_start
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
 from robaudit.attack.prepare import Speedups, StraightThrough, fingerprint, in_bfloat16, judging, working_copy
-from robaudit.attack.threats import AnyAttack, FoolboxAttack, Source
+from robaudit.attack.seeding import derived_seed, uniform
+from robaudit.attack.step import within_ball
+from robaudit.attack.threats import AnyAttack, Attack, FoolboxAttack, Source
 from robaudit.attack.trial import Plan, smallest_eps
 from robaudit.errors import ModelError, SettingsError
 from robaudit.load.classifier import Classifier
+from robaudit.load.features import last_layer
 from robaudit.load.images import ImageRef, Images
 from robaudit.memory import OUT_OF_MEMORY, ran_out
 from robaudit.progress import Progress, Silent
@@ -90,7 +93,8 @@ class Engine:
         """Prepare the working copies, and find a batch shape that fits.
 
         Raises:
-            SettingsError: foolbox has no such attack, or it does not belong in an L-inf audit.
+            SettingsError: foolbox has no such attack, it does not belong in an L-inf audit, or an attack looks behind
+                the answers of a model that does nothing to them after its last layer.
         """
         for attack in self.plan.attacks:
             if isinstance(attack, FoolboxAttack):
@@ -102,7 +106,18 @@ class Engine:
         self.exact = working_copy(self.model, self.example, replace(self.speedups, bfloat16=False))
         """The working copy in float32, as a module."""
         self.sources = self._working_copies()
+        for attack in self.plan.attacks:
+            if isinstance(attack, Attack) and attack.source is Source.HEAD and not self.has_head:
+                raise SettingsError(
+                    f"--attacks {attack.name}: looks behind what is done to the answers of the last linear layer, and "
+                    "this model does nothing to them; leave it out"
+                )
         self.width = self.batch_size or self._fitting_width()
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the model does something to the answers of its last linear layer, which attacks may look behind."""
+        return Source.HEAD in self.sources
 
     def clean_sights(self, images: Images, refs: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, Sight]]:
         """What the untouched model sees in each image, in no particular order."""
@@ -193,13 +208,19 @@ class Engine:
         """Nothing is held."""
 
     def unrepeatable(self, images: Images, n_passes: int) -> float:
-        """Largest change of a logit between passes of the same batch, relative to the largest logit; 0 is exact.
+        """Largest change of a logit between passes, relative to the largest, without what a picture's logits share.
 
-        Infinite where finiteness itself changed.
+        A batch of images and as many random points of their balls are asked, each time with other neighbours: a model
+        may look at the rest of its batch, or be random only off the grey levels of files. Infinite where finiteness
+        itself changed.
         """
         pictures = torch.stack([self._picture(images, ref) for ref in images.refs[: self.width]])
+        eps = self.plan.grid[-1] / 255
+        seeds = [derived_seed(self.plan.seed, ref.sha256, "repeatable") for ref in images.refs[: self.width]]
+        moves = torch.stack([uniform(pictures[0].shape, eps, seed) for seed in seeds]).to(self.device)
+        shown = torch.cat([pictures, within_ball(pictures + moves, pictures, eps)])
         with judging(self.model) as untouched, torch.no_grad():
-            first, *others = (untouched(pictures) for _ in range(n_passes))
+            first, *others = (_asked_rolled(untouched, shown, len(pictures), turn) for turn in range(n_passes))
         if not all(torch.equal(first.isfinite(), other.isfinite()) for other in others):
             return float("inf")
         change = max(float(torch.nan_to_num((first - other).abs()).amax()) for other in others)
@@ -207,7 +228,9 @@ class Engine:
 
     def _working_copies(self) -> dict[Source, Logits]:
         """What gradients are taken from; a surrogate, and a way past the front, where there is one."""
-        copies: dict[Source, nn.Module] = {Source.MODEL: self.exact}
+        copies: dict[Source, Logits] = {Source.MODEL: self.exact}
+        if (head := last_layer(self.exact, self.example)) is not None:
+            copies[Source.HEAD] = head
         if self.surrogate is not None:
             copies[Source.SURROGATE] = working_copy(self.surrogate, self.example, self.speedups)
         if isinstance(self.model, Classifier) and self.model.front is not None:
@@ -301,6 +324,12 @@ class Engine:
                     raise
                 width //= 2
         return width
+
+
+def _asked_rolled(model: Logits, shown: Tensor, width: int, turn: int) -> Tensor:
+    """Centred logits (N, K) of N pictures, asked in batches of `width` that begin `turn` pictures later."""
+    logits = torch.cat([model(batch) for batch in torch.split(shown.roll(-turn, 0), width)]).roll(turn, 0)
+    return logits - logits.mean(1, keepdim=True)
 
 
 def _row(ref: ImageRef, findings: Findings, classes: Sequence[str], error: str = NO_FINITE_ANSWER) -> ImageRow:

@@ -32,6 +32,8 @@ class Source(StrEnum):
     """Another model of the same classes: what fools it may transfer."""
     BPDA = "bpda"
     """The working copy with T and C replaced by the identity in the backward pass (Athalye et al. 2018)."""
+    HEAD = "head"
+    """The working copy up to its last linear layer, without what is done to the answers after it."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ TABLE: Mapping[str, Attack] = {
         Attack("transfer", steps=10, step_fraction=1 / 10, decay=1.0, source=Source.SURROGATE),
         # Backward pass differentiable approximation: the margin's gradient past T and C.
         Attack("bpda", steps=40, step_fraction=2.5 / 40, random_start=True, loss=Loss.MARGIN, source=Source.BPDA),
+        # The margin of what the last linear layer returns, whatever the model makes of it before it answers.
+        Attack("head", steps=40, step_fraction=2.5 / 40, random_start=True, loss=Loss.MARGIN, source=Source.HEAD),
     )
 }
 

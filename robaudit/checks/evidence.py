@@ -77,6 +77,8 @@ class Evidence:
     unrepeatable: float = 0.0
     """Largest relative change of a logit between passes."""
     has_front: bool = False
+    has_head: bool = False
+    """Whether something is done to the answers of the last linear layer."""
     has_surrogate: bool = False
     overlap: Share | None = None
     """Audited images that the train or val part of the same data has too; None: it has no such part."""
@@ -176,6 +178,11 @@ def transfers(attack: AnyAttack) -> bool:
 def sees_past_front(attack: AnyAttack) -> bool:
     """Whether an attack replaces T and C by the identity in the backward pass."""
     return isinstance(attack, Attack) and attack.source is Source.BPDA
+
+
+def looks_behind_answers(attack: AnyAttack) -> bool:
+    """Whether an attack follows what the last linear layer returns, whatever the model makes of it."""
+    return isinstance(attack, Attack) and attack.source is Source.HEAD
 
 
 def _smallest(row: ImageRow, attacks: Iterable[str]) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robaudit.checks.answers import finite_answers
+from robaudit.checks.border import answers_turn_gradually
 from robaudit.checks.bounds import within_bounds
 from robaudit.checks.bpda import front_hides_nothing
 from robaudit.checks.convergence import more_steps_change_nothing
 from robaudit.checks.evidence import Evidence, Judge
 from robaudit.checks.gradient_free import gradients_beat_queries
 from robaudit.checks.gradients import gradients_present
+from robaudit.checks.last_layer import answers_hide_nothing
 from robaudit.checks.margin_loss import margin_agrees_with_entropy
 from robaudit.checks.monotone import larger_budgets_fool_more
 from robaudit.checks.one_class import predicts_classes
@@ -26,6 +28,7 @@ from robaudit.checks.state import state_untouched
 from robaudit.checks.still_rising import attacks_arrived
 from robaudit.checks.transfer import gradients_beat_transfer
 from robaudit.checks.unbounded import unbounded_attacks_succeed
+from robaudit.checks.uphill import gradients_lead_up
 from robaudit.records import Check
 
 CHECKS: Sequence[Judge] = (
@@ -37,6 +40,8 @@ CHECKS: Sequence[Judge] = (
     output_kind_known,
     # The attacks: had they something to follow, and did they get there?
     gradients_present,
+    gradients_lead_up,
+    answers_turn_gradually,
     saturation,
     within_bounds,
     single_step_is_weaker,
@@ -49,6 +54,7 @@ CHECKS: Sequence[Judge] = (
     gradients_beat_luck,
     gradients_beat_transfer,
     front_hides_nothing,
+    answers_hide_nothing,
     # Where success is certain: do they succeed?
     unbounded_attacks_succeed,
     planted_are_found,

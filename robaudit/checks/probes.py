@@ -8,22 +8,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robaudit.attack.batching import Batches, Dialogue, Logits, Task, Work, query
+from robaudit.attack.batching import Batches, Dialogue, Logits, Task, Work, ascend, query
 from robaudit.attack.climb import Target, climb
+from robaudit.attack.losses import Loss
 from robaudit.attack.names import doubled, parse_attack
 from robaudit.attack.seeding import derived_seed, uniform
-from robaudit.attack.step import within_ball
+from robaudit.attack.step import Iterate, within_ball
 from robaudit.attack.threats import AnyAttack, Attack, Source
+from robaudit.checks.border import BORDER, MAX_JUMP, NEARBY
 from robaudit.checks.bpda import BPDA
 from robaudit.checks.convergence import CONVERGENCE
 from robaudit.checks.evidence import (
     follows_margin,
     is_gradient_free,
     is_random,
+    looks_behind_answers,
     sees_past_front,
     transfers,
 )
 from robaudit.checks.gradient_free import GRADIENT_FREE
+from robaudit.checks.last_layer import LAST_LAYER
 from robaudit.checks.margin_loss import MARGIN_LOSS
 from robaudit.checks.monotone import MONOTONE
 from robaudit.checks.planted import PLANTED
@@ -31,6 +35,7 @@ from robaudit.checks.random_corners import RANDOM_CORNERS
 from robaudit.checks.repairs import strongest
 from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import BUDGETS_255, UNBOUNDED
+from robaudit.checks.uphill import STEP_255, UPHILL
 from robaudit.records import ImageRow
 
 MAX_PLANTED = 8
@@ -63,6 +68,7 @@ def questions(
     *,
     has_front: bool,
     has_surrogate: bool,
+    has_head: bool,
     predicted: frozenset[int],
     features: Callable[[Tensor], Tensor] | None,
 ) -> Iterator[Question]:
@@ -73,6 +79,7 @@ def questions(
         grid: eps in 255ths.
         has_front: whether the model has T and C.
         has_surrogate: whether there is another model to transfer from.
+        has_head: whether the model does something to the answers of its last layer.
         predicted: classes that the model predicts for some image of the audit.
         features: what the model hands to its last layer; None where that was not found.
     """
@@ -81,6 +88,7 @@ def questions(
         (GRADIENT_FREE, "+square", any(map(is_gradient_free, attacks))),
         (RANDOM_CORNERS, "+corners", any(map(is_random, attacks))),
         (BPDA, "+bpda", not has_front or any(map(sees_past_front, attacks))),
+        (LAST_LAYER, "+head", not has_head or any(map(looks_behind_answers, attacks))),
         (TRANSFER, "+transfer", not has_surrogate or any(map(transfers, attacks))),
     )
     for check, name, is_answered in wanted:
@@ -92,7 +100,9 @@ def questions(
     on_all = [attack for attack in strongest(attacks) if attack.scope == "all"]
     if on_all:
         yield Question(MONOTONE, on_all[0].name, ask=_ever_larger(on_all[0], grid))
-    yield Question(UNBOUNDED, "without bound", ask=_without_bound(predicted, has_front))
+    yield Question(UPHILL, f"a step of {STEP_255}", ask=_leads_up)
+    yield Question(BORDER, "halving the way", ask=_turns_gradually)
+    yield Question(UNBOUNDED, "without bound", ask=_without_bound(predicted, has_front, has_head))
     if features is not None:
         eps_255 = min(grid, key=lambda eps: (abs(eps - 4), eps))
         yield Question(PLANTED, f"planted at {eps_255}", ask=_planted(features, eps_255), max_images=MAX_PLANTED)
@@ -113,9 +123,53 @@ def _ever_larger(attack: Attack, grid: Sequence[int]) -> Ask:
     return ask
 
 
-def _without_bound(predicted: frozenset[int], has_front: bool) -> Ask:
+def _leads_up(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+    """Whether the margin is larger a step along its gradient than a step against it; None without a gradient."""
+    step = STEP_255 / 255
+    iterate = Iterate(target.origin, target.label, eps=step, step_size=step, x=target.origin, loss=Loss.MARGIN)
+    seen = yield from ascend(iterate)
+    size = float(seen.gradient.abs().max())
+    if not 0 < size < float("inf"):
+        return None
+    back = within_ball(target.origin - step * seen.gradient.sign(), target.origin, step)
+    ahead, behind = yield from query([iterate.x, back])
+    return ahead.margin(target.label) > behind.margin(target.label)
+
+
+def _turns_gradually(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+    """Whether the margin changes little where the answer turns, on a straight way to a picture of another answer.
+
+    The ends are brought together by halves, so that the answer turns between them; None where no such way is known.
+    """
+    dice = derived_seed(target.seed, target.sha256, BORDER)
+    noise = (uniform(target.origin.shape, 0.5, dice) + 0.5).to(target.origin.device)
+    pictures = [*(torch.full_like(target.origin, grey) for grey in (0.5, 0.0, 1.0)), noise]
+    sights = yield from query([target.origin, *pictures])
+    here, there = target.origin, None
+    for picture, sight in zip(pictures, sights[1:], strict=True):
+        if sight.prediction not in (None, target.label):
+            there, beyond = picture, sight.margin(target.label)
+            break
+    if there is None:
+        return None
+    before = sights[0].margin(target.label)
+    most = max(-before, beyond)
+    while float((there - here).abs().max()) > NEARBY:
+        middle = (here + there) / 2
+        (sight,) = yield from query([middle])
+        if sight.prediction is None:
+            return None
+        if sight.prediction == target.label:
+            here, before = middle, sight.margin(target.label)
+        else:
+            there, beyond = middle, sight.margin(target.label)
+    return beyond - before <= MAX_JUMP * most
+
+
+def _without_bound(predicted: frozenset[int], has_front: bool, has_head: bool) -> Ask:
     """Whether attacks with gradients fool wherever a trivial picture is known to; None where none is known."""
-    attacks = (*((parse_attack("bpda"),) if has_front else ()), *WITHOUT_BOUND)
+    around = [name for name, is_there in (("bpda", has_front), ("head", has_head)) if is_there]
+    attacks = (*map(parse_attack, around), *WITHOUT_BOUND)
     another, grey = BUDGETS_255
 
     def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:

@@ -9,9 +9,16 @@ from robaudit.attack.threats import AnyAttack, Attack
 from robaudit.checks.answers import FINITE_ANSWERS
 from robaudit.checks.bpda import BPDA
 from robaudit.checks.convergence import CONVERGENCE
-from robaudit.checks.evidence import follows_entropy, follows_margin, is_iterative, sees_past_front
+from robaudit.checks.evidence import (
+    follows_entropy,
+    follows_margin,
+    is_iterative,
+    looks_behind_answers,
+    sees_past_front,
+)
 from robaudit.checks.gradient_free import GRADIENT_FREE
 from robaudit.checks.gradients import GRADIENTS_PRESENT
+from robaudit.checks.last_layer import LAST_LAYER
 from robaudit.checks.margin_loss import MARGIN_LOSS
 from robaudit.checks.monotone import MONOTONE
 from robaudit.checks.one_class import PREDICTS_CLASSES
@@ -23,16 +30,19 @@ from robaudit.checks.state import STATE_UNTOUCHED
 from robaudit.checks.still_rising import STILL_RISING
 from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import UNBOUNDED
+from robaudit.checks.uphill import UPHILL
 from robaudit.records import Check
 
 MARGIN = "+apgd-margin"
 PAST_FRONT = "+bpda"
+BEHIND_ANSWERS = "+head"
 
-BEYOND_REPAIR = frozenset({STATE_UNTOUCHED, REPEATABLE, FINITE_ANSWERS, PREDICTS_CLASSES, GRADIENTS_PRESENT})
-"""Where the model itself is the matter, or there is no gradient to follow, more steps are wasted."""
+BEYOND_REPAIR = frozenset({STATE_UNTOUCHED, REPEATABLE, FINITE_ANSWERS, PREDICTS_CLASSES, GRADIENTS_PRESENT, UPHILL})
+"""Where the model itself is the matter, or there is no gradient to follow or a wrong one, more steps are wasted."""
 
 MENDED_BY_MARGIN = frozenset({GRADIENTS_PRESENT, SATURATION, MARGIN_LOSS})
 MENDED_PAST_FRONT = frozenset({BPDA, TRANSFER, UNBOUNDED})
+MENDED_BEHIND_ANSWERS = frozenset({LAST_LAYER})
 MENDED_BY_MORE_STEPS = frozenset(
     {CONVERGENCE, STILL_RISING, SINGLE_STEP, MONOTONE, GRADIENT_FREE, RANDOM_CORNERS, TRANSFER}
 )
@@ -54,6 +64,8 @@ def next_repair(
         return parse_attack(MARGIN), asking
     if has_front and not any(map(sees_past_front, attacks)) and (asking := _first(loud, MENDED_PAST_FRONT)):
         return parse_attack(PAST_FRONT), asking
+    if not any(map(looks_behind_answers, attacks)) and (asking := _first(loud, MENDED_BEHIND_ANSWERS)):
+        return parse_attack(BEHIND_ANSWERS), asking
     failed = [check.id for check in checks if check.status == "failed"]
     if not BEYOND_REPAIR.isdisjoint(failed):
         return None

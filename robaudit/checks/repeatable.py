@@ -10,7 +10,7 @@ MAX_CHANGE = 1e-4
 
 
 def repeatable(evidence: Evidence) -> Check:
-    """Fails where the same batch gets other logits another time: then any lucky draw counts as fooled."""
+    """Fails where the same pictures get other logits another time, or beside others: luck may then fool, or spare."""
     change = evidence.unrepeatable
     same = change <= MAX_CHANGE
     return Check(
@@ -18,9 +18,12 @@ def repeatable(evidence: Evidence) -> Check:
         status="passed" if same else "failed",
         value=min(change, 1e9),
         threshold=MAX_CHANGE,
-        why=f"The model gave the same answers {N_PASSES} times."
+        why=f"The model gave the same answers {N_PASSES} times, whatever images stood beside them."
         if same
-        else f"The same images got other logits within {N_PASSES} passes (relative change {change:.2g}), so images may "
-        "have been fooled, or spared, by chance.",
-        remedy="" if same else "Switch off dropout, noise and other random steps in the model's forward pass.",
+        else f"The same images got other logits within {N_PASSES} passes beside other images (relative change "
+        f"{change:.2g}), so images may have been fooled, or spared, by chance.",
+        remedy=""
+        if same
+        else "Switch off dropout, noise and other random steps in the model's forward pass, and whatever looks at "
+        "other images of the batch, such as batch-norm without running statistics.",
     )

@@ -14,10 +14,10 @@ Attacks = Annotated[
     str | None,
     typer.Option(
         metavar="A,B,..",
-        help="fgsm, bim, mifgsm, pgd, apgd, transfer or bpda, each with [bold]-margin[/bold] or [bold]-targeted[/bold] "
-        "for another loss and [bold]-100x5[/bold] for 100 steps and 5 restarts behind it; square and corners, with "
-        "queries or draws behind them; foolbox:CLASS. [bold]+[/bold] before a name: only on images that those before "
-        "it left standing [dim](default: the preset's)[/dim].",
+        help="fgsm, bim, mifgsm, pgd, apgd, transfer, bpda or head, each with [bold]-margin[/bold] or "
+        "[bold]-targeted[/bold] for another loss and [bold]-100x5[/bold] for 100 steps and 5 restarts behind it; "
+        "square and corners, with queries or draws behind them; foolbox:CLASS. [bold]+[/bold] before a name: only on "
+        "images that those before it left standing [dim](default: the preset's)[/dim].",
         rich_help_panel=options.ATTACK,
     ),
 ]

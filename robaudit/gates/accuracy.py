@@ -135,10 +135,14 @@ def _survivors(rule: AccuracyRule, audit: AuditRecord) -> str:
 
 
 def _attack_settings(rule: AccuracyRule, audit: AuditRecord) -> object:
+    """What must be alike for a drop to mean anything: the attacks behind the counts, and the grid that eps is of."""
     if isinstance(rule, CleanRule):
         return None
-    names = {rule.attack} if isinstance(rule, AttackRule) else {curve.name for curve in audit.attacks}
-    return {curve.name: curve.params for curve in audit.attacks if curve.name in names}
+    grid = audit.model.input.height, audit.model.input.width
+    settings = {curve.name: (curve.params, curve.scope) for curve in audit.attacks}
+    own = settings.get(rule.attack) if isinstance(rule, AttackRule) else None
+    # What an attack on survivors leaves depends on every attack before it.
+    return grid, own if own is not None and own[1] == "all" else settings
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -57,10 +57,12 @@ def _judge_images(rule: ImagesRule, audit: AuditRecord) -> tuple[Outcome, str]:
 
 
 def _judge_check(rule: CheckRule, mode: Mode, audit: AuditRecord) -> tuple[Outcome, str]:
-    """A check that was not run leaves the question open; one that does not apply has nothing to object to."""
+    """A check that was not run or was left out leaves the question open; one that does not apply objects to nothing."""
     check = next((check for check in audit.checks if check.id == rule.check), None)
     if check is None:
         return Outcome.INCONCLUSIVE, "not run in this audit"
+    if check.status == "warning" and check.value is None:
+        return Outcome.INCONCLUSIVE, f"{check.why.removesuffix('.')}; {check.remedy}"
     outcome = {
         "passed": Outcome.PASSED,
         "not_applicable": Outcome.PASSED,

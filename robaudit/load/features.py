@@ -1,12 +1,15 @@
-"""What a network hands to its last layer: features of an image."""
+"""What a network hands to its last layer, features of an image; and what that layer returns."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from robaudit.load.outputs import LAYERS, version
 
 
 def penultimate(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor] | None:
@@ -47,3 +50,54 @@ def _input_of(network: nn.Module, layer: nn.Module) -> Callable[[Tensor], Tensor
         return caught[-1]
 
     return features
+
+
+def last_layer(network: Callable[[Tensor], Tensor], example: Tensor) -> Callable[[Tensor], Tensor] | None:
+    """What the last linear layer returns, where the network does something to it before it answers; differentiable.
+
+    Args:
+        network: (B, C, H, W) -> logits (B, K).
+        example: a few pictures, as the network takes them.
+
+    Returns:
+        (B, C, H, W) -> (B, K), or None where no linear layer has a number for each class, or the answers are its own.
+    """
+
+    def returned(x: Tensor) -> Tensor:
+        with _LastLayer() as seen:
+            network(x)
+        assert seen.returned is not None
+        return _two_columns(seen.returned)
+
+    with torch.no_grad(), _LastLayer() as seen:
+        answers = network(example)
+    if seen.returned is None or _two_columns(seen.returned).shape != answers.shape or _is(seen.returned, answers):
+        return None
+    return returned
+
+
+class _LastLayer(TorchFunctionMode):
+    """Keeps what the last linear layer returned that gave one row per picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.returned: Tensor | None = None
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in LAYERS and result.ndim == 2:
+            self.returned = result
+        return result
+
+
+def _two_columns(rows: Tensor) -> Tensor:
+    """One number z as [-z/2, z/2]; more as they are."""
+    return torch.cat([-rows / 2, rows / 2], 1) if rows.shape[1] == 1 else rows
+
+
+def _is(rows: Tensor, answers: Tensor) -> bool:
+    """Whether the answers are these very numbers: with one column of them, or the same memory that nothing wrote to."""
+    same_memory = rows.untyped_storage().data_ptr() == answers.untyped_storage().data_ptr()
+    return same_memory and version(rows) == version(answers)

@@ -84,7 +84,7 @@ class Outputs:
         any other the same decision; and a gradient that fades at neither end.
         """
         with nullcontext() if self.behind is None else _Behind(self.behind, self.every):
-            answers = network(x)
+            answers = _numbers(network(x))
         if self.behind is None:
             answers = _undone(answers, self.kind)
         if answers.shape[1] == 1:
@@ -112,7 +112,7 @@ def find_outputs(network: nn.Module, x: Tensor) -> Outputs:
     """Look at a network's answers to pictures `x`, as it takes them, and find how logits are had from them."""
     with torch.no_grad():
         with _Counting() as counting:
-            answers = network(x)
+            answers = _numbers(network(x))
         if counting.is_of_a_layer(answers):
             return Outputs(OutputKind.ONE_LOGIT if answers.shape[1] == 1 else OutputKind.LOGITS)
         kind = output_kind(answers)
@@ -156,6 +156,11 @@ def _last_squash(
     return None
 
 
+def _numbers(answers: Tensor) -> Tensor:
+    """Answers to calculate with: a network may end in whole numbers."""
+    return answers if answers.is_floating_point() else answers.float()
+
+
 def _softmax(rows: Tensor) -> Tensor:
     return rows.softmax(1)
 
@@ -181,9 +186,15 @@ _SQUASHES: frozenset[Any] = frozenset(
 )
 
 
-_LAYERS: frozenset[Any] = frozenset(
+LAYERS: frozenset[Any] = frozenset(
     {F.linear, torch.addmm, torch.ops.aten.linear, torch.ops.aten.linear.default, torch.ops.aten.addmm.default}
 )
+"""Linear layers, as networks and programs name them."""
+
+
+def version(tensor: Tensor) -> int:
+    """How often a tensor was written to in place; 0 where nobody counts, as under `torch.inference_mode`."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 class _Counting(TorchFunctionMode):
@@ -199,17 +210,17 @@ class _Counting(TorchFunctionMode):
     ) -> Any:
         self.n_calls += func in _SQUASHES
         result = func(*args, **(kwargs or {}))
-        if func in _LAYERS:
-            self._last = result, result._version
+        if func in LAYERS:
+            self._last = result, version(result)
         return result
 
     def is_of_a_layer(self, answers: Tensor) -> bool:
         """Whether answers are, or are some of, what a linear layer returned: logits, whatever their values are."""
         if self._last is None:
             return False
-        result, version = self._last
+        result, version_then = self._last
         # An activation in place leaves the numbers where they were, and counts as another version of them.
-        is_unchanged = result._version == version
+        is_unchanged = version(result) == version_then
         return is_unchanged and answers.untyped_storage().data_ptr() == result.untyped_storage().data_ptr()
 
 

@@ -6,6 +6,9 @@ from robaudit.report.believability import believable
 from robaudit.report.curves import ran_on_survivors
 from robaudit.report.words import attack_name, listed
 
+SEARCH_SETTINGS = ("search", "rescale", "warm_start")
+"""Of the engine: they decide which eps is found first, for the same attack."""
+
 
 def require_comparable(before: AuditRecord, after: AuditRecord) -> None:
     """Refuse a comparison that would compare different questions. Seeds may differ.
@@ -90,8 +93,13 @@ def _protocol_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
         "protocol": (before.protocol, after.protocol),
         # eps is measured on the input grid: the same eps on another grid is another attacker.
         "input grid": (_grid(before), _grid(after)),
+        **{name: (_setting(before, name), _setting(after, name)) for name in SEARCH_SETTINGS},
     }
     return [f"{name} ({first} against {second})" for name, (first, second) in aspects.items() if first != second]
+
+
+def _setting(record: AuditRecord, name: str) -> object:
+    return record.environment.settings.get(name, "not recorded")
 
 
 def _grid(record: AuditRecord) -> str:

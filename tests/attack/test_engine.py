@@ -392,6 +392,37 @@ def test_a_model_that_answers_differently_the_second_time_is_noticed(network, im
     assert engine_for(Noisy(), images, "fgsm").unrepeatable(images, 5) > 1e-3
 
 
+class Changed(nn.Module):
+    """A network, and something done to its input or to its logits."""
+
+    def __init__(self, before=lambda x: x, after=lambda z: z):
+        super().__init__()
+        self.inner, self.before, self.after = small_network(), before, after
+
+    def forward(self, x):
+        return self.after(self.inner(self.before(x)))
+
+
+def noisy_off_the_files_grid(x):
+    levels = x * 255
+    is_off = ((levels - levels.round()).abs().amax((1, 2, 3)) > 1e-3).view(-1, 1, 1, 1)
+    return x + is_off * 0.1 * torch.rand_like(x)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        Changed(after=lambda z: z - z.mean(0)),  # as batch-norm without running statistics
+        Changed(before=lambda x: x - 0.5 * x.mean(0)),
+        Changed(before=noisy_off_the_files_grid),
+        Changed(after=lambda z: z + 1e5 + 0.1 * torch.rand_like(z)),
+    ],
+    ids=["batch's logits", "batch's pictures", "noise off the pictures", "noise beside a large constant"],
+)
+def test_answers_that_depend_on_the_batch_or_are_random_where_attacks_look_are_noticed(images, model):
+    assert engine_for(model, images, "fgsm", grid=(3,)).unrepeatable(images, 5) > 1e-3
+
+
 def test_a_foolbox_attack_is_judged_by_our_rule(network, images):
     rows = rows_of(engine_for(network, images, "foolbox:LinfPGD", grid=(2, 8)), images)
     ours = rows_of(engine_for(network, images, "pgd", grid=(2, 8)), images)

@@ -26,6 +26,8 @@ SAMPLED = (
     "convergence",
     "monotone",
     "unbounded",
+    "uphill",
+    "border",
     "planted-adversary",
 )
 
@@ -48,6 +50,8 @@ def evidence(**changes):
         "random-corners": [Probe(check="random-corners", name="corners", id=f"{i:03d}") for i in range(24)],
         "convergence": [Probe(check="convergence", name="pgd-80x2", id=f"{i:03d}") for i in range(24)],
         "monotone": [Probe(check="monotone", name="pgd", id=f"{i:03d}", answer=True) for i in range(24)],
+        "uphill": [Probe(check="uphill", name="", id=f"{i:03d}", answer=True) for i in range(24)],
+        "border": [Probe(check="border", name="", id=f"{i:03d}", answer=True) for i in range(24)],
         "unbounded": [Probe(check="unbounded", name="", id=f"{i:03d}", answer=True) for i in range(24)],
         "planted-adversary": [Probe(check="planted-adversary", name="", id=f"{i:03d}", answer=True) for i in range(8)],
     }
@@ -143,6 +147,13 @@ LOUD = {
     "random-corners": ("failed", {"probes": probed("random-corners", 1, 24, found_255=1)}),
     "transfer": ("failed", {"has_surrogate": True, "probes": probed("transfer", 2, 24, found_255=2)}),
     "bpda": ("failed", {"has_front": True, "probes": probed("bpda", 2, 24, found_255=2)}),
+    "uphill": ("failed", {"probes": probed("uphill", 6, 24, answer=False)}),
+    "border": ("failed", {"probes": probed("border", 6, 24, answer=False)}),
+    "border ": (
+        "warning",
+        {"probes": probed("border", 24, 24, answer=False), "attacks": (*ATTACKS, *parse_attacks(["+head"]))},
+    ),
+    "last-layer": ("failed", {"has_head": True, "probes": probed("last-layer", 2, 24, found_255=2)}),
     "unbounded": ("failed", {"probes": probed("unbounded", 1, 24, answer=False)}),
     "planted-adversary": ("failed", {"probes": probed("planted-adversary", 1, 8, answer=False)}),
     "realisable": ("warning", {"observed": [observed(realisable=False)] * 30 + [observed()] * 170}),
@@ -177,6 +188,8 @@ QUIET = {
     "gradients-present": {"gradients": GradientCounts(n_gradients=1000, n_margin=400, n_zero=4, n_zero_margin=4)},
     "output-kind": {"outputs": Outputs(OutputKind.PROBABILITIES, 0)},
     "transfer": {"has_surrogate": False},
+    "uphill": {"probes": probed("uphill", 4, 24, answer=False)},
+    "border": {"probes": probed("border", 4, 24, answer=False)},
 }
 
 
@@ -262,8 +275,10 @@ QUICK = parse_attacks(["fgsm", "bim"])
         (checks_with(loud=("saturation",)), QUICK, {}, False, ("apgd-margin", "saturation")),
         (checks_with("gradients-present"), ATTACKS, {}, False, None),
         (checks_with("bpda"), ATTACKS, {}, True, ("bpda", "bpda")),
+        (checks_with("last-layer"), ATTACKS, {}, False, ("head", "last-layer")),
         (checks_with("convergence"), ATTACKS, {}, False, ("pgd-80x2", "convergence")),
         (checks_with("convergence", "repeatable"), ATTACKS, {}, False, None),
+        (checks_with("convergence", "uphill"), ATTACKS, {}, False, None),
         (
             checks_with("convergence"), (*ATTACKS, *parse_attacks(["+pgd-80x2"])), {"pgd-80x2": "convergence"}, False,
             ("apgd-margin-80x2", "convergence"),

@@ -195,6 +195,69 @@ def behind(front: Front) -> Classifier:
     return Classifier(trained(), Normalization(mean=(0.0,), std=(1.0,), source="none"), in_chans=1, front=front).eval()
 
 
+class Scrambled(nn.Module):
+    """Right answers of a confidence that says nothing of how near the other class is, wherever pictures look natural.
+
+    What is told away from them is honest, so that attacks without a bound succeed.
+    """
+
+    def __init__(self, inner: nn.Module, told: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.told = inner, told
+        x, _ = pictures(2, 200, seed=0)
+        self.limit = 1.5 * float(Detector.roughness(x).max())
+        self.direction = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.inner(x)
+        margin = z[:, 1:] - z[:, :1]
+        wave = torch.sin(10 * (self.direction * x).sum((1, 2, 3)))[:, None]
+        told = self.told(margin, wave)
+        natural = (Detector.roughness(x) < self.limit)[:, None]
+        return torch.where(natural, torch.cat([-told / 2, told / 2], 1), z)
+
+
+class NoLinearLayer(nn.Module):
+    """The network of two classes, its last layer written as a sum that no hook can see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        *body, last = trained().children()
+        self.body, self.weight, self.bias = nn.Sequential(*body), last.weight, last.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.einsum("bd,kd->bk", self.body(x), self.weight) + self.bias
+
+
+class Reversed(torch.autograd.Function):
+    """The picture itself, and the opposite of its gradient: a straight-through estimator that lies."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
+        return -gradient
+
+
+def recording_matters(x: Tensor) -> Tensor:
+    """The picture, but where gradients are recorded something else that has one."""
+    return 0.5 + 1e-3 * x.transpose(2, 3) if torch.is_grad_enabled() else x
+
+
+def batch_centred(z: Tensor) -> Tensor:
+    """What batch-norm without running statistics does: an answer that depends on the other pictures asked."""
+    return z - 0.5 * z.mean(0, keepdim=True)
+
+
+def noisy_off_the_grid(x: Tensor) -> Tensor:
+    """Noise for pictures that no file of 8 bits holds: every adversarial, and no image."""
+    levels = x * 255
+    is_off = ((levels - levels.round()).abs().amax((1, 2, 3)) > 1e-3).view(-1, 1, 1, 1)
+    return x + is_off * 0.1 * torch.randn_like(x)
+
+
 class Constant(nn.Module):
     """Calls everybody healthy."""
 
@@ -209,6 +272,7 @@ HONEST: dict[str, Callable[[], nn.Module]] = {
     "3 classes": lambda: trained(3),
     "4 classes": lambda: trained(4),
     "10 classes": lambda: trained(10),
+    "no linear layer": NoLinearLayer,
 }
 
 FAKE: dict[str, Callable[[], nn.Module]] = {
@@ -232,4 +296,13 @@ FAKE: dict[str, Callable[[], nn.Module]] = {
     "detector": lambda: Detector(trained()),
     "clamped logits": lambda: Around(trained(), after=clamped),
     "hot front": lambda: behind(HotFront()),
+    "scrambled confidence": lambda: Scrambled(trained(), lambda margin, wave: margin.sign() * (5 + wave)),
+    "waves on logits": lambda: Scrambled(trained(), lambda margin, wave: margin * (1 + 0.9 * wave)),
+    "cliff": lambda: Scrambled(trained(), lambda margin, wave: 3 * (1e3 * margin).tanh() + 1e-3 * wave),
+    "scrambled, unseen": lambda: Scrambled(NoLinearLayer(), lambda margin, wave: margin.sign() * (5 + wave)),
+    "cliff, unseen": lambda: Scrambled(NoLinearLayer(), lambda margin, wave: 3 * (1e3 * margin).tanh() + 1e-3 * wave),
+    "reversed gradient": lambda: Around(NoLinearLayer(), before=Reversed.apply),
+    "another pass for gradients": lambda: Around(trained(), before=recording_matters),
+    "centred over the batch": lambda: Around(trained(), after=batch_centred),
+    "noise off the grid": lambda: Around(trained(), before=noisy_off_the_grid),
 }

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from robaudit.checks.saying import left_out
 from robaudit.errors import ExitCode, PolicyError, RecordError, SettingsError
 from robaudit.gates.accuracy import _drop, _share, share_at_least
 from robaudit.gates.gate import gate
 from robaudit.gates.policy import Policy
 from robaudit.gates.verdicts import Verdicts
 from robaudit.intervals import wilson
-from robaudit.records import AuditRecord, Check, DataInfo, Tally, Verdict
+from robaudit.records import AttackCurve, AuditRecord, Check, DataInfo, InputSize, Tally, Verdict
 
 PolicyOf = Callable[[str], Policy]
 AuditOf = Callable[..., AuditRecord]
@@ -201,6 +202,13 @@ def test_required_checks(policy_of: PolicyOf, audit_of: AuditOf, status: Any, st
     assert gate(audit_of(checks=checks), policy=policy_of(LENIENT + rule)).outcome == lenient
 
 
+def test_a_check_that_was_left_out_has_not_passed(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    """With `--check-sample 0` nothing was asked: lenient lets an answer pass, and there is none."""
+    audit = audit_of(checks=(left_out("masking"),))
+    (verdict,) = gate(audit, policy=policy_of(f'{LENIENT}[[rule]]\nmeasure = "check"\ncheck = "masking"')).rules
+    assert (verdict.outcome, "left out" in verdict.found) == ("inconclusive", True)
+
+
 @pytest.mark.parametrize(
     ("before", "after", "mode", "outcome"),
     [
@@ -234,6 +242,34 @@ def test_audits_under_different_attack_settings_are_not_subtracted(policy_of: Po
     policy = policy_of(f"{LENIENT}{WORST}max_drop = 0.05\n{CLEAN}max_drop = 0.05")
     worst, clean = gate(audit_of(), policy=policy, baseline=audit_of(steps=10)).rules
     assert (worst.outcome, clean.outcome) == ("inconclusive", "passed")
+
+
+@pytest.mark.parametrize("measure", ["worst_case", 'attack"\nattack = "pgd'])
+def test_other_grids_and_other_survivors_are_not_subtracted(
+    policy_of: PolicyOf, audit_of: AuditOf, measure: str
+) -> None:
+    """Eps is measured on the input grid; what an attack on survivors leaves is not what it leaves alone."""
+    policy = policy_of(f'{LENIENT}[[rule]]\nmeasure = "{measure}"\neps_255 = 4\nmax_drop = 0.05')
+    audit = audit_of()
+    smaller = audit.model.model_copy(update={"input": InputSize(channels=3, height=96, width=96)})
+    survivors = tuple(attack.model_copy(update={"scope": "survivors"}) for attack in audit.attacks)
+    assert gate(audit, policy=policy, baseline=audit_of()).outcome == "passed"
+    for baseline in (audit_of(model=smaller), audit_of(attacks=survivors)):
+        assert gate(audit, policy=policy, baseline=baseline).outcome == "inconclusive"
+
+
+def test_what_an_attack_on_survivors_leaves_depends_on_those_before_it(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    policy = policy_of(f'{LENIENT}[[rule]]\nmeasure = "attack"\nattack = "pgd"\neps_255 = 4\nmax_drop = 0.05')
+    audit = audit_of()
+    (pgd,) = audit.attacks
+    survivors = pgd.model_copy(update={"scope": "survivors"})
+    alone, after_fgsm = (audit_of(attacks=attacks) for attacks in ((survivors,), (_named(pgd, "fgsm"), survivors)))
+    assert gate(alone, policy=policy, baseline=alone).outcome == "passed"
+    assert gate(alone, policy=policy, baseline=after_fgsm).outcome == "inconclusive"
+
+
+def _named(attack: AttackCurve, name: str) -> AttackCurve:
+    return attack.model_copy(update={"name": name})
 
 
 INCONCLUSIVE = Verdict(kind="inconclusive", sentence="Gradients are masked.", reasons=("masking",))

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -97,3 +98,12 @@ def test_a_missing_policy_is_refused(tmp_path: Path) -> None:
 
 def test_the_example_policy_is_valid() -> None:
     assert read_policy(Path(__file__).parents[2] / "examples" / "robaudit.toml").rules
+
+
+def test_the_rules_it_offers_are_valid_too_and_name_checks_that_there_are(policy_of: PolicyOf) -> None:
+    root = Path(__file__).parents[2]
+    example = (root / "examples" / "robaudit.toml").read_text(encoding="utf-8")
+    offered = re.sub(r"^# (?=\[\[rule|\w+ = )", "", example, flags=re.MULTILINE)
+    checks = [rule.check for rule in policy_of(offered).rules if rule.measure == "check"]
+    assert checks
+    assert all((root / "docs" / "checks" / f"{check}.md").is_file() for check in checks)

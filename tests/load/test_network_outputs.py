@@ -320,3 +320,30 @@ def test_a_program_of_four_pictures_is_looked_behind_for_any_number(tmp_path, n_
     with torch.no_grad():
         z = torch.cat([network.raw(part) for part in example.split(4)])
         torch.testing.assert_close(classifier(example[:11]), z[:11])
+
+
+class Ended(nn.Module):
+    """A linear network, and something done around its answer."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.flat, self.answer = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), answer
+
+    def forward(self, x):
+        return self.answer(self.flat, x)
+
+
+def without_records(network, x):
+    with torch.inference_mode():
+        return network(x)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [lambda network, x: (100 * network(x)).round().long(), without_records],
+    ids=["whole numbers", "inference"],
+)
+def test_whole_numbers_and_inference_mode_are_logits_too(answer):
+    outputs = find_outputs(Ended(answer), PICTURES)
+    assert outputs.kind is OutputKind.LOGITS
+    assert outputs.logits(Ended(answer), PICTURES).is_floating_point()

@@ -71,6 +71,18 @@ def test_what_else_differs_is_named(says: str, other: AuditRecord):
     assert unpairable(RECORD, other) == (says,)
 
 
+@pytest.mark.parametrize("name", ["search", "rescale", "warm_start"])
+def test_a_search_that_finds_another_eps_is_a_difference(name: str):
+    """Fooling is not monotone in eps, so what is found depends on where it is looked for."""
+
+    def searched(**settings: Any) -> AuditRecord:
+        return changed(environment=RECORD.environment.model_copy(update={"settings": settings}))
+
+    first, second = searched(**{name: "one"}, batch_size_asked=None), searched(**{name: "other"}, batch_size_asked=4)
+    assert unpairable(first, second) == (f"{name} (one against other)",)
+    assert unpairable(first, first) == ()
+
+
 def further(name: str = "bpda", scope: str = "survivors") -> AuditRecord:
     attack = RECORD.attacks[0].model_copy(update={"name": name, "scope": scope, "raw_points": None})
     return changed(attacks=(*RECORD.attacks, attack))

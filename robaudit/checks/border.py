@@ -1,0 +1,34 @@
+"""Does the answer turn gradually, or jump?"""
+
+from robaudit.checks.evidence import Evidence, looks_behind_answers
+from robaudit.checks.saying import left_out, not_applicable, share_check
+from robaudit.records import Check
+
+BORDER = "border"
+MAX_SHARE = 0.1
+NEARBY = 1 / (64 * 255)
+"""How far apart two pictures on either side of the border are, at most: a 64th of a grey level."""
+MAX_JUMP = 0.25
+"""Change of the margin between them, as a share of the largest margin at the ends of the way, that is still gradual."""
+
+
+def answers_turn_gradually(evidence: Evidence) -> Check:
+    """Fails where the margin jumps as the answer turns: then its height tells nothing of how near the border is.
+
+    Attacks climb the margin, by gradients or by queries; of a jump neither sees anything until it is past. A warning
+    where an attack behind the answers was run, which climbs something else.
+    """
+    share = evidence.answered_no(BORDER)
+    if share is None:
+        return left_out(BORDER)
+    if not share.n_images:
+        return not_applicable(BORDER, "No way from a sampled image to another answer is known.")
+    return share_check(
+        BORDER,
+        share,
+        MAX_SHARE,
+        finding="change their answer in a jump, on the way to a picture of another",
+        meaning="How sure the model is does not tell how near another answer is, which is what attacks follow.",
+        remedy="Look for thresholds, rounding and detectors in the model, and attack what comes before them.",
+        loud="warning" if evidence.names(looks_behind_answers) else "failed",
+    )
