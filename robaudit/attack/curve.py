@@ -193,13 +193,18 @@ class Engine:
         """Nothing is held."""
 
     def unrepeatable(self, images: Images, n_passes: int) -> float:
-        """Largest change of a logit between passes of the same batch, relative to the largest logit; 0 is exact.
+        """Largest change of a logit between passes over the same images, relative to the largest logit; 0 is exact.
 
-        Infinite where finiteness itself changed.
+        One more pass shows the first half of them among pictures of noise: what an image is told may not depend on its
+        neighbours, as in a batch-norm without statistics of its own. Infinite where finiteness itself changed.
         """
-        pictures = torch.stack([self._picture(images, ref) for ref in images.refs[: self.width]])
+        pictures = [self._picture(images, ref) for ref in images.refs[: self.width]]
+        batch = torch.stack(pictures + pictures[:1] * (self.width - len(pictures)))
+        n_kept = (self.width + 1) // 2
+        in_other_company = torch.cat([batch[:n_kept], self.example[:1].expand(self.width - n_kept, -1, -1, -1)])
         with judging(self.model) as untouched, torch.no_grad():
-            first, *others = (untouched(pictures) for _ in range(n_passes))
+            first, *others = (untouched(batch) for _ in range(n_passes))
+            others.append(torch.cat([untouched(in_other_company)[:n_kept], first[n_kept:]]))
         if not all(torch.equal(first.isfinite(), other.isfinite()) for other in others):
             return float("inf")
         change = max(float(torch.nan_to_num((first - other).abs()).amax()) for other in others)

@@ -3,6 +3,7 @@
 import copy
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -390,6 +391,15 @@ def test_a_model_that_answers_differently_the_second_time_is_noticed(network, im
 
     assert engine_for(network, images, "fgsm").unrepeatable(images, 5) == 0
     assert engine_for(Noisy(), images, "fgsm").unrepeatable(images, 5) > 1e-3
+
+
+@pytest.mark.parametrize("n_images", [1, 14])
+def test_a_model_whose_answer_depends_on_the_other_images_is_noticed(images, n_images):
+    """Repeating a batch does not show it: its images have the same neighbours every time."""
+    some = replace(images, refs=images.refs[:n_images])
+    model = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), small_network()).eval()
+    assert engine_for(model, images, "fgsm").unrepeatable(some, 2) > 1e-3
+    assert engine_for(small_network(), images, "fgsm").unrepeatable(some, 2) == 0
 
 
 def test_a_foolbox_attack_is_judged_by_our_rule(network, images):
