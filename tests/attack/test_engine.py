@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from foolbox.attacks import brendel_bethge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import SIDE, TensorImages, engine_for, images_for, rows_of, small_network
@@ -366,6 +367,20 @@ def test_an_attack_that_bounds_another_norm_is_refused(network, images):
         engine_for(network, images, "foolbox:L2PGD")
     with pytest.raises(SettingsError, match="no such attack"):
         engine_for(network, images, "foolbox:NoSuchAttack")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("GenAttack", "needs a class to move to"),  # was run, refused every image, and counted as resisted by all
+        ("InversionAttack", "bounds another norm"),
+        ("LinfinityBrendelBethgeAttack", "needs numba"),
+    ],
+)
+def test_a_foolbox_attack_that_cannot_be_run_is_refused_before_the_scan(monkeypatch, network, images, name, why):
+    monkeypatch.setattr(brendel_bethge, "NUMBA_IMPORT_ERROR", ModuleNotFoundError("No module", name="numba"))
+    with pytest.raises(SettingsError, match=f"foolbox:{name}: {why}"):
+        engine_for(network, images, f"foolbox:{name}")
 
 
 def test_a_foolbox_attack_that_finds_nothing_to_begin_with_proposes_nothing(network, images, monkeypatch):
