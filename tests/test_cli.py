@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from robaudit.cli import main
 from robaudit.cli.main import app
 from robaudit.records import AuditRecord
 
@@ -50,6 +51,23 @@ def test_every_command_can_answer_in_json(command: str) -> None:
     """A badge is SVG, and a schema is JSON anyway."""
     found = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
     assert "--json" in {flag for option in found.params for flag in option.opts}
+
+
+def test_an_interrupted_command_says_that_it_can_be_continued(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    stopping = typer.Typer()
+    stopping.command()(interrupted)
+    monkeypatch.setattr(main, "app", stopping)
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["robaudit"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "robaudit: interrupted; the same command continues\n"
 
 
 def test_version() -> None:
