@@ -193,6 +193,29 @@ def test_a_zero_or_non_finite_gradient_moves_nothing(target):
         assert torch.equal(iterate.x, target.origin)
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_momentum_does_not_depend_on_how_many_images_step_together(two_threads):
+    """Threads share out a large sum in another way for one image than for several, and it rounds differently."""
+    gradients = torch.randn((8, 1, 256, 256), generator=torch.Generator().manual_seed(0))
+
+    def at_rest():
+        return Iterate(torch.zeros(1, 256, 256), 0, eps=0.1, step_size=0.1, x=torch.zeros(1, 256, 256), decay=1.0)
+
+    together = [at_rest() for _ in gradients]
+    take_steps(together, gradients)
+    for iterate, gradient in zip(together, gradients, strict=True):
+        alone = at_rest()
+        take_steps([alone], gradient[None])
+        assert torch.equal(alone.momentum, iterate.momentum)
+
+
 def test_apgd_climbs_higher_than_pgd_of_equal_steps_on_average():
     """The point of its rule (Croce & Hein 2020, figure 1): a higher final loss for the same gradients."""
     model = small_network(n_classes=4, seed=3, sharpness=1.0)
