@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from robaudit.attack.batching import Batches, Dialogue, Logits, Sight, Task, Work, query
+from robaudit.attack.batching import Batches, Dialogue, Logits, Sight, Task, Work, gradients_at, query
 from robaudit.attack.climb import Adversarial, Target
 from robaudit.attack.examine import Findings, Subject, examine, fooled_from_the_start
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
@@ -299,7 +299,7 @@ class Engine:
         while width > 1:
             try:
                 x = self.example[:1].repeat(2 * width, 1, 1, 1).requires_grad_()
-                torch.autograd.grad(self.exact(x).sum(), x)
+                gradients_at(x, self.exact(x).sum(1))
                 return width
             except Exception as error:
                 if not ran_out(error):

@@ -14,6 +14,7 @@ from small_models import SIDE, TensorImages, engine_for, images_for, rows_of, sm
 from torch import nn
 
 from robaudit import tally
+from robaudit.attack.curve import CUDA_BATCH_SIZE
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.search import Search
 from robaudit.attack.threats import Source
@@ -324,6 +325,22 @@ def test_an_image_that_needs_more_memory_than_there_is_counts_as_an_error(networ
 
 def is_exactly(x, picture):
     return bool((x == picture).flatten(1).all(1).any())
+
+
+def test_a_model_without_gradients_gets_a_batch_size_too(network, images):
+    """On a GPU the width is found by taking a gradient, and a model may cut the path to it."""
+
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = copy.deepcopy(network)
+
+        def forward(self, x):
+            return self.inner(x.detach())
+
+    engine = engine_for(Detached(), images, "fgsm")
+    engine.device = torch.device("cuda")
+    assert engine._fitting_width() == CUDA_BATCH_SIZE
 
 
 def test_a_batch_size_that_was_asked_for_is_not_changed_silently(network, images):
