@@ -84,6 +84,7 @@ def test_version() -> None:
         (["gate", "nowhere.json", "--policy", "examples/robaudit.toml"], "nowhere.json: cannot be read"),
         (["inspect", "nowhere.pt"], "nowhere.pt: cannot be read"),
         (["inspect", "pyproject.toml"], "pyproject.toml: is a text file"),
+        (["scan", "a.pt", "data", "--out", "out", "--eps", "8-1"], "--eps 8-1: wanted whole numbers, such as 1,2,4 or"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], expected: str) -> None:
