@@ -434,6 +434,16 @@ def test_a_model_whose_answer_depends_on_the_other_images_is_noticed(images, n_i
     assert engine_for(small_network(), images, "fgsm").unrepeatable(some, 2) == 0
 
 
+@pytest.mark.parametrize("name", ["foolbox:LinfDeepFoolAttack", "foolbox:LInfFMNAttack"])
+def test_attacks_that_stop_at_the_border_are_as_strong_with_gradients_in_bfloat16(network, images, name):
+    plain, fast = (
+        rows_of(engine_for(network, images, name, speedups=Speedups(bfloat16=bfloat16)), images)
+        for bfloat16 in (False, True)
+    )
+    assert plain == fast
+    assert len({row.fooled_at[name] for row in plain}) >= 4
+
+
 def test_a_foolbox_attack_is_judged_by_our_rule(network, images):
     rows = rows_of(engine_for(network, images, "foolbox:LinfPGD", grid=(2, 8)), images)
     ours = rows_of(engine_for(network, images, "pgd", grid=(2, 8)), images)
