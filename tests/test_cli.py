@@ -10,6 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from robaudit.cli import main
 from robaudit.cli.main import app
 from robaudit.records import AuditRecord
 
@@ -52,6 +53,23 @@ def test_every_command_can_answer_in_json(command: str) -> None:
     assert "--json" in {flag for option in found.params for flag in option.opts}
 
 
+def test_an_interrupted_command_says_that_it_can_be_continued(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    stopping = typer.Typer()
+    stopping.command()(interrupted)
+    monkeypatch.setattr(main, "app", stopping)
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["robaudit"])
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "robaudit: interrupted; the same command continues\n"
+
+
 def test_version() -> None:
     assert robaudit("--version").stdout.startswith("robaudit ")
 
@@ -66,6 +84,7 @@ def test_version() -> None:
         (["gate", "nowhere.json", "--policy", "examples/robaudit.toml"], "nowhere.json: cannot be read"),
         (["inspect", "nowhere.pt"], "nowhere.pt: cannot be read"),
         (["inspect", "pyproject.toml"], "pyproject.toml: is a text file"),
+        (["scan", "a.pt", "data", "--out", "out", "--eps", "8-1"], "--eps 8-1: wanted whole numbers, such as 1,2,4 or"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], expected: str) -> None:

@@ -213,7 +213,7 @@ class Batches:
         x = self._padded(points).requires_grad_()
         logits = self.sources[source](x)
         losses = ascent_loss(logits, *self._columns(iterates, x.device))
-        gradients = _gradients(losses, x)
+        gradients = gradients_at(x, losses)
         sizes = gradients.flatten(1).abs().amax(1).tolist()
         ready: Ready[T] = []
         answers = zip(asked, iterates, points, gradients, losses.tolist(), _predictions(logits), sizes, strict=False)
@@ -234,7 +234,7 @@ class Batches:
         return torch.stack(rows + rows[:1] * (self.width - len(rows)))
 
 
-def _gradients(losses: Tensor, x: Tensor) -> Tensor:
+def gradients_at(x: Tensor, losses: Tensor) -> Tensor:
     """Gradients of each image's loss (B, C, H, W); zero where the model has cut the path back to its input."""
     if not losses.requires_grad:
         return torch.zeros_like(x)

@@ -199,8 +199,9 @@ class _StepHalving:
         self.since_checkpoint += 1
         self.n_increases += seen.loss > self.last_value
         self.last_value = seen.loss
-        if seen.loss > self.best_value or self.n_gradients == 1:
-            self.best_value = seen.loss
+        if self.n_gradients == 1 or seen.loss > self.best_value:
+            # Where a copy in bfloat16 gives no number, any number that follows is better.
+            self.best_value = float("-inf") if math.isnan(seen.loss) else seen.loss
             self.best_point, self.best_gradient = seen.point.clone(), seen.gradient.clone()
         iterate.inertia = self.INERTIA  # the first step, taken with inertia 1, is plain
         if self.n_gradients in self.checkpoints:

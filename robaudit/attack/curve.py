@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from robaudit.attack.batching import Batches, Dialogue, Logits, Sight, Task, Work, query
+from robaudit.attack.batching import Batches, Dialogue, Logits, Sight, Task, Work, gradients_at, query
 from robaudit.attack.climb import Adversarial, Target
 from robaudit.attack.examine import Findings, Subject, examine, fooled_from_the_start
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
@@ -210,17 +210,20 @@ class Engine:
     def unrepeatable(self, images: Images, n_passes: int) -> float:
         """Largest change of a logit between passes, relative to the largest, without what a picture's logits share.
 
-        A batch of images and as many random points of their balls are asked, each time with other neighbours: a model
-        may look at the rest of its batch, or be random only off the grey levels of files. Infinite where finiteness
-        itself changed.
+        A batch of images and as many random points of their balls are asked, each time with other neighbours, noise
+        where there are too few: a model may look at the rest of its batch, or be random only off the grey levels of
+        files. Infinite where finiteness itself changed.
         """
         pictures = torch.stack([self._picture(images, ref) for ref in images.refs[: self.width]])
         eps = self.plan.grid[-1] / 255
         seeds = [derived_seed(self.plan.seed, ref.sha256, "repeatable") for ref in images.refs[: self.width]]
         moves = torch.stack([uniform(pictures[0].shape, eps, seed) for seed in seeds]).to(self.device)
-        shown = torch.cat([pictures, within_ball(pictures + moves, pictures, eps)])
+        looked_at = torch.cat([pictures, within_ball(pictures + moves, pictures, eps)])
+        noise = self.example[:1].expand(2 * self.width - len(looked_at), -1, -1, -1)
+        shown = torch.cat([looked_at, noise])
         with judging(self.model) as untouched, torch.no_grad():
-            first, *others = (_asked_rolled(untouched, shown, len(pictures), turn) for turn in range(n_passes))
+            asked = (_asked_rolled(untouched, shown, self.width, turn) for turn in range(n_passes))
+            first, *others = (logits[: len(looked_at)] for logits in asked)
         if not all(torch.equal(first.isfinite(), other.isfinite()) for other in others):
             return float("inf")
         change = max(float(torch.nan_to_num((first - other).abs()).amax()) for other in others)
@@ -304,7 +307,8 @@ class Engine:
         return Subject(self._picture(images, ref), images.label_index(ref), ref.sha256, clean, ref.levels)
 
     def _foolbox(self, work: Work) -> FoolboxRunner:
-        return FoolboxRunner(self.sources[Source.MODEL], self.device, work)
+        # They stop where their own copy errs: at a border that bfloat16 draws elsewhere, the model itself would not.
+        return FoolboxRunner(self.sources[Source.EXACT], self.device, work)
 
     def _picture(self, images: Images, ref: ImageRef) -> Tensor:
         return images.load(ref, self.size).to(self.device)
@@ -317,7 +321,7 @@ class Engine:
         while width > 1:
             try:
                 x = self.example[:1].repeat(2 * width, 1, 1, 1).requires_grad_()
-                torch.autograd.grad(self.exact(x).sum(), x)
+                gradients_at(x, self.exact(x).sum(1))
                 return width
             except Exception as error:
                 if not ran_out(error):

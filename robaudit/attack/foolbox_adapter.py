@@ -68,11 +68,16 @@ class _Counted(nn.Module):
         return self._working(x)
 
 
+_TARGETED_ONLY = ("GenAttack",)
+"""Attacks that must be told a class to move to: asked for any wrong answer, they refuse every image."""
+
+
 def find_attack(class_name: str) -> Any:
     """An instance of foolbox's attack of that name, with foolbox's defaults.
 
     Raises:
-        SettingsError: foolbox has no such attack, it needs arguments, or it bounds another norm than L-inf.
+        SettingsError: foolbox has no such attack, it needs arguments, a class to move to or a package that is not
+            there, or it bounds another norm than L-inf.
     """
     import foolbox
 
@@ -83,6 +88,18 @@ def find_attack(class_name: str) -> Any:
         attack = found()
     except TypeError as error:
         raise SettingsError(f"--attacks foolbox:{class_name}: needs arguments ({error}); choose another") from None
-    if getattr(attack, "distance", None) != foolbox.distances.linf:
+    except ImportError as error:
+        raise SettingsError(f"--attacks foolbox:{class_name}: needs {error.name}, which is not installed") from None
+    if class_name in _TARGETED_ONLY:
+        raise SettingsError(f"--attacks foolbox:{class_name}: needs a class to move to; choose another")
+    if _norm(attack) != foolbox.distances.linf:
         raise SettingsError(f"--attacks foolbox:{class_name}: bounds another norm, wanted L-inf; choose another")
     return attack
+
+
+def _norm(attack: Any) -> Any:
+    """What an attack's size is measured in; None where it does not say."""
+    try:
+        return getattr(attack, "distance", None)
+    except ValueError:  # how foolbox says that it must be told
+        return None

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from robaudit.attack.batching import Logits
+from robaudit.errors import ModelError
 from robaudit.load.classifier import Classifier
+from robaudit.memory import ran_out
 
 FOLD_TOLERANCE = 1e-4
 """Largest change of a logit by folding, relative to the spread of an image's logits, that counts as rounding."""
@@ -43,8 +45,11 @@ def working_copy(model: nn.Module, example: Tensor, speedups: Speedups) -> nn.Mo
 
     Returns:
         A module from pixels to logits, differentiable in its argument only, in float32; `in_bfloat16` makes it faster.
+
+    Raises:
+        ModelError: the model holds something that cannot be copied.
     """
-    copied = copy.deepcopy(model).eval().requires_grad_(False)
+    copied = _copied(model).eval().requires_grad_(False)
     if speedups.fold:
         copied = _folded(copied, example)
     if speedups.channels_last:
@@ -110,6 +115,18 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # a lock, an open file, a tensor of an earlier backward pass: whatever a model may hold
+        if ran_out(error):
+            raise
+        raise ModelError(
+            f"the model: cannot be copied ({type(error).__name__}: {error}), and attacks follow a copy, so that "
+            "it stays as it was; take out of the network what copy.deepcopy cannot copy"
+        ) from None
+
+
 def _folded(model: nn.Module, example: Tensor) -> nn.Module:
     """Fold every batch-norm that reads a convolution's output; keep the result only if the logits stay."""
     pairs = _convolutions_before_batch_norm(model, example)
@@ -158,9 +175,10 @@ def _convolutions_before_batch_norm(model: nn.Module, example: Tensor) -> list[t
 
     handles = []
     for name, module in model.named_modules():
-        if type(module) is nn.Conv2d:
+        # Pruning, weight norm and spectral norm compute a weight anew in every pass: there is none to fold into.
+        if type(module) is nn.Conv2d and isinstance(module.weight, nn.Parameter):
             handles.append(module.register_forward_hook(note_output(name)))
-        elif isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
+        elif isinstance(module, nn.BatchNorm2d) and _is_fixed(module):
             handles.append(module.register_forward_pre_hook(note_input(name)))
     try:
         with torch.no_grad():
@@ -170,6 +188,11 @@ def _convolutions_before_batch_norm(model: nn.Module, example: Tensor) -> list[t
             handle.remove()
     readers = Counter(conv for conv, _ in pairs)
     return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == readers[conv] == 1]
+
+
+def _is_fixed(norm: nn.BatchNorm2d) -> bool:
+    """Whether a batch-norm scales by numbers of its own, rather than by those of the batch, also in eval mode."""
+    return not norm.training and norm.running_mean is not None and norm.running_var is not None
 
 
 def _what_remains(norm: nn.Module) -> nn.Module:

@@ -54,14 +54,17 @@ def take_steps(iterates: Sequence[Iterate], gradients: Tensor) -> None:
     """
     origin = torch.stack([it.origin for it in iterates])
     x = torch.stack([it.x for it in iterates])
-    eps, step_size, decay, inertia = _columns(iterates, x)
+    eps, step_size, inertia = _columns(iterates, x)
     lower, upper = (origin - eps).clamp_(min=0), (origin + eps).clamp_(max=1)
 
     # A non-finite gradient says nothing about where to go; a check reports it.
-    g = torch.nan_to_num(gradients, nan=0.0, posinf=0.0, neginf=0.0)
-    momentum = torch.stack([it.momentum for it in iterates])
-    momentum = decay * momentum + g / g.abs().sum((1, 2, 3), keepdim=True).clamp_min(torch.finfo(g.dtype).tiny)
-    moved = torch.clamp(x + step_size * momentum.sign(), lower, upper)
+    direction = torch.nan_to_num(gradients, nan=0.0, posinf=0.0, neginf=0.0)
+    for it, g in zip(iterates, direction, strict=True):
+        if it.decay:
+            # One image at a time: summed up as a batch, how it rounds depends on how many images there are.
+            it.momentum = it.decay * it.momentum + g / g.abs().sum().clamp_min(torch.finfo(g.dtype).tiny)
+            g.copy_(it.momentum)
+    moved = torch.clamp(x + step_size * direction.sign(), lower, upper)
     if any(it.inertia != 1 for it in iterates):
         previous = torch.stack([it.previous for it in iterates])
         blended = torch.clamp(x + inertia * (moved - x) + (1 - inertia) * (x - previous), lower, upper)
@@ -70,8 +73,6 @@ def take_steps(iterates: Sequence[Iterate], gradients: Tensor) -> None:
         # A view keeps its whole batch in memory: only what the next step needs is kept.
         if it.adaptive:
             it.previous = it.x
-        if it.decay:
-            it.momentum = momentum[index]
         it.x = moved[index]
 
 
@@ -81,6 +82,6 @@ def within_ball(x: Tensor, origin: Tensor, eps: float) -> Tensor:
 
 
 def _columns(iterates: Sequence[Iterate], like: Tensor) -> Tensor:
-    """Each iterate's constants, as four (n, 1, 1, 1) columns."""
-    rows = [(it.eps, it.step_size, it.decay, it.inertia) for it in iterates]
+    """Each iterate's constants, as three (n, 1, 1, 1) columns."""
+    rows = [(it.eps, it.step_size, it.inertia) for it in iterates]
     return torch.tensor(rows, dtype=like.dtype, device=like.device).T[..., None, None, None]

@@ -96,6 +96,10 @@ class Evidence:
         """Names of the attacks of a kind."""
         return [attack.name for attack in self.attacks if wanted(attack)]
 
+    def ran_on_all(self, wanted: Kind) -> bool:
+        """Whether an attack of a kind was run on every image, and not only below where others had fooled it."""
+        return any(wanted(attack) and (attack.scope == "all" or not index) for index, attack in enumerate(self.attacks))
+
     def gained(self, new: Kind, old: Kind) -> Share:
         """Most images, at one eps, that attacks of one kind fool and those of another do not."""
         newer, older = self.names(new), self.names(old)
@@ -112,10 +116,15 @@ class Evidence:
         return Share(most_at_one_eps(pairs, self.grid), len(found), sampled=True)
 
     def gained_where_run(self, check: str, new: Kind, old: Kind) -> Share | None:
-        """What attacks of a kind gain: on all images where the audit has them, else in the sample; None: not asked."""
-        if self.names(new):
-            return self.gained(new, old)
-        return self.gained_in_sample(check) if self.sample_size else None
+        """What attacks of a kind gain: on all images where the audit has them, else in the sample; None: not asked.
+
+        Of no image at all where none of the old kind was run on all: what was not tried has not failed.
+        """
+        if not self.names(new) and not self.sample_size:
+            return None
+        if not self.ran_on_all(old):
+            return Share(0, 0)
+        return self.gained(new, old) if self.names(new) else self.gained_in_sample(check)
 
     def answered_no(self, check: str) -> Share | None:
         """Sampled images that answered a check's question with no; None: not asked."""

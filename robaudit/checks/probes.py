@@ -239,7 +239,7 @@ def _plant(features: Callable[[Tensor], Tensor], target: Target, eps: float, wor
     direction, centre = (direction / scale).float(), centre.float()
 
     def head(x: Tensor) -> Tensor:
-        score = (features(x).flatten(1) - centre) @ direction + (float(wanted.mean()) - PLANTED_THRESHOLD)
+        score = (features(x).flatten(1).float() - centre) @ direction + (float(wanted.mean()) - PLANTED_THRESHOLD)
         return torch.stack([-score, score], 1)
 
     return head

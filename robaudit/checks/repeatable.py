@@ -1,4 +1,4 @@
-"""Does the model give the same answer every time?"""
+"""Does the model give the same answer every time, and in any company?"""
 
 from robaudit.checks.evidence import Evidence
 from robaudit.records import Check

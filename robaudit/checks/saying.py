@@ -12,6 +12,7 @@ from robaudit.significance import by_luck
 Loud = Literal["warning", "failed"]
 
 NOT_ASKED = "was left out: no image was sampled"
+NOTHING_TO_ASK = "No image was answered correctly, or no attack to compare with was run on all of them."
 TAKE_A_SAMPLE = "Scan with --check-sample 24."
 
 
@@ -41,7 +42,7 @@ def share_check(
     """
     n_found, n_images = share.n_found, share.n_images
     if n_images == 0:
-        return not_applicable(id_, "No image was answered correctly, so there was nothing to ask.")
+        return not_applicable(id_, NOTHING_TO_ASK)
     speaks = n_found / n_images > threshold and not (beyond_chance and by_luck(n_found, n_images, threshold))
     low, high = wilson(n_found, n_images)
     of_what = "sampled images" if share.sampled else "images"

@@ -11,7 +11,7 @@ MAX_SHARE = 0.01
 
 def single_step_is_weaker(evidence: Evidence) -> Check:
     """Fails where FGSM fools images that no iterative attack on its loss fools at that eps (Athalye et al. 2018)."""
-    if not evidence.names(_takes_one_step) or not evidence.names(_takes_many):
+    if not evidence.names(_takes_one_step) or not evidence.ran_on_all(_takes_many):
         return not_applicable(SINGLE_STEP, "No single-step attack and iterative attack on cross-entropy to compare.")
     return share_check(
         SINGLE_STEP,

@@ -67,6 +67,8 @@ def main() -> NoReturn:
     try:
         require_text(sys.argv[1:])
         code = app(standalone_mode=False)
+        if code == ExitCode.INTERRUPTED:  # typer takes Ctrl-C for itself, and returns its code
+            raise KeyboardInterrupt
         sys.stdout.flush()
     except RobauditError as error:
         _fail(" ".join(str(error).splitlines()))

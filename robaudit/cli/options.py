@@ -293,7 +293,7 @@ def whole_numbers(option: str, text: str) -> list[int]:
     try:
         for part in text.replace("..", "-").split(","):
             first, _, last = part.partition("-")
-            if int(last or first) - int(first) > MAX_RANGE:
+            if not 0 <= int(last or first) - int(first) <= MAX_RANGE:
                 raise ValueError
             found += range(int(first), int(last or first) + 1)
     except ValueError:

@@ -211,7 +211,8 @@ class _Counting(TorchFunctionMode):
         self.n_calls += func in _SQUASHES
         result = func(*args, **(kwargs or {}))
         if func in LAYERS:
-            self._last = result, version(result)
+            # A tensor made in inference mode does not tell how often it was written to: then its numbers must tell.
+            self._last = None if result.is_inference() else (result, result._version)
         return result
 
     def is_of_a_layer(self, answers: Tensor) -> bool:

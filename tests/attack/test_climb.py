@@ -1,6 +1,7 @@
 """The climbs against independent loops: foolbox, six lines from the paper, and textbook projections."""
 
 import itertools
+import math
 
 import eagerpy as ep
 import foolbox
@@ -9,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from small_models import SIDE, small_network
 
-from robaudit.attack.batching import Batches, Task, Work
-from robaudit.attack.climb import Target, _start, climb
+from robaudit.attack.batching import Batches, Evaluation, Task, Work
+from robaudit.attack.climb import Target, _start, _StepHalving, climb
 from robaudit.attack.losses import Loss, ascent_loss
 from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.step import Iterate, take_steps
@@ -191,6 +192,40 @@ def test_a_zero_or_non_finite_gradient_moves_nothing(target):
         iterate = Iterate(target.origin, 0, eps=0.1, step_size=0.1, x=target.origin, decay=1.0)
         take_steps([iterate], torch.full_like(target.origin, value)[None])
         assert torch.equal(iterate.x, target.origin)
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_momentum_does_not_depend_on_how_many_images_step_together(two_threads):
+    """Threads share out a large sum in another way for one image than for several, and it rounds differently."""
+    gradients = torch.randn((8, 1, 256, 256), generator=torch.Generator().manual_seed(0))
+
+    def at_rest():
+        return Iterate(torch.zeros(1, 256, 256), 0, eps=0.1, step_size=0.1, x=torch.zeros(1, 256, 256), decay=1.0)
+
+    together = [at_rest() for _ in gradients]
+    take_steps(together, gradients)
+    for iterate, gradient in zip(together, gradients, strict=True):
+        alone = at_rest()
+        take_steps([alone], gradient[None])
+        assert torch.equal(alone.momentum, iterate.momentum)
+
+
+def test_apgd_returns_to_a_point_that_has_a_loss(target):
+    """A first answer without a number, as of a copy in bfloat16, is not the best for ever."""
+    schedule = _StepHalving(40)
+    iterate = Iterate(target.origin, 0, eps=0.1, step_size=0.2, x=target.origin, adaptive=True)
+    for index, loss in enumerate([math.nan, 1.0, 0.5]):
+        point = torch.full_like(target.origin, index)
+        schedule.after_gradient(iterate, Evaluation(point, torch.zeros_like(point), loss, 0))
+    assert schedule.best_value == 1.0
+    assert torch.equal(schedule.best_point, torch.ones_like(target.origin))
 
 
 def test_apgd_climbs_higher_than_pgd_of_equal_steps_on_average():

@@ -3,15 +3,18 @@
 import copy
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 import torch
+from foolbox.attacks import brendel_bethge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_models import SIDE, TensorImages, engine_for, images_for, rows_of, small_network
 from torch import nn
 
 from robaudit import tally
+from robaudit.attack.curve import CUDA_BATCH_SIZE
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.search import Search
 from robaudit.attack.threats import Source
@@ -324,6 +327,22 @@ def is_exactly(x, picture):
     return bool((x == picture).flatten(1).all(1).any())
 
 
+def test_a_model_without_gradients_gets_a_batch_size_too(network, images):
+    """On a GPU the width is found by taking a gradient, and a model may cut the path to it."""
+
+    class Detached(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = copy.deepcopy(network)
+
+        def forward(self, x):
+            return self.inner(x.detach())
+
+    engine = engine_for(Detached(), images, "fgsm")
+    engine.device = torch.device("cuda")
+    assert engine._fitting_width() == CUDA_BATCH_SIZE
+
+
 def test_a_batch_size_that_was_asked_for_is_not_changed_silently(network, images):
     engine = engine_for(network, images, "bim", batch_size=8)
 
@@ -365,6 +384,20 @@ def test_an_attack_that_bounds_another_norm_is_refused(network, images):
         engine_for(network, images, "foolbox:L2PGD")
     with pytest.raises(SettingsError, match="no such attack"):
         engine_for(network, images, "foolbox:NoSuchAttack")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("GenAttack", "needs a class to move to"),  # was run, refused every image, and counted as resisted by all
+        ("InversionAttack", "bounds another norm"),
+        ("LinfinityBrendelBethgeAttack", "needs numba"),
+    ],
+)
+def test_a_foolbox_attack_that_cannot_be_run_is_refused_before_the_scan(monkeypatch, network, images, name, why):
+    monkeypatch.setattr(brendel_bethge, "NUMBA_IMPORT_ERROR", ModuleNotFoundError("No module", name="numba"))
+    with pytest.raises(SettingsError, match=f"foolbox:{name}: {why}"):
+        engine_for(network, images, f"foolbox:{name}")
 
 
 def test_a_foolbox_attack_that_finds_nothing_to_begin_with_proposes_nothing(network, images, monkeypatch):
@@ -421,6 +454,25 @@ def noisy_off_the_files_grid(x):
 )
 def test_answers_that_depend_on_the_batch_or_are_random_where_attacks_look_are_noticed(images, model):
     assert engine_for(model, images, "fgsm", grid=(3,)).unrepeatable(images, 5) > 1e-3
+
+
+@pytest.mark.parametrize("n_images", [1, 14])
+def test_a_model_whose_answer_depends_on_the_other_images_is_noticed(images, n_images):
+    """Repeating a batch does not show it: its images have the same neighbours every time."""
+    some = replace(images, refs=images.refs[:n_images])
+    model = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), small_network()).eval()
+    assert engine_for(model, images, "fgsm").unrepeatable(some, 2) > 1e-3
+    assert engine_for(small_network(), images, "fgsm").unrepeatable(some, 2) == 0
+
+
+@pytest.mark.parametrize("name", ["foolbox:LinfDeepFoolAttack", "foolbox:LInfFMNAttack"])
+def test_attacks_that_stop_at_the_border_are_as_strong_with_gradients_in_bfloat16(network, images, name):
+    plain, fast = (
+        rows_of(engine_for(network, images, name, speedups=Speedups(bfloat16=bfloat16)), images)
+        for bfloat16 in (False, True)
+    )
+    assert plain == fast
+    assert len({row.fooled_at[name] for row in plain}) >= 4
 
 
 def test_a_foolbox_attack_is_judged_by_our_rule(network, images):

@@ -1,10 +1,14 @@
+import threading
+
 import pytest
 import timm
 import torch
 from small_models import SIDE, small_network
 from torch import nn
+from torch.nn.utils import prune
 
 from robaudit.attack.prepare import Speedups, fingerprint, judging, working_copy
+from robaudit.errors import ModelError
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "densenet121"])
@@ -55,6 +59,50 @@ def test_a_batch_norm_that_may_not_be_folded_stays():
     copied = working_copy(model, x, Speedups())
     assert any(isinstance(module, nn.BatchNorm2d) for module in copied.modules())
     torch.testing.assert_close(copied(x), model(x).detach())
+
+
+class LearnsForEver(nn.BatchNorm2d):
+    """Takes its numbers from the batch also where the rest of the network is in eval mode."""
+
+    def train(self, mode=True):
+        return super().train(True)
+
+
+def pruned():
+    model = small_network()
+    prune.l1_unstructured(model[0], "weight", amount=0.5)
+    return model
+
+
+def spectrally_normalised():
+    model = small_network()
+    nn.utils.spectral_norm(model[0])
+    return model.eval()
+
+
+def never_in_eval_mode():
+    model = small_network()
+    model[1] = LearnsForEver(6)
+    return model.eval()
+
+
+@pytest.mark.parametrize("build", [pruned, spectrally_normalised, never_in_eval_mode])
+def test_what_changes_from_pass_to_pass_is_not_folded(build):
+    """A weight computed anew in each pass, or the statistics of a batch, leave nothing to fold."""
+    model = build()
+    x = torch.rand(4, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model(x)
+        copied = working_copy(model, x, Speedups())
+        torch.testing.assert_close(copied(x), expected)
+    assert any(isinstance(module, nn.BatchNorm2d) for module in copied.modules())
+
+
+def test_a_model_that_cannot_be_copied_is_refused_saying_why():
+    model = small_network()
+    model.guard = threading.Lock()
+    with pytest.raises(ModelError, match=r"cannot be copied .*lock"):
+        working_copy(model, torch.rand(2, 1, SIDE, SIDE), Speedups())
 
 
 def test_the_working_copy_is_frozen_and_its_own():

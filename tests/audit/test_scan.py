@@ -18,7 +18,10 @@ from small_scans import (
     ATTACKS,
     CLASSES,
     GRID,
+    MEAN,
     N_IMAGES,
+    SIDE,
+    STD,
     Watcher,
     as_input,
     interrupt,
@@ -394,6 +397,24 @@ class Counting(Wrapped):
         with torch.no_grad():
             self.n_calls += 1
         return self.inner(x)
+
+
+class Double(nn.Module):
+    """Computes, and answers, in double precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = small_network().double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner((x.double() - MEAN) / STD)
+
+
+def test_a_network_of_double_precision_is_measured(data: Path, tmp_path: Path) -> None:
+    options = {"attacks": ["fgsm"], "classes": CLASSES, "input_size": (SIDE, SIDE), "limit": 6, "check_sample": 2}
+    record = scan_module.scan(Double().eval(), data, out=tmp_path, **options)
+    assert record.status == "complete"
+    assert any(check.id == "planted-adversary" and check.sample_size for check in record.checks)
 
 
 class Noting(Wrapped):

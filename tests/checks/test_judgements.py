@@ -106,6 +106,22 @@ def probed(check, n_found, n, **probe):
     ]}  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("id_", "names", "found"),
+    [
+        ("gradient-free", ["square"], {"square": 1}),
+        ("random-corners", ["corners"], {"corners": 1}),
+        ("transfer", ["transfer"], {"transfer": 1}),
+        ("single-step", ["fgsm", "+pgd"], {"fgsm": 1, "pgd": None}),
+        ("margin-loss", ["apgd-margin", "+pgd"], {"apgd_margin": 1, "pgd": None}),
+    ],
+)
+def test_what_was_not_tried_on_an_image_has_not_failed_there(id_, names, found):
+    """An attack listed alone has none to beat; one on survivors was not run where those before it fooled."""
+    changes = {"rows": rows_with(200, **found), "attacks": parse_attacks(names), "has_surrogate": True}
+    assert said(id_, **changes).status == "not_applicable"
+
+
 LOUD = {
     "state-untouched": ("failed", {"state_before": "a", "state_after": "b"}),
     "repeatable": ("failed", {"unrepeatable": 2e-4}),

@@ -202,6 +202,16 @@ def test_findings_are_known_by_their_sigmoids_and_audited_one_at_a_time(save, tm
         torch.testing.assert_close(classifier(example).softmax(1)[:, 1], network(example)[:, 1])
 
 
+def test_a_network_in_inference_mode_is_recognised_too():
+    class Inferring(Headed):
+        def forward(self, x):
+            with torch.inference_mode():
+                return super().forward(x)
+
+    assert find_outputs(Inferring(lambda z: z), PICTURES).kind is OutputKind.LOGITS
+    assert find_outputs(Inferring(lambda z: z.softmax(1)), PICTURES).kind is OutputKind.PROBABILITIES
+
+
 def test_logits_that_happen_to_look_like_probabilities_are_logits():
     assert find_outputs(Headed(lambda z: z.clamp(0, 1)), PICTURES) == Outputs(OutputKind.LOGITS)
 
