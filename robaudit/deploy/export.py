@@ -13,7 +13,7 @@ from torch import Tensor
 from robaudit import __version__
 from robaudit.deploy.formats import FORMATS, Run
 from robaudit.deploy.pictures import of_audit, of_data
-from robaudit.errors import ModelError, SettingsError, first_line
+from robaudit.errors import ModelError, OutputError, SettingsError, first_line
 from robaudit.files import replacing
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.generated import generated
@@ -72,6 +72,7 @@ def export(
     model, out = Path(model), Path(out)
     if form not in FORMATS:
         raise SettingsError(f"--format {form}: wanted {', '.join(FORMATS)}")
+    _require_other_than_model(out, model)
     loaded = load_model(model, **loading)
     channels = loaded.classifier.takes_channels
     pictures = {"generated": generated(channels, loaded.size)}
@@ -93,6 +94,21 @@ def export(
             raise ModelError(f"{model}: cannot be written as {form} ({_cause(error)}); try another --format") from None
         differences = [_difference(model, form, classifier, run, batch) for batch in pictures.values()]
     return Checked({source: len(batch) for source, batch in pictures.items()}, max(differences))
+
+
+def _require_other_than_model(out: Path, model: Path) -> None:
+    """Refuse to write over what is exported.
+
+    Raises:
+        OutputError: `out` is the model, or one of the files that its folder is read from.
+    """
+    if out.exists() and any(
+        file.exists() and out.samefile(file) for file in (model, *(model / name for name in _READ))
+    ):
+        raise OutputError(f"{out}: is the model that is to be exported; choose another --out")
+
+
+_READ = ("config.json", "model.safetensors")
 
 
 def _difference(model: Path, form: str, classifier: Run, run: Run, pictures: Tensor) -> float:

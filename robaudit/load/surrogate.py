@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ def load_surrogate(
         path: its file; None takes the model before the retrofit, where the audited one is a retrofit.
         audited: the model it stands in for; its normalisation is assumed where the file does not tell.
         pictures: (B, C, H, W) in [0, 1] on the audited model's grid, to see what it answers with.
-        progress: told where the model before the retrofit is not found any more.
+        progress: told where the model before the retrofit is not found any more, or cannot be loaded.
 
     Returns:
         The surrogate, or None where none was named and none is known.
@@ -71,11 +72,14 @@ def load_surrogate(
                 f"{vanilla}: the model before the retrofit is not there unchanged; no transfer check without it"
             )
             return None
+        try:
+            loaded = _loaded(vanilla, audited, **_as_retrofitted(audited))
+        except ModelError as error:  # it took words to load it that its retrofit does not keep, such as --trust
+            progress.say(f"{error}; no transfer check without the model before the retrofit, or name it by --surrogate")
+            return None
         path = vanilla
-    loaded = load_model(
-        Path(path), folder_classes=info.classes, mean=info.normalization.mean, std=info.normalization.std,
-        device=str(audited.classifier.mean.device),
-    )  # fmt: skip
+    else:
+        loaded = _loaded(Path(path), audited)
     if set(loaded.info.classes) != set(info.classes):
         raise ModelError(
             f"{path}: has classes {', '.join(loaded.info.classes)}, the audited model {', '.join(info.classes)}; "
@@ -85,3 +89,26 @@ def load_surrogate(
     order = tuple(loaded.info.classes.index(name) for name in info.classes)
     network = AsAudited(classifier, loaded.size, order).eval()
     return Surrogate(network, FileRef(path=str(path), sha256=loaded.info.sha256))
+
+
+def _loaded(path: Path, audited: LoadedModel, **asked: Any) -> LoadedModel:
+    info = audited.info
+    return load_model(
+        path, folder_classes=info.classes, mean=info.normalization.mean, std=info.normalization.std,
+        device=str(audited.classifier.mean.device), **asked,
+    )  # fmt: skip
+
+
+def _as_retrofitted(audited: LoadedModel) -> dict[str, Any]:
+    """What was said of the model before the retrofit when it was made, as far as the retrofit keeps it."""
+    info, recipe = audited.info, audited.recipe
+    is_named = not recipe.files and not {"factory", "library"} & recipe.config.keys()
+    answered = {} if info.loading is None else {
+        name: getattr(info.loading, name) for name in ("output", "label_index", "threshold")
+    }  # fmt: skip
+    return answered | {
+        "arch": info.arch if is_named else None,
+        "factory": recipe.config.get("factory"),
+        "input_size": audited.size,
+        "classes": info.classes,
+    }

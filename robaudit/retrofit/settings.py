@@ -103,8 +103,8 @@ class TrainConfig:
             _require_one_of("augment", name, AUGMENTATIONS)
         if self.front == "none" and (self.alpha < 1 or self.trains in ("front", "front+head") or self.random_front):
             raise SettingsError(
-                "front none: without T and C there is no texture term and no front to train; "
-                "leave alpha at 1 and train all"
+                "front none: without T and C there is no texture term, and no front to train or to start at random; "
+                "leave --alpha, --trains and --random-front out"
             )
 
     @property

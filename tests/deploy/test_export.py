@@ -21,7 +21,7 @@ from robaudit.cli import export as command
 from robaudit.deploy import export as exporting
 from robaudit.deploy.export import export
 from robaudit.deploy.formats import METADATA_NAME
-from robaudit.errors import ModelError, SettingsError
+from robaudit.errors import ModelError, OutputError, SettingsError
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.model import load_model
@@ -218,6 +218,16 @@ def test_a_file_that_does_not_run_is_told_so_and_why(assimilated, tmp_path, monk
     with pytest.raises(ModelError, match=r"as pt2 does not run on 7 images \(expected a batch of 2\); nothing was"):
         export(assimilated, tmp_path / "m.pt2", form="pt2")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_model_is_not_written_over_by_its_export(assimilated, tmp_path):
+    weights = (assimilated / "model.safetensors").read_bytes()
+    link = tmp_path / "link.pt2"
+    link.symlink_to(assimilated / "model.safetensors")
+    for out in (assimilated / "model.safetensors", assimilated / "config.json", link):
+        with pytest.raises(OutputError, match="is the model that is to be exported"):
+            export(assimilated, out, form="pt2")
+    assert (assimilated / "model.safetensors").read_bytes() == weights
 
 
 def test_an_unknown_format_is_refused(assimilated, tmp_path):
