@@ -24,6 +24,7 @@ from robaudit.checks.realisable import adversarials_survive_rounding
 from robaudit.checks.repeatable import repeatable
 from robaudit.checks.saturation import saturation
 from robaudit.checks.single_step import single_step_is_weaker
+from robaudit.checks.smooth import margin_is_smooth
 from robaudit.checks.state import state_untouched
 from robaudit.checks.still_rising import attacks_arrived
 from robaudit.checks.transfer import gradients_beat_transfer
@@ -42,6 +43,7 @@ CHECKS: Sequence[Judge] = (
     gradients_present,
     gradients_lead_up,
     answers_turn_gradually,
+    margin_is_smooth,
     saturation,
     within_bounds,
     single_step_is_weaker,

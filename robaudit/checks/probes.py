@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ from robaudit.checks.monotone import MONOTONE
 from robaudit.checks.planted import PLANTED
 from robaudit.checks.random_corners import RANDOM_CORNERS
 from robaudit.checks.repairs import strongest
+from robaudit.checks.smooth import LEAST, MAX_RATIO, N_COARSE, N_FINE, SMOOTH, WALK_255
 from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import BUDGETS_255, UNBOUNDED
 from robaudit.checks.uphill import STEP_255, UPHILL
@@ -40,6 +42,8 @@ from robaudit.records import ImageRow
 
 MAX_PLANTED = 8
 """Images that get a planted adversary: each costs a head of its own."""
+MAX_WALKED = 8
+"""Images that are walked away from: each walk is many pictures."""
 MAX_INNER = 64
 """Random points of the ball that a planted head must call harmless; half as many as there are features, if fewer."""
 PLANTED_THRESHOLD = 0.9
@@ -102,6 +106,7 @@ def questions(
         yield Question(MONOTONE, on_all[0].name, ask=_ever_larger(on_all[0], grid))
     yield Question(UPHILL, f"a step of {STEP_255}", ask=_leads_up)
     yield Question(BORDER, "halving the way", ask=_turns_gradually)
+    yield Question(SMOOTH, "two walks", ask=_is_smooth, max_images=MAX_WALKED)
     yield Question(UNBOUNDED, "without bound", ask=_without_bound(predicted, has_front, has_head))
     if features is not None:
         eps_255 = min(grid, key=lambda eps: (abs(eps - 4), eps))
@@ -164,6 +169,23 @@ def _turns_gradually(row: ImageRow, target: Target, work: Work) -> Dialogue[bool
         else:
             there, beyond = middle, sight.margin(target.label)
     return beyond - before <= MAX_JUMP * most
+
+
+def _is_smooth(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+    """Whether the margin rises and falls no more in fine steps to a corner of the ball than in coarse ones."""
+    dice = derived_seed(target.seed, target.sha256, SMOOTH)
+    whole = uniform(target.origin.shape, 1.0, dice).sign().to(target.origin.device) * WALK_255 / 255
+    walk = [(target.origin + whole * step / N_FINE).clamp(0, 1) for step in range(N_FINE + 1)]
+    sights = yield from query(walk)
+    if any(sight.prediction is None for sight in sights):
+        return None
+    margins = [sight.margin(target.label) for sight in sights]
+    fine, coarse = (_rise_and_fall(margins[::every]) for every in (1, N_FINE // N_COARSE))
+    return fine <= MAX_RATIO * coarse or fine - coarse <= LEAST * max(map(abs, margins))
+
+
+def _rise_and_fall(values: Sequence[float]) -> float:
+    return sum(abs(after - before) for before, after in pairwise(values))
 
 
 def _without_bound(predicted: frozenset[int], has_front: bool, has_head: bool) -> Ask:

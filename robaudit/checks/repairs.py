@@ -26,6 +26,7 @@ from robaudit.checks.random_corners import RANDOM_CORNERS
 from robaudit.checks.repeatable import REPEATABLE
 from robaudit.checks.saturation import SATURATION
 from robaudit.checks.single_step import SINGLE_STEP
+from robaudit.checks.smooth import MANY_QUERIES, SMOOTH, asks_much
 from robaudit.checks.state import STATE_UNTOUCHED
 from robaudit.checks.still_rising import STILL_RISING
 from robaudit.checks.transfer import TRANSFER
@@ -36,6 +37,7 @@ from robaudit.records import Check
 MARGIN = "+apgd-margin"
 PAST_FRONT = "+bpda"
 BEHIND_ANSWERS = "+head"
+BY_QUERIES = f"+square-{MANY_QUERIES}"
 
 BEYOND_REPAIR = frozenset({STATE_UNTOUCHED, REPEATABLE, FINITE_ANSWERS, PREDICTS_CLASSES, GRADIENTS_PRESENT, UPHILL})
 """Where the model itself is the matter, or there is no gradient to follow or a wrong one, more steps are wasted."""
@@ -43,6 +45,7 @@ BEYOND_REPAIR = frozenset({STATE_UNTOUCHED, REPEATABLE, FINITE_ANSWERS, PREDICTS
 MENDED_BY_MARGIN = frozenset({GRADIENTS_PRESENT, SATURATION, MARGIN_LOSS})
 MENDED_PAST_FRONT = frozenset({BPDA, TRANSFER, UNBOUNDED})
 MENDED_BEHIND_ANSWERS = frozenset({LAST_LAYER})
+MENDED_BY_QUERIES = frozenset({SMOOTH})
 MENDED_BY_MORE_STEPS = frozenset(
     {CONVERGENCE, STILL_RISING, SINGLE_STEP, MONOTONE, GRADIENT_FREE, RANDOM_CORNERS, TRANSFER}
 )
@@ -69,6 +72,8 @@ def next_repair(
     failed = [check.id for check in checks if check.status == "failed"]
     if not BEYOND_REPAIR.isdisjoint(failed):
         return None
+    if not any(map(asks_much, attacks)) and (asking := _first(failed, MENDED_BY_QUERIES)):
+        return parse_attack(BY_QUERIES), asking
     if asking := _first(failed, MENDED_BY_MORE_STEPS):
         for attack in strongest(attacks):
             if added.get(attack.name) not in MENDED_BY_MORE_STEPS:  # doubled once, not for ever

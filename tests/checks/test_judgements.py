@@ -28,6 +28,7 @@ SAMPLED = (
     "unbounded",
     "uphill",
     "border",
+    "smooth",
     "planted-adversary",
 )
 
@@ -52,6 +53,7 @@ def evidence(**changes):
         "monotone": [Probe(check="monotone", name="pgd", id=f"{i:03d}", answer=True) for i in range(24)],
         "uphill": [Probe(check="uphill", name="", id=f"{i:03d}", answer=True) for i in range(24)],
         "border": [Probe(check="border", name="", id=f"{i:03d}", answer=True) for i in range(24)],
+        "smooth": [Probe(check="smooth", name="", id=f"{i:03d}", answer=True) for i in range(8)],
         "unbounded": [Probe(check="unbounded", name="", id=f"{i:03d}", answer=True) for i in range(24)],
         "planted-adversary": [Probe(check="planted-adversary", name="", id=f"{i:03d}", answer=True) for i in range(8)],
     }
@@ -169,6 +171,11 @@ LOUD = {
         "warning",
         {"probes": probed("border", 24, 24, answer=False), "attacks": (*ATTACKS, *parse_attacks(["+head"]))},
     ),
+    "smooth": ("failed", {"probes": probed("smooth", 3, 8, answer=False)}),
+    "smooth ": (
+        "warning",
+        {"probes": probed("smooth", 8, 8, answer=False), "attacks": (*ATTACKS, *parse_attacks(["+square-2000"]))},
+    ),
     "last-layer": ("failed", {"has_head": True, "probes": probed("last-layer", 2, 24, found_255=2)}),
     "unbounded": ("failed", {"probes": probed("unbounded", 1, 24, answer=False)}),
     "planted-adversary": ("failed", {"probes": probed("planted-adversary", 1, 8, answer=False)}),
@@ -206,6 +213,7 @@ QUIET = {
     "transfer": {"has_surrogate": False},
     "uphill": {"probes": probed("uphill", 4, 24, answer=False)},
     "border": {"probes": probed("border", 4, 24, answer=False)},
+    "smooth": {"probes": probed("smooth", 2, 8, answer=False)},
 }
 
 
@@ -291,6 +299,8 @@ QUICK = parse_attacks(["fgsm", "bim"])
         (checks_with(loud=("saturation",)), QUICK, {}, False, ("apgd-margin", "saturation")),
         (checks_with("gradients-present"), ATTACKS, {}, False, None),
         (checks_with("bpda"), ATTACKS, {}, True, ("bpda", "bpda")),
+        (checks_with("smooth"), ATTACKS, {}, False, ("square-2000", "smooth")),
+        (checks_with("smooth", "repeatable"), ATTACKS, {}, False, None),
         (checks_with("last-layer"), ATTACKS, {}, False, ("head", "last-layer")),
         (checks_with("convergence"), ATTACKS, {}, False, ("pgd-80x2", "convergence")),
         (checks_with("convergence", "repeatable"), ATTACKS, {}, False, None),

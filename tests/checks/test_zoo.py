@@ -45,6 +45,8 @@ CALLED_OUT = {
     "noise off the grid": "repeatable",
 }
 """Fake defence -> a check that must fail on it."""
+JAGGED = "noise made of the image"
+"""Easier to fool than the model behind it, for those who ask often enough."""
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +77,7 @@ def worst(record: AuditRecord) -> list[int]:
 
 
 def test_every_member_is_expected_to_do_something():
-    assert set(BROKEN) | CALLED_OUT.keys() == zoo.FAKE.keys()
+    assert {*BROKEN, JAGGED} | CALLED_OUT.keys() == zoo.FAKE.keys()
 
 
 @pytest.mark.parametrize("name", zoo.HONEST)
@@ -134,6 +136,15 @@ def test_a_quick_audit_of_it_is_repaired_and_says_so(tmp_path: Path):
     assert (mended.status, mended.repaired_by) == ("warning", "apgd-margin")
     assert record.verdict.kind == "measured"
     assert "apgd-margin was added because the check gradients-present asked for it" in record.verdict.sentence
+
+
+def test_noise_made_of_the_image_is_found_jagged_and_attacked_by_more_queries(tmp_path: Path):
+    """It is repeatable and its gradients lead up, on average; what it blurs, queries find."""
+    data = zoo.write_pictures(tmp_path / "data", 2)
+    record = scan(zoo.FAKE[JAGGED](), data, out=tmp_path / "out", attacks=["fgsm"], eps=[4], limit=8, check_sample=8)
+    check = next(check for check in record.checks if check.id == "smooth")
+    assert (check.status, check.repaired_by) == ("warning", "square-2000")
+    assert {attack.name: attack.added_by for attack in record.attacks}["square-2000"] == "smooth"
 
 
 def test_a_constant_model_is_named_as_one_and_never_called_robust(audit_of):

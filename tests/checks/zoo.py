@@ -246,6 +246,11 @@ def recording_matters(x: Tensor) -> Tensor:
     return 0.5 + 1e-3 * x.transpose(2, 3) if torch.is_grad_enabled() else x
 
 
+def noise_of_the_image(x: Tensor) -> Tensor:
+    """Noise that is the same for the same picture: repeatable, and as jagged as any."""
+    return x + 0.03 * torch.sin(1e5 * x.detach())
+
+
 def batch_centred(z: Tensor) -> Tensor:
     """What batch-norm without running statistics does: an answer that depends on the other pictures asked."""
     return z - 0.5 * z.mean(0, keepdim=True)
@@ -303,6 +308,7 @@ FAKE: dict[str, Callable[[], nn.Module]] = {
     "cliff, unseen": lambda: Scrambled(NoLinearLayer(), lambda margin, wave: 3 * (1e3 * margin).tanh() + 1e-3 * wave),
     "reversed gradient": lambda: Around(NoLinearLayer(), before=Reversed.apply),
     "another pass for gradients": lambda: Around(trained(), before=recording_matters),
+    "noise made of the image": lambda: Around(trained(), before=noise_of_the_image),
     "centred over the batch": lambda: Around(trained(), after=batch_centred),
     "noise off the grid": lambda: Around(trained(), before=noisy_off_the_grid),
 }

@@ -1,0 +1,47 @@
+"""Is a way through the ball as long in fine steps as in coarse ones?"""
+
+from robaudit.attack.threats import AnyAttack, Square
+from robaudit.checks.evidence import Evidence
+from robaudit.checks.saying import left_out, not_applicable, share_check
+from robaudit.records import Check
+
+SMOOTH = "smooth"
+MAX_SHARE = 0.1
+WALK_255 = 4
+"""How far every pixel is moved, in grey levels."""
+N_FINE, N_COARSE = 64, 8
+"""Steps of the two walks."""
+MAX_RATIO = 1.5
+"""Rise and fall of the margin in fine steps over that in coarse ones: about 1 where it is smooth at this scale."""
+LEAST = 0.01
+"""The difference counts only where it is more than this share of the margin: float rounding is jagged too."""
+MANY_QUERIES = 2000
+"""Queries of Square Attack that make up for gradients of a jagged function, as far as anything does here."""
+
+
+def margin_is_smooth(evidence: Evidence) -> Check:
+    """Fails where the margin is jagged within the ball: its gradient at a point tells nothing of the points beside it.
+
+    A warning where Square Attack had many queries, which climb over small jumps.
+    """
+    share = evidence.answered_no(SMOOTH)
+    if share is None:
+        return left_out(SMOOTH)
+    if not share.n_images:
+        return not_applicable(SMOOTH, "No sampled image got finite answers all the way.")
+    return share_check(
+        SMOOTH,
+        share,
+        MAX_SHARE,
+        finding=f"have a margin that is jagged within {WALK_255}/255",
+        meaning="Gradients tell little of what a step does.",
+        remedy="Read the worst case with Square Attack of many queries in it (--attacks fgsm,bim,mifgsm,pgd,"
+        f"+apgd-margin,+square-{MANY_QUERIES}); look for jumps in the model: rounding, winners taking all, noise "
+        "made of the image.",
+        loud="warning" if evidence.names(asks_much) else "failed",
+    )
+
+
+def asks_much(attack: AnyAttack) -> bool:
+    """Whether an attack climbs by many queries."""
+    return isinstance(attack, Square) and attack.queries >= MANY_QUERIES
