@@ -1,10 +1,12 @@
-"""Whether an error says that memory ran out: torch has a class for GPUs, and only words for CPUs. A leaf, no torch."""
+"""Whether an error says that memory ran out: torch has a class for it on GPUs, or only words. A leaf, no torch."""
 
 OUT_OF_MEMORY = "memory ran out"
+# Of the CPU's allocator, of C++, of a GPU's driver, and of its libraries where they find no room for a workspace.
+_WORDS = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "STATUS_ALLOC_FAILED")
 
 
 def ran_out(error: BaseException) -> bool:
     """Tell running out of memory, on whatever device, from every other error."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "bad_alloc" in str(error))
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
