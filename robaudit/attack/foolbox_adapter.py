@@ -65,7 +65,10 @@ class _Counted(nn.Module):
             self._work.gradients += len(x)
         else:
             self._work.forwards += len(x)
-        return self._working(x)
+        try:
+            return self._working(x)
+        except (AssertionError, ValueError) as error:  # the model's own: no way of saying that nothing was found
+            raise RuntimeError(f"the model failed: {error}") from error
 
 
 _TARGETED_ONLY = ("GenAttack",)

@@ -14,10 +14,13 @@ from small_models import SIDE, TensorImages, engine_for, images_for, rows_of, sm
 from torch import nn
 
 from robaudit import tally
+from robaudit.attack.batching import Work
+from robaudit.attack.climb import Target
 from robaudit.attack.curve import CUDA_BATCH_SIZE
+from robaudit.attack.foolbox_adapter import FoolboxRunner
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.search import Search
-from robaudit.attack.threats import Source
+from robaudit.attack.threats import FoolboxAttack, Source
 from robaudit.errors import SettingsError
 from robaudit.progress import Silent
 
@@ -410,6 +413,15 @@ def test_a_foolbox_attack_that_finds_nothing_to_begin_with_proposes_nothing(netw
     monkeypatch.setattr("robaudit.attack.curve.find_attack", lambda name: nothing)
     rows = rows_of(engine_for(network, images, "foolbox:Boundary"), images)
     assert {row.fooled_at["foolbox:Boundary"] for row in rows} == {0, None}
+
+
+def test_an_error_of_the_model_is_not_taken_for_a_foolbox_attack_that_found_nothing(network, images):
+    def working(x):
+        raise ValueError("no such channel")
+
+    target = Target(images.pictures[0], 0, "f" * 64, seed=0)
+    with pytest.raises(RuntimeError, match="the model failed: no such channel"):
+        FoolboxRunner(working, torch.device("cpu"), Work()).perturb(target, FoolboxAttack("LinfPGD"), 8)
 
 
 def test_a_model_that_answers_differently_the_second_time_is_noticed(network, images):

@@ -7,7 +7,7 @@ from small_models import SIDE, small_network
 from torch import nn
 from torch.nn.utils import prune
 
-from robaudit.attack.prepare import Speedups, fingerprint, judging, working_copy
+from robaudit.attack.prepare import Speedups, fingerprint, in_bfloat16, judging, working_copy
 from robaudit.errors import ModelError
 
 
@@ -117,9 +117,11 @@ def test_the_working_copy_is_frozen_and_its_own():
 def test_bfloat16_answers_in_float32_near_the_plain_ones():
     model = small_network()
     x = torch.rand(2, 1, SIDE, SIDE)
-    logits = working_copy(model, x, Speedups(bfloat16=True))(x)
+    plain = working_copy(model, x, Speedups())
+    logits = in_bfloat16(plain)(x)
     assert logits.dtype is torch.float32
-    torch.testing.assert_close(logits, model(x).detach(), rtol=0.05, atol=0.2)
+    assert not torch.allclose(logits, plain(x), rtol=1e-5), "computed in float32"
+    torch.testing.assert_close(logits, plain(x), rtol=0.05, atol=0.2)
 
 
 def test_judging_restores_every_modules_own_mode():
