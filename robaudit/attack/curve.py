@@ -5,6 +5,7 @@ Images stream: only those being worked on are in memory, and their adversarials 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -103,6 +104,8 @@ class Engine:
         shape = (2, self.channels, *self.size)
         self.example = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
         """Two pictures of noise, to try things on."""
+        self.unasked = _copied_but_for_weights(self.model)
+        """The model as it is before it is asked anything."""
         self.exact = working_copy(self.model, self.example, replace(self.speedups, bfloat16=False))
         """The working copy in float32, as a module."""
         self.sources = self._working_copies()
@@ -212,7 +215,8 @@ class Engine:
 
         A batch of images and as many random points of their balls are asked, each time with other neighbours, noise
         where there are too few: a model may look at the rest of its batch, or be random only off the grey levels of
-        files. Infinite where finiteness itself changed.
+        files. Last, a model that has not been asked before is, the random points first: what was asked earlier may be
+        remembered. Infinite where finiteness itself changed.
         """
         pictures = torch.stack([self._picture(images, ref) for ref in images.refs[: self.width]])
         eps = self.plan.grid[-1] / 255
@@ -222,8 +226,10 @@ class Engine:
         noise = self.example[:1].expand(2 * self.width - len(looked_at), -1, -1, -1)
         shown = torch.cat([looked_at, noise])
         with judging(self.model) as untouched, torch.no_grad():
-            asked = (_asked_rolled(untouched, shown, self.width, turn) for turn in range(n_passes))
-            first, *others = (logits[: len(looked_at)] for logits in asked)
+            asked = [_asked_rolled(untouched, shown, self.width, turn) for turn in range(n_passes)]
+        with judging(_copied_but_for_weights(self.unasked)) as forgetful, torch.no_grad():
+            asked.append(_asked_rolled(forgetful, shown, self.width, len(pictures)))
+        first, *others = (logits[: len(looked_at)] for logits in asked)
         if not all(torch.equal(first.isfinite(), other.isfinite()) for other in others):
             return float("inf")
         change = max(float(torch.nan_to_num((first - other).abs()).amax()) for other in others)
@@ -328,6 +334,11 @@ class Engine:
                     raise
                 width //= 2
         return width
+
+
+def _copied_but_for_weights(model: nn.Module) -> nn.Module:
+    """A copy that shares parameters and buffers, and has everything else a model may remember for itself."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())})
 
 
 def _asked_rolled(model: Logits, shown: Tensor, width: int, turn: int) -> Tensor:

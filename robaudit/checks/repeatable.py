@@ -10,7 +10,7 @@ MAX_CHANGE = 1e-4
 
 
 def repeatable(evidence: Evidence) -> Check:
-    """Fails where the same pictures get other logits another time, or beside others: luck may then fool, or spare."""
+    """Fails where the same pictures get other logits another time, or beside or after others: luck may then fool."""
     change = evidence.unrepeatable
     same = change <= MAX_CHANGE
     return Check(
@@ -24,6 +24,6 @@ def repeatable(evidence: Evidence) -> Check:
         f"{change:.2g}), so images may have been fooled, or spared, by chance.",
         remedy=""
         if same
-        else "Switch off dropout, noise and other random steps in the model's forward pass, and whatever looks at "
-        "other images of the batch, such as batch-norm without running statistics.",
+        else "Switch off dropout, noise and other random steps in the model's forward pass, what remembers earlier "
+        "pictures, and what looks at others of the batch, such as batch-norm without running statistics.",
     )

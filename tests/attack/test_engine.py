@@ -437,6 +437,34 @@ def test_a_model_that_answers_differently_the_second_time_is_noticed(network, im
     assert engine_for(Noisy(), images, "fgsm").unrepeatable(images, 5) > 1e-3
 
 
+class Remembering(nn.Module):
+    """Answers near-duplicates as the first of them; its gradients are right."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.answered = small_network(), {}
+
+    def forward(self, x):
+        rows = []
+        for thumbnail, row in zip((4 * x.mean((1, 2, 3))).round().tolist(), self.inner(x), strict=True):
+            rows.append(row + (self.answered.setdefault(thumbnail, row.detach().clone()) - row).detach())
+        return torch.stack(rows)
+
+
+def test_a_model_that_remembers_what_it_was_asked_is_noticed(images):
+    """No parameter or buffer changes; after the images, every picture near them gets their answer."""
+    engine = engine_for(Remembering(), images, "fgsm")
+    list(engine.clean_sights(images, images.refs))
+    assert engine.unrepeatable(images, 5) > 1e-3
+    assert engine.unrepeatable(images, 5) > 1e-3
+
+
+def test_the_copy_that_has_not_been_asked_takes_no_memory_for_weights(network, images):
+    engine = engine_for(network, images, "fgsm")
+    for own, shared in zip(network.state_dict().values(), engine.unasked.state_dict().values(), strict=True):
+        assert own.data_ptr() == shared.data_ptr()
+
+
 class Changed(nn.Module):
     """A network, and something done to its input or to its logits."""
 
