@@ -136,11 +136,11 @@ def write_model(
             save_file(weights, temporary)
     except SafetensorError as error:
         raise OutputError(f"{folder / WEIGHTS_FILE}: cannot be written ({error}); free space") from None
+    recipe = recipe or Recipe()
     if classifier.front is None:
-        config = _timm_config(classifier, vanilla)
+        config = _timm_config(classifier, vanilla, recipe)
     else:
-        config = _config(classifier, classifier.front, vanilla, image_channels)
-    config |= (recipe or Recipe()).copy_to(folder)
+        config = _config(classifier, classifier.front, vanilla, image_channels) | recipe.copy_to(folder)
     write_text(folder / CONFIG_FILE, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return folder / WEIGHTS_FILE
 
@@ -163,7 +163,8 @@ def _config(classifier: Classifier, front: Front, vanilla: ModelInfo, image_chan
     }
 
 
-def _timm_config(classifier: Classifier, vanilla: ModelInfo) -> dict[str, Any]:
+def _timm_config(classifier: Classifier, vanilla: ModelInfo, recipe: Recipe) -> dict[str, Any]:
+    arguments = recipe.timm_arguments
     return {
         "architecture": vanilla.arch,
         "num_classes": 1 if classifier.outputs.is_one else vanilla.n_classes,  # as many outputs as timm is to make
@@ -174,6 +175,7 @@ def _timm_config(classifier: Classifier, vanilla: ModelInfo) -> dict[str, Any]:
             "std": list(vanilla.normalization.std),
         },
         "normalization_source": vanilla.normalization.source,
+        **({"model_args": arguments} if arguments else {}),
     }
 
 
