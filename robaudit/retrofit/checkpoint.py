@@ -19,9 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import nn
 
 from robaudit.errors import OutputError, TrainingError
 from robaudit.files import LOCK_FILE, alone_in, replacing, workplace_of, write_text
@@ -164,7 +166,7 @@ def _config(classifier: Classifier, front: Front, vanilla: ModelInfo, image_chan
 
 
 def _timm_config(classifier: Classifier, vanilla: ModelInfo, recipe: Recipe) -> dict[str, Any]:
-    arguments = recipe.timm_arguments
+    arguments = recipe.timm_arguments or _size_beside_name(classifier.backbone, vanilla.arch)
     return {
         "architecture": vanilla.arch,
         "num_classes": 1 if classifier.outputs.is_one else vanilla.n_classes,  # as many outputs as timm is to make
@@ -177,6 +179,21 @@ def _timm_config(classifier: Classifier, vanilla: ModelInfo, recipe: Recipe) -> 
         "normalization_source": vanilla.normalization.source,
         **({"model_args": arguments} if arguments else {}),
     }
+
+
+def _size_beside_name(network: nn.Module, arch: str) -> dict[str, Any]:
+    """What timm must be told to build a network for the same size of pictures, where its name means another."""
+    side = _square_side(network)
+    if side is None or not timm.is_model(arch):
+        return {}
+    with torch.device("meta"):
+        return {} if _square_side(timm.create_model(arch)) == side else {"img_size": side}
+
+
+def _square_side(network: nn.Module) -> int | None:
+    """Of the pictures that positions among the weights are for; None where there are none, or they are not square."""
+    size = getattr(getattr(network, "patch_embed", None), "img_size", None)
+    return int(size[0]) if isinstance(size, tuple) and len(set(size)) == 1 else None
 
 
 def take_place(folder: Path, out: Path) -> None:
