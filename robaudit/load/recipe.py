@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robaudit.load.kinds import Kind
 from robaudit.load.network import Network
 
 PROGRAM_FOLDER = "program"
@@ -22,6 +23,17 @@ class Recipe:
     """The program, and the files its numbers lie in; empty where a library knows the network by name."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Entries of its config.json."""
+
+    @property
+    def is_timms(self) -> bool:
+        """Whether a plain timm folder can hold all of it: the name of an architecture, perhaps with arguments."""
+        library = self.config.get("library", {"kind": Kind.TIMM_FOLDER})
+        return not self.files and self.config.keys() <= {"library"} and library["kind"] == Kind.TIMM_FOLDER
+
+    @property
+    def timm_arguments(self) -> dict[str, Any]:
+        """What a timm folder set beside the name of its architecture."""
+        return dict(self.config["library"]["config"]["model_args"]) if "library" in self.config else {}
 
     def copy_to(self, folder: Path) -> dict[str, Any]:
         """Copy the files into a folder, and return the entries of its config.json."""

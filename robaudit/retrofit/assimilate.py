@@ -217,7 +217,7 @@ def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: Tra
         vanilla.require_channels(image_channels)
         if vanilla.classifier.front is not None:
             raise ModelError(f"{vanilla.info.path}: is already retrofitted; pass the model before the retrofit")
-        if vanilla.recipe.files or vanilla.recipe.config:
+        if not vanilla.recipe.is_timms:
             raise ModelError(
                 f"{vanilla.info.path}: is no network that a timm folder can name, which is what --front none writes; "
                 "keep T or C in front"

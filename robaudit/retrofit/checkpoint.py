@@ -19,9 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import nn
 
 from robaudit.errors import OutputError, TrainingError
 from robaudit.files import LOCK_FILE, alone_in, replacing, workplace_of, write_text
@@ -136,11 +138,11 @@ def write_model(
             save_file(weights, temporary)
     except SafetensorError as error:
         raise OutputError(f"{folder / WEIGHTS_FILE}: cannot be written ({error}); free space") from None
+    recipe = recipe or Recipe()
     if classifier.front is None:
-        config = _timm_config(classifier, vanilla)
+        config = _timm_config(classifier, vanilla, recipe)
     else:
-        config = _config(classifier, classifier.front, vanilla, image_channels)
-    config |= (recipe or Recipe()).copy_to(folder)
+        config = _config(classifier, classifier.front, vanilla, image_channels) | recipe.copy_to(folder)
     write_text(folder / CONFIG_FILE, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return folder / WEIGHTS_FILE
 
@@ -163,7 +165,8 @@ def _config(classifier: Classifier, front: Front, vanilla: ModelInfo, image_chan
     }
 
 
-def _timm_config(classifier: Classifier, vanilla: ModelInfo) -> dict[str, Any]:
+def _timm_config(classifier: Classifier, vanilla: ModelInfo, recipe: Recipe) -> dict[str, Any]:
+    arguments = recipe.timm_arguments or _size_beside_name(classifier.backbone, vanilla.arch)
     return {
         "architecture": vanilla.arch,
         "num_classes": 1 if classifier.outputs.is_one else vanilla.n_classes,  # as many outputs as timm is to make
@@ -174,7 +177,23 @@ def _timm_config(classifier: Classifier, vanilla: ModelInfo) -> dict[str, Any]:
             "std": list(vanilla.normalization.std),
         },
         "normalization_source": vanilla.normalization.source,
+        **({"model_args": arguments} if arguments else {}),
     }
+
+
+def _size_beside_name(network: nn.Module, arch: str) -> dict[str, Any]:
+    """What timm must be told to build a network for the same size of pictures, where its name means another."""
+    side = _square_side(network)
+    if side is None or not timm.is_model(arch):
+        return {}
+    with torch.device("meta"):
+        return {} if _square_side(timm.create_model(arch)) == side else {"img_size": side}
+
+
+def _square_side(network: nn.Module) -> int | None:
+    """Of the pictures that positions among the weights are for; None where there are none, or they are not square."""
+    size = getattr(getattr(network, "patch_embed", None), "img_size", None)
+    return int(size[0]) if isinstance(size, tuple) and len(set(size)) == 1 else None
 
 
 def take_place(folder: Path, out: Path) -> None:

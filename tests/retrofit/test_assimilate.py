@@ -6,7 +6,7 @@ import shutil
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import robaudit
 from robaudit.errors import ModelError, OutputError, SettingsError, TrainingError
@@ -221,6 +221,33 @@ def test_a_network_of_one_output_that_is_fine_tuned_alone_is_a_folder_for_timm(d
     x = torch.rand(2, 3, 40, 40)
     with torch.no_grad():
         torch.testing.assert_close(ours.classifier(x)[:, 1:] * 2, theirs((x - 0.5) / 0.5))
+
+
+def test_a_network_for_another_size_than_its_name_means_is_built_for_it_by_timm_too(data, tmp_path):
+    torch.manual_seed(0)
+    torch.save(timm.create_model("test_vit", num_classes=2, img_size=48).state_dict(), tmp_path / "vit.pt")
+    loading = {"arch": "test_vit", "normalization": "half", "front": "none"}
+    assimilate(tmp_path / "vit.pt", data, out=tmp_path / "out", **loading, **(QUICK | {"epochs": 1}))
+    ours, x = load_model(tmp_path / "out"), torch.rand(2, 3, 48, 48)
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(ours.classifier(x), theirs((x - 0.5) / 0.5))
+
+
+def test_a_timm_folder_with_arguments_of_its_own_is_fine_tuned_alone_and_keeps_them(data, tmp_path):
+    """The rival of a retrofit of a ViT for another size, or with another pooling."""
+    torch.manual_seed(0)
+    folder, arguments = tmp_path / "vit", {"img_size": 48}
+    folder.mkdir()
+    save_file(timm.create_model("test_vit", num_classes=2, **arguments).state_dict(), folder / "model.safetensors")
+    cfg = {"input_size": [3, 48, 48], "mean": [0.5] * 3, "std": [0.25] * 3}
+    config = {"architecture": "test_vit", "num_classes": 2, "model_args": arguments, "pretrained_cfg": cfg}
+    (folder / "config.json").write_text(json.dumps(config))
+    assimilate(folder, data, out=tmp_path / "out", front="none", **(QUICK | {"epochs": 1}))
+    ours, x = load_model(tmp_path / "out"), torch.rand(2, 3, 48, 48)
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(ours.classifier(x), theirs((x - 0.5) / 0.25))
 
 
 def test_a_folder_that_is_not_ours_is_never_replaced(model, data, tmp_path):
