@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -37,11 +37,11 @@ def plan_of(
     """What a scan with these settings does to every image.
 
     Raises:
-        SettingsError: an unknown preset, attack, search or switch, or an eps out of range.
+        SettingsError: an unknown preset, attack, search, protocol or switch, or an eps out of range.
     """
     chosen = find_preset(preset)
-    if search not in set(Search):
-        raise SettingsError(f"--search {search}: is unknown; there are {', '.join(Search)}")
+    _require_one_of("--search", search, tuple(Search))
+    _require_one_of("--protocol", protocol or chosen.protocol, get_args(Protocol))
     unknown = sorted(set(without) - set(SWITCHES))
     if unknown:
         raise SettingsError(f"--without {','.join(unknown)}: is unknown; there are {', '.join(SWITCHES)}")
@@ -94,12 +94,22 @@ def _obstacle(attack: AnyAttack, has_front: bool, has_surrogate: bool, n_classes
 
 
 def speedups_of(precision: Precision, without: Sequence[str], device: torch.device) -> Speedups:
-    """What the working copy does to save time on `device`."""
+    """What the working copy does to save time on `device`.
+
+    Raises:
+        SettingsError: an unknown precision.
+    """
+    _require_one_of("--precision", precision, get_args(Precision))
     return Speedups(
         fold="fold" not in without,
         channels_last="channels-last" not in without,
         bfloat16=precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device)),
     )
+
+
+def _require_one_of(option: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise SettingsError(f"{option} {value}: is unknown; there are {', '.join(known)}")
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

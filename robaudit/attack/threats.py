@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from numbers import Integral
 from typing import Literal
 
 from robaudit.attack.losses import Loss
@@ -195,8 +196,8 @@ def check_grid(eps_255: Sequence[int]) -> tuple[int, ...]:
     Raises:
         SettingsError: empty, repeated, or outside 1..255.
     """
-    grid = tuple(sorted(set(eps_255)))
-    if not grid or len(grid) < len(eps_255) or grid[0] < 1 or grid[-1] > 255:
+    grid = {int(eps) for eps in eps_255 if isinstance(eps, Integral) and 1 <= eps <= 255}
+    if not grid or len(grid) < len(eps_255):
         got = ",".join(str(eps) for eps in eps_255)
         raise SettingsError(f"--eps {got}: wanted different whole numbers from 1 to 255 (8 means 8/255)")
-    return grid
+    return tuple(sorted(grid))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -41,8 +42,12 @@ class Workforce:
         """The workers; None where this process measures by itself.
 
         Raises:
-            SettingsError: Ray is wanted and not installed.
+            SettingsError: Ray is wanted and not installed, or this is a worker itself, which reads its driver's script.
         """
         if self.engine == "ray":
             return RayCrew(self.workers, self.ray_address, self.gpus_per_worker)
-        return ProcessCrew(self.workers) if self.workers is not None and self.workers > 1 else None
+        if self.workers is None or self.workers == 1:
+            return None
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise SettingsError("--workers: a script needs `if __name__ == '__main__':` around its calls of robaudit")
+        return ProcessCrew(self.workers)

@@ -34,6 +34,8 @@ MAX_HANGS_IN_A_ROW = 8
 """Without any finding between, each after all the seconds that a batch may take: then it is not the images."""
 MAX_DEATHS_IN_A_ROW = 30
 """Without any finding between: then it is not the images."""
+MAX_FAILED_STARTS = 4
+"""Before any worker was ever ready: then none will be."""
 PATIENCE_SECONDS = 30.0
 """Without any worker, after which the person is told."""
 
@@ -62,6 +64,8 @@ class Fleet:
     """In a row, without any finding between."""
     _fatal: dict[str, Fatal] = field(default_factory=dict)
     _is_open: bool = False
+    _was_ready: bool = False
+    """Whether any worker ever was."""
     _idle: list[int] = field(default_factory=list)
     """Workers that are ready."""
     _at_work: dict[Future[Any], tuple[int, Shard | None]] = field(default_factory=dict)
@@ -163,6 +167,7 @@ class Fleet:
             SettingsError: it computes otherwise than the driver, or the model answers no image at all.
         """
         if isinstance(result, Place):
+            self._was_ready = True
             self._require_alike(result)
             self._idle.append(number)
             return ()
@@ -271,6 +276,17 @@ class Fleet:
             )
 
     def _require_hope(self, deaths_in_a_row: int, error: WorkerLostError) -> None:
+        """Go on as long as another worker may do better.
+
+        Raises:
+            SettingsError: none will.
+        """
+        if not self._was_ready and deaths_in_a_row >= MAX_FAILED_STARTS:
+            raise SettingsError(
+                f"--engine {self.crew.name}: no worker has come to life, {deaths_in_a_row} died as they started "
+                f"({error}); use fewer of them if memory is short; a script needs `if __name__ == '__main__':` around "
+                "its calls, for every worker reads it again. The same command continues"
+            )
         if deaths_in_a_row >= MAX_DEATHS_IN_A_ROW:
             raise SettingsError(
                 f"--engine {self.crew.name}: {deaths_in_a_row} workers died one after another without finding anything "

@@ -31,7 +31,8 @@ def from_module(
         std: likewise.
 
     Raises:
-        ModelError: it takes neither 3-channel nor 1-channel pictures of this size, or the normalisation has others.
+        ModelError: it takes neither 3-channel nor 1-channel pictures of this size, the normalisation has others, or its
+            weights are of half precision.
     """
     classifier = network if isinstance(network, Classifier) else _wrapped(network, size, mean, std)
     info = ModelInfo(
@@ -62,6 +63,9 @@ def _wrapped(
     weights = next(iter(network.parameters()), torch.empty(0))
     if (mean is None) != (std is None):
         raise ModelError("the model in memory: mean and std belong together; pass both")
+    if weights.dtype in (torch.float16, torch.bfloat16):
+        held = str(weights.dtype).removeprefix("torch.")
+        raise ModelError(f"the model in memory: holds {held} weights, wanted float32; pass model.float()")
     in_chans = len(mean) if mean is not None else _channels_taken(network, size, weights.device)
     given = mean is not None and std is not None
     normalization = Normalization(

@@ -1,7 +1,9 @@
 import pytest
+import torch
 
 from robaudit.attack.losses import Loss
 from robaudit.attack.names import doubled, parse_attacks
+from robaudit.attack.settings import plan_of, speedups_of
 from robaudit.attack.threats import PRESETS, TABLE, Attack, FoolboxAttack, Square, check_grid, find_preset
 from robaudit.errors import SettingsError
 
@@ -85,10 +87,19 @@ def test_unknown_repeated_or_no_attacks_are_refused(names):
         parse_attacks(names)
 
 
-@pytest.mark.parametrize("grid", [[], [0, 1], [256], [2, 2]])
+@pytest.mark.parametrize("grid", [[], [0, 1], [256], [2, 2], [1.5], ["1"]])
 def test_eps_outside_the_range_or_repeated_is_refused(grid):
     with pytest.raises(SettingsError):
         check_grid(grid)
+
+
+@pytest.mark.parametrize("chosen", [{"protocol": "papre"}, {"search": "up"}, {"without": ["folds"]}, {"preset": ""}])
+def test_settings_that_there_are_not_are_refused_from_python_too(chosen):
+    settings = {"attacks": None, "eps_255": [1], "preset": "default", "protocol": None, "seed": 0} | chosen
+    with pytest.raises(SettingsError, match="there are"):
+        plan_of(**settings)
+    with pytest.raises(SettingsError, match="there are float32, bfloat16, auto"):
+        speedups_of("fp16", (), torch.device("cpu"))
 
 
 def test_the_grid_is_ascending():

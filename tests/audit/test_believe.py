@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "checks"))
 import zoo
@@ -216,6 +217,12 @@ def test_a_network_in_memory_is_scanned_as_its_file_would_be(data: Path, tmp_pat
     assert record.model.normalization.source == "none: in memory"
     again = scan(zoo.trained(), data, out=tmp_path / "out", attacks=["fgsm"], eps=[8], check_sample=0)
     assert again == record
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_network_of_half_precision_is_refused_saying_why(data: Path, tmp_path: Path, dtype: torch.dtype) -> None:
+    with pytest.raises(ModelError, match=r"float16 weights, wanted float32; pass model\.float\(\)"):
+        scan(zoo.trained().to(dtype), data, out=tmp_path / "out", attacks=["fgsm"], eps=[8])
 
 
 def test_a_network_with_other_outputs_than_classes_is_refused(data: Path, tmp_path: Path) -> None:

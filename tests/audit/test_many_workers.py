@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import warnings
@@ -160,6 +161,19 @@ def test_it_is_not_blamed_on_images_when_every_worker_dies(
     employ(2, dies=lambda shard: True)
     with pytest.raises(SettingsError, match=r"4 workers died one after another.*The same command continues"):
         small_scan(model, data, tmp_path)
+
+
+def test_a_script_without_a_guard_is_told_of_it_at_once(model: Path, data: Path, tmp_path: Path) -> None:
+    """Every worker reads the script again, and would scan, with workers of its own, before it came to anything."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import robaudit\nrobaudit.scan({str(model)!r}, {str(data)!r}, out={str(tmp_path / 'out')!r}, workers=2)\n",
+        encoding="utf-8",
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 1
+    assert "SettingsError: --engine local: no worker has come to life" in ended.stderr
+    assert "a script needs `if __name__ == '__main__':`" in ended.stderr
 
 
 @pytest.mark.parametrize("first", ["alone", "with workers"])
