@@ -238,14 +238,13 @@ class Engine:
     def _working_copies(self) -> dict[Source, Logits]:
         """What gradients are taken from; a surrogate, and a way past the front, where there is one."""
         copies: dict[Source, Logits] = {Source.MODEL: self.exact}
-        if (head := last_layer(self.exact, self.example)) is not None:
-            copies[Source.HEAD] = head
         if self.surrogate is not None:
             copies[Source.SURROGATE] = working_copy(self.surrogate, self.example, self.speedups)
         if isinstance(self.model, Classifier) and self.model.front is not None:
             copies[Source.BPDA] = working_copy(StraightThrough(self.model), self.example, self.speedups)
         fast = {source: in_bfloat16(copy) if self.speedups.bfloat16 else copy for source, copy in copies.items()}
-        return {Source.EXACT: self.exact, **fast}
+        head = last_layer(self.exact, self.example)  # in float32: checks look at how smooth it is
+        return {Source.EXACT: self.exact, **fast} | ({} if head is None else {Source.HEAD: head})
 
     def _conduct(
         self, refs: Sequence[ImageRef], task: Callable[[ImageRef], Task[tuple[ImageRef, T]]]

@@ -1,6 +1,6 @@
 """Does the answer turn gradually, or jump?"""
 
-from robaudit.checks.evidence import Evidence, looks_behind_answers
+from robaudit.checks.evidence import Evidence
 from robaudit.checks.saying import left_out, not_applicable, share_check
 from robaudit.records import Check
 
@@ -15,8 +15,8 @@ MAX_JUMP = 0.25
 def answers_turn_gradually(evidence: Evidence) -> Check:
     """Fails where the margin jumps as the answer turns: then its height tells nothing of how near the border is.
 
-    Attacks climb the margin, by gradients or by queries; of a jump neither sees anything until it is past. A warning
-    where an attack behind the answers was run, which climbs something else.
+    Attacks climb the margin, by gradients or by queries; of a jump neither sees anything until it is past. Where an
+    attack behind the answers was run, the margin is that of what it follows.
     """
     share = evidence.answered_no(BORDER)
     if share is None:
@@ -30,5 +30,4 @@ def answers_turn_gradually(evidence: Evidence) -> Check:
         finding="change their answer in a jump, on the way to a picture of another",
         meaning="How sure the model is does not tell how near another answer is, which is what attacks follow.",
         remedy="Look for thresholds, rounding and detectors in the model, and attack what comes before them.",
-        loud="warning" if evidence.names(looks_behind_answers) else "failed",
     )

@@ -104,9 +104,11 @@ def questions(
     on_all = [attack for attack in strongest(attacks) if attack.scope == "all"]
     if on_all:
         yield Question(MONOTONE, on_all[0].name, ask=_ever_larger(on_all[0], grid))
-    yield Question(UPHILL, f"a step of {STEP_255}", ask=_leads_up)
-    yield Question(BORDER, "halving the way", ask=_turns_gradually)
-    yield Question(SMOOTH, "two walks", ask=_is_smooth, max_images=MAX_WALKED)
+    # Where an attack looks behind the answers, what it follows is what matters.
+    source, whose = (Source.HEAD, " behind the answers") if any(map(looks_behind_answers, attacks)) else (None, "")
+    yield Question(UPHILL, f"a step of {STEP_255}{whose}", ask=_leads_up(source))
+    yield Question(BORDER, f"halving the way{whose}", ask=_turns_gradually(source))
+    yield Question(SMOOTH, f"two walks{whose}", ask=_is_smooth(source), max_images=MAX_WALKED)
     yield Question(UNBOUNDED, "without bound", ask=_without_bound(predicted, has_front, has_head))
     if features is not None:
         eps_255 = min(grid, key=lambda eps: (abs(eps - 4), eps))
@@ -128,60 +130,72 @@ def _ever_larger(attack: Attack, grid: Sequence[int]) -> Ask:
     return ask
 
 
-def _leads_up(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+def _leads_up(source: Source | None) -> Ask:
     """Whether the margin is larger a step along its gradient than a step against it; None without a gradient."""
-    step = STEP_255 / 255
-    iterate = Iterate(target.origin, target.label, eps=step, step_size=step, x=target.origin, loss=Loss.MARGIN)
-    seen = yield from ascend(iterate)
-    size = float(seen.gradient.abs().max())
-    if not 0 < size < float("inf"):
-        return None
-    back = within_ball(target.origin - step * seen.gradient.sign(), target.origin, step)
-    ahead, behind = yield from query([iterate.x, back])
-    return ahead.margin(target.label) > behind.margin(target.label)
+
+    def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+        step = STEP_255 / 255
+        iterate = Iterate(target.origin, target.label, eps=step, step_size=step, x=target.origin, loss=Loss.MARGIN)
+        seen = yield from ascend(iterate, source or Source.MODEL)
+        size = float(seen.gradient.abs().max())
+        if not 0 < size < float("inf"):
+            return None
+        back = within_ball(target.origin - step * seen.gradient.sign(), target.origin, step)
+        ahead, behind = yield from query([iterate.x, back], source)
+        return ahead.margin(target.label) > behind.margin(target.label)
+
+    return ask
 
 
-def _turns_gradually(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+def _turns_gradually(source: Source | None) -> Ask:
     """Whether the margin changes little where the answer turns, on a straight way to a picture of another answer.
 
     The ends are brought together by halves, so that the answer turns between them; None where no such way is known.
     """
-    dice = derived_seed(target.seed, target.sha256, BORDER)
-    noise = (uniform(target.origin.shape, 0.5, dice) + 0.5).to(target.origin.device)
-    pictures = [*(torch.full_like(target.origin, grey) for grey in (0.5, 0.0, 1.0)), noise]
-    sights = yield from query([target.origin, *pictures])
-    here, there = target.origin, None
-    for picture, sight in zip(pictures, sights[1:], strict=True):
-        if sight.prediction not in (None, target.label):
-            there, beyond = picture, sight.margin(target.label)
-            break
-    if there is None:
-        return None
-    before = sights[0].margin(target.label)
-    most = max(-before, beyond)
-    while float((there - here).abs().max()) > NEARBY:
-        middle = (here + there) / 2
-        (sight,) = yield from query([middle])
-        if sight.prediction is None:
+
+    def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+        dice = derived_seed(target.seed, target.sha256, BORDER)
+        noise = (uniform(target.origin.shape, 0.5, dice) + 0.5).to(target.origin.device)
+        pictures = [*(torch.full_like(target.origin, grey) for grey in (0.5, 0.0, 1.0)), noise]
+        sights = yield from query([target.origin, *pictures], source)
+        here, there = target.origin, None
+        for picture, sight in zip(pictures, sights[1:], strict=True):
+            if sight.prediction not in (None, target.label):
+                there, beyond = picture, sight.margin(target.label)
+                break
+        if there is None:
             return None
-        if sight.prediction == target.label:
-            here, before = middle, sight.margin(target.label)
-        else:
-            there, beyond = middle, sight.margin(target.label)
-    return beyond - before <= MAX_JUMP * most
+        before = sights[0].margin(target.label)
+        most = max(-before, beyond)
+        while float((there - here).abs().max()) > NEARBY:
+            middle = (here + there) / 2
+            (sight,) = yield from query([middle], source)
+            if sight.prediction is None:
+                return None
+            if sight.prediction == target.label:
+                here, before = middle, sight.margin(target.label)
+            else:
+                there, beyond = middle, sight.margin(target.label)
+        return beyond - before <= MAX_JUMP * most
+
+    return ask
 
 
-def _is_smooth(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+def _is_smooth(source: Source | None) -> Ask:
     """Whether the margin rises and falls no more in fine steps to a corner of the ball than in coarse ones."""
-    dice = derived_seed(target.seed, target.sha256, SMOOTH)
-    whole = uniform(target.origin.shape, 1.0, dice).sign().to(target.origin.device) * WALK_255 / 255
-    walk = [(target.origin + whole * step / N_FINE).clamp(0, 1) for step in range(N_FINE + 1)]
-    sights = yield from query(walk)
-    if any(sight.prediction is None for sight in sights):
-        return None
-    margins = [sight.margin(target.label) for sight in sights]
-    fine, coarse = (_rise_and_fall(margins[::every]) for every in (1, N_FINE // N_COARSE))
-    return fine <= MAX_RATIO * coarse or fine - coarse <= LEAST * max(map(abs, margins))
+
+    def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+        dice = derived_seed(target.seed, target.sha256, SMOOTH)
+        whole = uniform(target.origin.shape, 1.0, dice).sign().to(target.origin.device) * WALK_255 / 255
+        walk = [(target.origin + whole * step / N_FINE).clamp(0, 1) for step in range(N_FINE + 1)]
+        sights = yield from query(walk, source)
+        if any(sight.prediction is None for sight in sights):
+            return None
+        margins = [sight.margin(target.label) for sight in sights]
+        fine, coarse = (_rise_and_fall(margins[::every]) for every in (1, N_FINE // N_COARSE))
+        return fine <= MAX_RATIO * coarse or fine - coarse <= LEAST * max(map(abs, margins))
+
+    return ask
 
 
 def _rise_and_fall(values: Sequence[float]) -> float:

@@ -167,10 +167,6 @@ LOUD = {
     "bpda": ("failed", {"has_front": True, "probes": probed("bpda", 2, 24, found_255=2)}),
     "uphill": ("failed", {"probes": probed("uphill", 6, 24, answer=False)}),
     "border": ("failed", {"probes": probed("border", 6, 24, answer=False)}),
-    "border ": (
-        "warning",
-        {"probes": probed("border", 24, 24, answer=False), "attacks": (*ATTACKS, *parse_attacks(["+head"]))},
-    ),
     "smooth": ("failed", {"probes": probed("smooth", 3, 8, answer=False)}),
     "smooth ": (
         "warning",
