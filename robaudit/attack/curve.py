@@ -5,7 +5,6 @@ Images stream: only those being worked on are in memory, and their adversarials 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -18,7 +17,15 @@ from robaudit.attack.batching import Batches, Dialogue, Logits, Sight, Task, Wor
 from robaudit.attack.climb import Adversarial, Target
 from robaudit.attack.examine import Findings, Subject, examine, fooled_from_the_start
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
-from robaudit.attack.prepare import Speedups, StraightThrough, fingerprint, in_bfloat16, judging, working_copy
+from robaudit.attack.prepare import (
+    Speedups,
+    StraightThrough,
+    fingerprint,
+    in_bfloat16,
+    judging,
+    unasked_copy,
+    working_copy,
+)
 from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.step import within_ball
 from robaudit.attack.threats import AnyAttack, Attack, FoolboxAttack, Source
@@ -104,7 +111,7 @@ class Engine:
         shape = (2, self.channels, *self.size)
         self.example = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(self.device)
         """Two pictures of noise, to try things on."""
-        self.unasked = _copied_but_for_weights(self.model)
+        self.unasked = unasked_copy(self.model)
         """The model as it is before it is asked anything."""
         self.exact = working_copy(self.model, self.example, replace(self.speedups, bfloat16=False))
         """The working copy in float32, as a module."""
@@ -227,7 +234,7 @@ class Engine:
         shown = torch.cat([looked_at, noise])
         with judging(self.model) as untouched, torch.no_grad():
             asked = [_asked_rolled(untouched, shown, self.width, turn) for turn in range(n_passes)]
-        with judging(_copied_but_for_weights(self.unasked)) as forgetful, torch.no_grad():
+        with judging(unasked_copy(self.unasked)) as forgetful, torch.no_grad():
             asked.append(_asked_rolled(forgetful, shown, self.width, len(pictures)))
         first, *others = (logits[: len(looked_at)] for logits in asked)
         if not all(torch.equal(first.isfinite(), other.isfinite()) for other in others):
@@ -333,11 +340,6 @@ class Engine:
                     raise
                 width //= 2
         return width
-
-
-def _copied_but_for_weights(model: nn.Module) -> nn.Module:
-    """A copy that shares parameters and buffers, and has everything else a model may remember for itself."""
-    return copy.deepcopy(model, {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())})
 
 
 def _asked_rolled(model: Logits, shown: Tensor, width: int, turn: int) -> Tensor:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -115,9 +116,18 @@ def fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _copied(model: nn.Module) -> nn.Module:
+def unasked_copy(model: nn.Module) -> nn.Module:
+    """A copy that shares parameters and buffers, and has everything else that a model may remember for itself.
+
+    Raises:
+        ModelError: the model holds something that cannot be copied.
+    """
+    return _copied(model, chain(model.parameters(), model.buffers()))
+
+
+def _copied(model: nn.Module, shared: Iterable[Tensor] = ()) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        return copy.deepcopy(model, {id(tensor): tensor for tensor in shared})
     except Exception as error:  # a lock, an open file, a tensor of an earlier backward pass: whatever a model may hold
         if ran_out(error):
             raise

@@ -206,7 +206,7 @@ ExpectCleanAccuracy = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option(min=0, max=2**63 - 1, help="Of random starts, --limit and training order.", rich_help_panel=RUN),
+    typer.Option(min=0, metavar="N", help="Of random starts, --limit and training order.", rich_help_panel=RUN),
 ]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Discard what the folder holds and start again.", rich_help_panel=RUN)
