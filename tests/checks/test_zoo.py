@@ -58,7 +58,7 @@ def audit_of(tmp_path_factory: pytest.TempPathFactory):
     def audit(name: str) -> AuditRecord:
         if name not in done:
             n_classes = int(name.split()[0]) if name.endswith("classes") else 2
-            data = root / f"{n_classes} classes"
+            data = root / "pictures" / str(n_classes)
             if not data.exists():
                 zoo.write_pictures(data, n_classes)
             make = {**zoo.HONEST, **zoo.FAKE, "constant": zoo.Constant}[name]
