@@ -7,8 +7,8 @@ from typing import Protocol
 class Progress(Protocol):
     """A stage has a name and a total; it advances, and may carry a short note."""
 
-    def start(self, stage: str, total: int) -> None:
-        """Begin a stage of `total` units of work."""
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        """Begin a stage of `total` units of work, `done` of which an earlier run has finished and took no time now."""
 
     def advance(self, n: int = 1, note: str = "") -> None:
         """Report `n` finished units."""
@@ -29,7 +29,7 @@ class Progress(Protocol):
 class Silent:
     """Progress that nobody watches: the Python API's default."""
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, done: int = 0) -> None:
         """Say nothing."""
 
     def advance(self, n: int = 1, note: str = "") -> None:

@@ -43,3 +43,16 @@ def test_a_log_gets_whole_lines_now_and_then(
     assert "\x1b" not in said
     assert 3 <= len(said.splitlines()) <= 20
     assert all(line.startswith("attacking ") for line in said.splitlines())
+
+
+def test_the_time_left_is_told_by_what_was_done_since_the_stage_began(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """60 of 100 are of an earlier run; 10 more took 20 seconds, so 30 take a minute."""
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    lines = progress._Lines()
+    lines.start("attacking", 100, done=60)
+    now = 20.0
+    lines.advance(10)
+    assert capsys.readouterr().err == "attacking 70/100, 1:00 left\n"

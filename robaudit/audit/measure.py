@@ -133,8 +133,7 @@ class Measurement:
         """Examine what the journal does not hold yet, one entry per image."""
         remaining = [ref for ref in self.images.refs if ref.id not in journal.entries]
         refs = {ref.id: ref for ref in remaining}
-        self.progress.start("attacking", len(self.images))
-        self.progress.advance(len(journal.entries))
+        self.progress.start("attacking", len(self.images), done=len(journal.entries))
         fallen = _fallen(journal)
         started = time.monotonic()
         due = started + PARTIAL_EVERY_SECONDS

@@ -45,10 +45,10 @@ class HangGuard:
         """Count from now; of no images, count no more."""
         self._waited, self._asked = 0.0, images or None
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, done: int = 0) -> None:
         """Begin a stage."""
         self._asked = None
-        self._progress.start(stage, total)
+        self._progress.start(stage, total, done)
 
     def advance(self, n: int = 1, note: str = "") -> None:
         """Report finished units."""

@@ -49,9 +49,9 @@ class _Bar(Silent):
         # An error or Ctrl-C ends a stage without `finish`; the terminal must get its cursor back all the same.
         atexit.register(self._bars.stop)
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, done: int = 0) -> None:
         self._bars.start()
-        self._task = self._bars.add_task(stage, total=total, note="")
+        self._task = self._bars.add_task(stage, total=total, completed=done, note="")
 
     def advance(self, n: int = 1, note: str = "") -> None:
         self._bars.advance(self._task, n)
@@ -69,18 +69,20 @@ class _Bar(Silent):
 class _Lines(Silent):
     """Plain lines, few enough for a log."""
 
-    def start(self, stage: str, total: int) -> None:
-        self._stage, self._total, self._done, self._note = stage, total, 0, ""
-        self._started = self._last = time.monotonic()
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        self._stage, self._total, self._done, self._note = stage, total, done, ""
+        self._pace = _Pace(done)
+        self._last = self._pace.started
 
     def advance(self, n: int = 1, note: str = "") -> None:
         self._done, self._note = self._done + n, note or self._note
         if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            self._print(f"{self._eta()} left")
+            left = self._pace.seconds_left(self._done, self._total)
+            self._print("unknown left" if left is None else f"{_clock(left)} left")
 
     def finish(self) -> None:
-        elapsed = time.monotonic() - self._started
+        elapsed = self._pace.elapsed
         if elapsed >= QUIET_SECONDS:
             self._print(f"took {_clock(elapsed)}")
 
@@ -91,36 +93,50 @@ class _Lines(Silent):
         note = f"  {self._note}" if self._note else ""
         self.say(f"{self._stage} {self._done}/{self._total}, {when}{note}")
 
-    def _eta(self) -> str:
-        elapsed = time.monotonic() - self._started
-        return _clock(elapsed / self._done * (self._total - self._done)) if self._done else "unknown"
-
 
 class _Events(Silent):
     """Lines of JSON: a stage starts, goes on, at most once a second, and finishes."""
 
-    def start(self, stage: str, total: int) -> None:
-        self._stage, self._total, self._done = stage, total, 0
-        self._started = self._last = time.monotonic()
-        event("start", stage=stage, total=total)
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        self._stage, self._total, self._done = stage, total, done
+        self._pace = _Pace(done)
+        self._last = self._pace.started
+        event("start", stage=stage, total=total, done=done)
 
     def advance(self, n: int = 1, note: str = "") -> None:
         self._done += n
         now = time.monotonic()
         if now - self._last >= SECONDS_BETWEEN_EVENTS:
             self._last = now
-            left = (now - self._started) / self._done * (self._total - self._done) if self._done else None
+            left = self._pace.seconds_left(self._done, self._total)
             event(
                 "progress", stage=self._stage, done=self._done, total=self._total, note=note,
                 seconds_left=None if left is None else round(left, 1),
             )  # fmt: skip
 
     def finish(self) -> None:
-        took = round(time.monotonic() - self._started, 3)
+        took = round(self._pace.elapsed, 3)
         event("finish", stage=self._stage, done=self._done, total=self._total, took_seconds=took)
 
     def say(self, line: str) -> None:
         to_stderr(line)
+
+
+class _Pace:
+    """How fast a stage goes: by what was done since it began, not by what an earlier run had done."""
+
+    def __init__(self, done_before: int) -> None:
+        self._done_before = done_before
+        self.started = time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    def seconds_left(self, done: int, total: int) -> float | None:
+        """None: nothing was done yet to tell it by."""
+        done_now = done - self._done_before
+        return self.elapsed / done_now * (total - done) if done_now else None
 
 
 def _clock(seconds: float) -> str:

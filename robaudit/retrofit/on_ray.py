@@ -185,12 +185,12 @@ class Listener:
         if self._n_beginnings > 1:
             self.say("a worker was lost: all begin again after the last complete epoch")
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, done: int = 0) -> None:
         """Begin a stage, again where a worker was lost in it."""
         if self._is_running:
             self.finish()
         self._is_running = True
-        self._progress.start(stage, total)
+        self._progress.start(stage, total, done)
 
     def advance(self, n: int, note: str) -> None:
         """Report finished units."""

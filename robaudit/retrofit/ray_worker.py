@@ -60,8 +60,8 @@ class _Caller(Silent):
         if self._rank == 0:
             self.desk.tell.remote(event(what, *told))
 
-    def start(self, stage: str, total: int) -> None:
-        self.tell("start", stage, total)
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        self.tell("start", stage, total, done)
 
     def advance(self, n: int = 1, note: str = "") -> None:
         self.tell("advance", n, note)

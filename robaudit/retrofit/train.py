@@ -95,8 +95,7 @@ def train(
     step = team.step(classifier, objective.in_training)
     stopped: Stopped = "epochs"
 
-    # What was done before an interruption took no time now: counted in, it would make the rest look short.
-    progress.start("training", (config.epochs - now.epoch) * len(training))
+    progress.start("training", config.epochs * len(training), done=now.epoch * len(training))
     while now.epoch < config.epochs:
         if now.best is not None and now.epoch - now.best.epoch >= config.patience:
             stopped = "patience"

@@ -84,7 +84,7 @@ class Watcher(Silent):
         self.stage, self.lines, self.n_attacked = "", [], 0
         self._after, self._then = after, then
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, done: int = 0) -> None:
         self.stage = stage
 
     def advance(self, n: int = 1, note: str = "") -> None:

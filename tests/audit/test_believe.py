@@ -26,7 +26,7 @@ class Stages(Silent):
         self.stage, self.n_steps, self.stages, self.lines = "", 0, [], []
         self._stop_in, self._after = stage, after
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, done: int = 0) -> None:
         self.stage, self.n_steps = stage, 0
         self.stages.append(stage)
 

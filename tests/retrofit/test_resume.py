@@ -42,7 +42,7 @@ class Interrupting:
     def __init__(self, epoch):
         self._epoch = epoch
 
-    def start(self, stage, total):
+    def start(self, stage, total, done=0):
         pass
 
     def asking(self, images):
@@ -85,23 +85,24 @@ def interrupted(model, data, out, **changes):
         assimilate(model, data, out=out, progress=Interrupting(2), **(SETTINGS | changes))
 
 
-def test_what_is_left_to_do_after_an_interruption_is_all_that_progress_counts(model, data, tmp_path):
-    """Epochs done before took no time now, and would make the time that is left look short."""
+def test_epochs_done_before_an_interruption_count_as_done_from_the_start(model, data, tmp_path):
+    """They took no time now, and would make the time that is left look short."""
 
     class Counting(Silent):
-        total, done = 0, 0
+        done = 0
 
-        def start(self, stage, total):
+        def start(self, stage, total, done=0):
             if stage == "training":
-                Counting.total = total
+                self.total, self.done_before, self.done = total, done, done
 
         def advance(self, n=1, note=""):
-            Counting.done += n if note.startswith("epoch") else 0
+            self.done += n if note.startswith("epoch") else 0
 
     interrupted(model, data, tmp_path / "out")
-    assimilate(model, data, out=tmp_path / "out", progress=Counting(), **SETTINGS)
-    assert Counting.total == 2 * 16
-    assert Counting.done == Counting.total
+    counting = Counting()
+    assimilate(model, data, out=tmp_path / "out", progress=counting, **SETTINGS)
+    assert counting.total - counting.done_before == 2 * 16
+    assert counting.done == counting.total
 
 
 def test_an_unfinished_training_of_other_settings_needs_restart(model, data, tmp_path):
