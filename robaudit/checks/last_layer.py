@@ -2,13 +2,11 @@
 
 from robaudit.attack.threats import AnyAttack
 from robaudit.checks.evidence import Evidence, follows_entropy, follows_margin, looks_behind_answers
-from robaudit.checks.saying import left_out, not_applicable, share_check
+from robaudit.checks.saying import another_way_check, not_applicable
 from robaudit.records import Check
 
 LAST_LAYER = "last-layer"
 MAX_SHARE = 0.005
-FINDING = "fell, at one eps, to an attack on what the last linear layer returns and to none on the answers made of it"
-MEANING = "What is done to the answers hides the way."
 
 
 def answers_hide_nothing(evidence: Evidence) -> Check:
@@ -18,19 +16,16 @@ def answers_hide_nothing(evidence: Evidence) -> Check:
     """
     if not evidence.has_head:
         return not_applicable(LAST_LAYER, "The model answers with what its last linear layer returns, or has none.")
-    gained = evidence.gained_where_run(LAST_LAYER, looks_behind_answers, _follows_answers)
-    if gained is None:
-        return left_out(LAST_LAYER)
-    if gained.sampled:
-        remedy = "Add that attack (--attacks fgsm,bim,mifgsm,pgd,+head)."
-        return share_check(LAST_LAYER, gained, MAX_SHARE, finding=FINDING, meaning=MEANING, remedy=remedy)
-    return share_check(
-        LAST_LAYER, gained, MAX_SHARE,
-        finding=f"{FINDING}; the worst case includes both",
-        meaning=MEANING,
+    return another_way_check(
+        LAST_LAYER,
+        evidence.gained_where_run(LAST_LAYER, looks_behind_answers, _follows_answers),
+        MAX_SHARE,
+        finding="fell, at one eps, to an attack on what the last linear layer returns and to none on the answers made "
+        "of it",
+        meaning="What is done to the answers hides the way.",
+        attack="+head",
         remedy="Read the worst case, and not the curve of one attack.",
-        loud="warning",
-    )  # fmt: skip
+    )
 
 
 def _follows_answers(attack: AnyAttack) -> bool:

@@ -58,6 +58,47 @@ def share_check(
     )
 
 
+def another_way_check(
+    id_: str,
+    gained: Share | None,
+    max_share: float,
+    *,
+    finding: str,
+    meaning: str,
+    attack: str,
+    remedy: str,
+    max_share_of_all: float | None = None,
+) -> Check:
+    """A check on what an attack gains that goes another way: to be added where it was only sampled.
+
+    Where it was run on all images, the worst case includes what it found, and it is a warning.
+
+    Args:
+        id_: of the check.
+        gained: images that fell to it alone; None: not asked.
+        max_share: share of the sample above which it speaks up.
+        finding: what they show, to follow "N of M images".
+        meaning: a sentence on what that means; said only then.
+        attack: its name, as `--attacks` takes it.
+        remedy: what to do where it was run on all images.
+        max_share_of_all: share of all images above which it speaks up; None: that of the sample.
+    """
+    if gained is None:
+        return left_out(id_)
+    if gained.sampled:
+        add = f"Add that attack (--attacks fgsm,bim,mifgsm,pgd,{attack})."
+        return share_check(id_, gained, max_share, finding=finding, meaning=meaning, remedy=add)
+    return share_check(
+        id_,
+        gained,
+        max_share if max_share_of_all is None else max_share_of_all,
+        finding=f"{finding}; the worst case includes both",
+        meaning=meaning,
+        remedy=remedy,
+        loud="warning",
+    )
+
+
 def plain_check(
     id_: str, speaks: bool, *, why: str, remedy: str, quiet: str, loud: Loud = "failed", value: float | None = None
 ) -> Check:
