@@ -1,7 +1,7 @@
 """Does the answer turn gradually, or jump?"""
 
 from robaudit.checks.evidence import Evidence
-from robaudit.checks.saying import left_out, not_applicable, share_check
+from robaudit.checks.saying import share_check
 from robaudit.records import Check
 
 BORDER = "border"
@@ -18,16 +18,12 @@ def answers_turn_gradually(evidence: Evidence) -> Check:
     Attacks climb the margin, by gradients or by queries; of a jump neither sees anything until it is past. Where an
     attack behind the answers was run, the margin is that of what it follows.
     """
-    share = evidence.answered_no(BORDER)
-    if share is None:
-        return left_out(BORDER)
-    if not share.n_images:
-        return not_applicable(BORDER, "No way from a sampled image to another answer is known.")
     return share_check(
         BORDER,
-        share,
+        evidence.answered_no(BORDER),
         MAX_SHARE,
         finding="change their answer in a jump, on the way to a picture of another",
         meaning="How sure the model is does not tell how near another answer is, which is what attacks follow.",
         remedy="Look for thresholds, rounding and detectors in the model, and attack what comes before them.",
+        nothing="No way from a sampled image to another answer is known.",
     )

@@ -1,7 +1,6 @@
 """Does an attack that looks past T and C find what their own gradients hide?"""
 
-from robaudit.attack.threats import AnyAttack
-from robaudit.checks.evidence import Evidence, follows_entropy, follows_margin, sees_past_front
+from robaudit.checks.evidence import Evidence, follows_answers, sees_past_front
 from robaudit.checks.saying import another_way_check, not_applicable
 from robaudit.records import Check
 
@@ -19,14 +18,10 @@ def front_hides_nothing(evidence: Evidence) -> Check:
         return not_applicable(BPDA, "The model has no T and C to look past.")
     return another_way_check(
         BPDA,
-        evidence.gained_where_run(BPDA, sees_past_front, _goes_through_front),
+        evidence.gained_where_run(BPDA, sees_past_front, follows_answers),
         MAX_SHARE,
         finding="fell, at one eps, to an attack that looks past T and C and to none through them",
         meaning="They hide gradients.",
         attack="+bpda",
         remedy="Read the worst case; retrain the front if its gradients should be of use.",
     )
-
-
-def _goes_through_front(attack: AnyAttack) -> bool:
-    return follows_entropy(attack) or follows_margin(attack)

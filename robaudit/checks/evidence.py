@@ -159,6 +159,11 @@ def follows_entropy(attack: AnyAttack) -> bool:
     return isinstance(attack, Attack) and attack.source is Source.MODEL and attack.loss is Loss.CROSS_ENTROPY
 
 
+def follows_answers(attack: AnyAttack) -> bool:
+    """Whether an attack follows the model's own gradient, of either loss: through T and C, and from its answers."""
+    return follows_entropy(attack) or follows_margin(attack)
+
+
 def is_iterative(attack: AnyAttack) -> bool:
     """Whether an attack takes more than one step."""
     return isinstance(attack, Attack) and not attack.is_single_step

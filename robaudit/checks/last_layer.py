@@ -1,7 +1,6 @@
 """Does an attack on what the last layer returns find what is hidden by what is done to it afterwards?"""
 
-from robaudit.attack.threats import AnyAttack
-from robaudit.checks.evidence import Evidence, follows_entropy, follows_margin, looks_behind_answers
+from robaudit.checks.evidence import Evidence, follows_answers, looks_behind_answers
 from robaudit.checks.saying import another_way_check, not_applicable
 from robaudit.records import Check
 
@@ -18,7 +17,7 @@ def answers_hide_nothing(evidence: Evidence) -> Check:
         return not_applicable(LAST_LAYER, "The model answers with what its last linear layer returns, or has none.")
     return another_way_check(
         LAST_LAYER,
-        evidence.gained_where_run(LAST_LAYER, looks_behind_answers, _follows_answers),
+        evidence.gained_where_run(LAST_LAYER, looks_behind_answers, follows_answers),
         MAX_SHARE,
         finding="fell, at one eps, to an attack on what the last linear layer returns and to none on the answers made "
         "of it",
@@ -26,7 +25,3 @@ def answers_hide_nothing(evidence: Evidence) -> Check:
         attack="+head",
         remedy="Read the worst case, and not the curve of one attack.",
     )
-
-
-def _follows_answers(attack: AnyAttack) -> bool:
-    return follows_entropy(attack) or follows_margin(attack)

@@ -1,7 +1,7 @@
 """Does a larger budget ever make an attack worse?"""
 
 from robaudit.checks.evidence import Evidence
-from robaudit.checks.saying import left_out, not_applicable, share_check
+from robaudit.checks.saying import share_check
 from robaudit.records import Check
 
 MONOTONE = "monotone"
@@ -13,15 +13,11 @@ def larger_budgets_fool_more(evidence: Evidence) -> Check:
 
     The curve itself cannot rise, being nested; this asks the attack at every eps above the one that fooled.
     """
-    share = evidence.answered_no(MONOTONE)
-    if share is None:
-        return left_out(MONOTONE)
-    if not share.n_images:
-        return not_applicable(MONOTONE, "No sampled image fell below the largest eps: there is none larger to ask at.")
     return share_check(
         MONOTONE,
-        share,
+        evidence.answered_no(MONOTONE),
         MAX_SHARE,
         finding="fell to PGD at one eps and withstood it at a larger one",
         remedy="Take more steps and restarts (--attacks fgsm,bim,mifgsm,pgd-100x5), and look for masked gradients.",
+        nothing="No sampled image fell below the largest eps: there is none larger to ask at.",
     )

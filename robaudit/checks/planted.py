@@ -1,7 +1,7 @@
 """Do the attacks find an adversarial example that is known to be there?"""
 
 from robaudit.checks.evidence import Evidence
-from robaudit.checks.saying import left_out, not_applicable, share_check
+from robaudit.checks.saying import share_check
 from robaudit.records import Check
 
 PLANTED = "planted-adversary"
@@ -15,17 +15,13 @@ def planted_are_found(evidence: Evidence) -> Check:
     The binarisation test of Zimmermann et al. 2022: every sampled image then has an adversarial, so attacks that follow
     the features' gradients must find one.
     """
-    share = evidence.answered_no(PLANTED)
-    if share is None:
-        return left_out(PLANTED)
-    if not share.n_images:
-        return not_applicable(PLANTED, "No head could be put on the last features: none were found, or too few.")
     return share_check(
         PLANTED,
-        share,
+        evidence.answered_no(PLANTED),
         MAX_SHARE,
         finding="have an adversarial planted in their ball that the attacks did not find",
         meaning="They are too weak here.",
         remedy="Look for masked gradients between the image and the last layer, or take more steps.",
         beyond_chance=False,
+        nothing="No head could be put on the last features: none were found, or too few.",
     )

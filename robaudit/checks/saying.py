@@ -18,7 +18,7 @@ TAKE_A_SAMPLE = "Scan with --check-sample 24."
 
 def share_check(
     id_: str,
-    share: Share,
+    share: Share | None,
     threshold: float,
     *,
     finding: str,
@@ -26,12 +26,14 @@ def share_check(
     meaning: str = "",
     loud: Loud = "failed",
     beyond_chance: bool = True,
+    nothing: str = NOTHING_TO_ASK,
 ) -> Check:
     """A check that speaks up where more than `threshold` of the images show something.
 
     Args:
         id_: of the check.
-        share: images that show it, of those asked; none asked makes the check not applicable.
+        share: images that show it, of those asked; none asked makes the check not applicable; None: the sample was left
+            out.
         threshold: share above which it speaks up.
         finding: what they show, to follow "N of M images".
         remedy: what to do where it speaks up.
@@ -39,10 +41,13 @@ def share_check(
         loud: how loud it then is.
         beyond_chance: whether a share above the threshold must also be more than luck: an exact binomial test, 5%. One
             borderline image among few is then no evidence.
+        nothing: why there was none to ask, where there was none.
     """
+    if share is None:
+        return left_out(id_)
     n_found, n_images = share.n_found, share.n_images
     if n_images == 0:
-        return not_applicable(id_, NOTHING_TO_ASK)
+        return not_applicable(id_, nothing)
     speaks = n_found / n_images > threshold and not (beyond_chance and by_luck(n_found, n_images, threshold))
     low, high = wilson(n_found, n_images)
     of_what = "sampled images" if share.sampled else "images"
@@ -83,9 +88,7 @@ def another_way_check(
         remedy: what to do where it was run on all images.
         max_share_of_all: share of all images above which it speaks up; None: that of the sample.
     """
-    if gained is None:
-        return left_out(id_)
-    if gained.sampled:
+    if gained is None or gained.sampled:
         add = f"Add that attack (--attacks fgsm,bim,mifgsm,pgd,{attack})."
         return share_check(id_, gained, max_share, finding=finding, meaning=meaning, remedy=add)
     return share_check(

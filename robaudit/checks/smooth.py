@@ -2,7 +2,7 @@
 
 from robaudit.attack.threats import AnyAttack, Square
 from robaudit.checks.evidence import Evidence
-from robaudit.checks.saying import left_out, not_applicable, share_check
+from robaudit.checks.saying import share_check
 from robaudit.records import Check
 
 SMOOTH = "smooth"
@@ -24,14 +24,9 @@ def margin_is_smooth(evidence: Evidence) -> Check:
 
     A warning where Square Attack had many queries, which climb over small jumps.
     """
-    share = evidence.answered_no(SMOOTH)
-    if share is None:
-        return left_out(SMOOTH)
-    if not share.n_images:
-        return not_applicable(SMOOTH, "No sampled image got finite answers all the way.")
     return share_check(
         SMOOTH,
-        share,
+        evidence.answered_no(SMOOTH),
         MAX_SHARE,
         finding=f"have a margin that is jagged within {WALK_255}/255",
         meaning="Gradients tell little of what a step does.",
@@ -39,6 +34,7 @@ def margin_is_smooth(evidence: Evidence) -> Check:
         f"+apgd-margin,+square-{MANY_QUERIES}); look for jumps in the model: rounding, winners taking all, noise "
         "made of the image.",
         loud="warning" if evidence.names(asks_much) else "failed",
+        nothing="No sampled image got finite answers all the way.",
     )
 
 

@@ -1,7 +1,7 @@
 """Without a bound worth the name, do the attacks succeed where success is certain?"""
 
 from robaudit.checks.evidence import Evidence
-from robaudit.checks.saying import left_out, not_applicable, share_check
+from robaudit.checks.saying import share_check
 from robaudit.records import Check
 
 UNBOUNDED = "unbounded"
@@ -15,17 +15,13 @@ def unbounded_attacks_succeed(evidence: Evidence) -> Check:
     At 255 an image may be replaced by one that gets another answer, at 128 by flat grey (Athalye et al. 2018; Carlini
     et al. 2019). The proof does not count for the attack: it must find a way of its own.
     """
-    share = evidence.answered_no(UNBOUNDED)
-    if share is None:
-        return left_out(UNBOUNDED)
-    if not share.n_images:
-        return not_applicable(UNBOUNDED, "No other answer is known to be in reach of the sampled images.")
     return share_check(
         UNBOUNDED,
-        share,
+        evidence.answered_no(UNBOUNDED),
         0.0,
         finding="withstood attacks with gradients at an eps at which a trivial picture is known to fool",
         meaning="The attacks are blind.",
         remedy="Look for masked gradients; no number of this audit shows robustness.",
         beyond_chance=False,
+        nothing="No other answer is known to be in reach of the sampled images.",
     )

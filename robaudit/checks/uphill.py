@@ -1,7 +1,7 @@
 """Does a step along the gradient lead up?"""
 
 from robaudit.checks.evidence import Evidence
-from robaudit.checks.saying import left_out, not_applicable, share_check
+from robaudit.checks.saying import share_check
 from robaudit.records import Check
 
 UPHILL = "uphill"
@@ -16,16 +16,12 @@ def gradients_lead_up(evidence: Evidence) -> Check:
     Such a gradient is there, and is not that of what the model computes at the scale of the attacks: a backward pass of
     its own, or waves too short to follow.
     """
-    share = evidence.answered_no(UPHILL)
-    if share is None:
-        return left_out(UPHILL)
-    if not share.n_images:
-        return not_applicable(UPHILL, "No sampled image has a gradient of the margin to follow.")
     return share_check(
         UPHILL,
-        share,
+        evidence.answered_no(UPHILL),
         MAX_SHARE,
         finding="have a margin no larger one step along its gradient than one step against it",
         meaning="The gradients are not those of what the model computes.",
         remedy="Look for a backward pass that differs from the forward one, and for steps that shatter gradients.",
+        nothing="No sampled image has a gradient of the margin to follow.",
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from robaudit.load.outputs import LAYERS, version
+from robaudit.load.outputs import LAYERS, two_columns, version
 
 
 def penultimate(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor] | None:
@@ -67,11 +67,11 @@ def last_layer(network: Callable[[Tensor], Tensor], example: Tensor) -> Callable
         with _LastLayer() as seen:
             network(x)
         assert seen.returned is not None
-        return _two_columns(seen.returned)
+        return _as_logits(seen.returned)
 
     with torch.no_grad(), _LastLayer() as seen:
         answers = network(example)
-    if seen.returned is None or _two_columns(seen.returned).shape != answers.shape or _is(seen.returned, answers):
+    if seen.returned is None or _as_logits(seen.returned).shape != answers.shape or _is(seen.returned, answers):
         return None
     return returned
 
@@ -92,9 +92,9 @@ class _LastLayer(TorchFunctionMode):
         return result
 
 
-def _two_columns(rows: Tensor) -> Tensor:
+def _as_logits(rows: Tensor) -> Tensor:
     """One number z as [-z/2, z/2]; more as they are."""
-    return torch.cat([-rows / 2, rows / 2], 1) if rows.shape[1] == 1 else rows
+    return two_columns(rows) if rows.shape[1] == 1 else rows
 
 
 def _is(rows: Tensor, answers: Tensor) -> bool:

@@ -89,7 +89,7 @@ class Outputs:
             answers = _undone(answers, self.kind)
         if answers.shape[1] == 1:
             decided = answers - self.shift if self.shift else answers
-            return torch.cat([-decided / 2, decided / 2], 1)
+            return two_columns(decided)
         return answers
 
     @property
@@ -154,6 +154,11 @@ def _last_squash(
             if torch.allclose(again, answers, atol=TOLERANCE, rtol=0, equal_nan=True):
                 return call, every
     return None
+
+
+def two_columns(z: Tensor) -> Tensor:
+    """One output z (B, 1) as logits [-z/2, z/2]."""
+    return torch.cat([-z / 2, z / 2], 1)
 
 
 def _numbers(answers: Tensor) -> Tensor:
