@@ -4,8 +4,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Files go to processes as a whole: what one of them has trained, its tests share.
-PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# Files go to processes as a whole: what one of them has trained, its tests share. They go in their own order: by number
+# of tests, those with a few long ones would be last, and leave processes idle.
+PYTEST := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # Made from what pyproject.toml states, whatever the indexes and caches of this machine: no address gets into the files.
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --no-config --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"

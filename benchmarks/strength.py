@@ -28,12 +28,14 @@ from robaudit.load.images import Images
 
 STEPS, RESTARTS = 100, 4
 QUERIES = 1000
+BATCH = 2
+"""Square's queries come one after another: few images would leave most of a larger batch empty."""
 Perturb = Callable[[Tensor, Tensor], Tensor]
 
 
 def ours(loaded: Any, images: Images, grid: tuple[int, ...], seed: int) -> tuple[list[int], float]:
     """Per image, the smallest eps at which the thorough preset fooled it (0: clean error), and its cost."""
-    engine = preset_engine(loaded, images, "thorough", grid, seed)
+    engine = preset_engine(loaded, images, "thorough", grid, seed, BATCH)
     measured = {each.row.id: each for each in engine.measure(images, images.refs)}
     found = [tally.worst_eps(measured[ref.id].row) for ref in images.refs]
     return found, sum(each.work.gradients for each in measured.values()) / len(measured)

@@ -36,7 +36,14 @@ def circumstances(model: Path) -> str:
     return f"torch {torch.__version__}, {torch.get_num_threads()} threads, {model.name}"
 
 
-def preset_engine(loaded: LoadedModel, images: Images, preset: str, grid: tuple[int, ...], seed: int) -> Engine:
+def preset_engine(
+    loaded: LoadedModel,
+    images: Images,
+    preset: str,
+    grid: tuple[int, ...],
+    seed: int,
+    batch_size: int | None = None,
+) -> Engine:
     """The engine of a scan with this preset; where that asks for a surrogate, the scan's own."""
     other = load_surrogate(None, loaded, images.to_try(loaded.size), Silent())
     plan = fitted(
@@ -48,4 +55,4 @@ def preset_engine(loaded: LoadedModel, images: Images, preset: str, grid: tuple[
     )
     speedups = speedups_of("auto", (), torch.device("cpu"))
     surrogate = other.network if other else None
-    return Engine(loaded.classifier, loaded.size, images.channels, plan, None, speedups, surrogate)
+    return Engine(loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, surrogate)

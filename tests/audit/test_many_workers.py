@@ -163,6 +163,7 @@ def test_it_is_not_blamed_on_images_when_every_worker_dies(
         small_scan(model, data, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_is_told_of_it_at_once(model: Path, data: Path, tmp_path: Path) -> None:
     """Every worker reads the script again, and would scan, with workers of its own, before it came to anything."""
     script = tmp_path / "script.py"

@@ -1,5 +1,6 @@
 """The zoo under a whole audit: fake defences are called out or broken, honest models raise nothing."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,8 @@ CALLED_OUT = {
     "noise off the grid": "repeatable",
 }
 """Fake defence -> a check that must fail on it."""
+TWINS = {"logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes"}
+"""Much like another member: audited with -m slow alone."""
 JAGGED = "noise made of the image"
 """Easier to fool than the model behind it, for those who ask often enough."""
 
@@ -72,6 +75,10 @@ def loud(record: AuditRecord) -> set[str]:
     return {check.id for check in record.checks if check.status in ("warning", "failed")}
 
 
+def members(names: Iterable[str]):
+    return [pytest.param(name, marks=pytest.mark.slow if name in TWINS else ()) for name in names]
+
+
 def worst(record: AuditRecord) -> list[int]:
     return [point.n_correct for point in record.worst_case.points]
 
@@ -80,7 +87,7 @@ def test_every_member_is_expected_to_do_something():
     assert {*BROKEN, JAGGED} | CALLED_OUT.keys() == zoo.FAKE.keys()
 
 
-@pytest.mark.parametrize("name", zoo.HONEST)
+@pytest.mark.parametrize("name", members(zoo.HONEST))
 def test_honest_models_raise_nothing(audit_of, name):
     record = audit_of(name)
     assert loud(record) == set()
@@ -96,7 +103,7 @@ def test_adversarial_training_is_seen_as_robustness(audit_of):
     assert worst(audit_of("adversarially trained"))[at_4] >= worst(audit_of("vanilla"))[at_4] + 4
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", members(BROKEN))
 def test_a_defence_that_is_got_around_gets_the_curve_of_the_model_behind_it(audit_of, name):
     record, behind = audit_of(name), audit_of("vanilla")
     assert record.verdict.kind == "measured"
@@ -105,7 +112,7 @@ def test_a_defence_that_is_got_around_gets_the_curve_of_the_model_behind_it(audi
         assert masked <= unmasked + 1
 
 
-@pytest.mark.parametrize("name", CALLED_OUT)
+@pytest.mark.parametrize("name", members(CALLED_OUT))
 def test_a_defence_that_is_not_got_around_is_called_out(audit_of, name):
     record = audit_of(name)
     assert record.verdict.kind == "inconclusive"
