@@ -62,6 +62,7 @@ class Measurement:
         self.out, self.progress = out, progress
         self.sample_size, self.overlap, self.check_preprocessing = sample_size, overlap, check_preprocessing
         self.pictured = gallery_ids(images)
+        self.state = engine.state()
 
     def finish(self, restart: bool) -> AuditRecord:
         """Return the finished record: reused, continued or measured from the start."""
@@ -92,13 +93,12 @@ class Measurement:
 
     def _measured(self, preprocessing: Check, wanted: dict[str, Any]) -> AuditRecord:
         with open_journal(self.out, wanted) as journal:
-            state = self.engine.state()
             if journal.entries:
                 self.progress.say(f"continuing: {len(journal.entries)} of {len(self.images)} images are done")
             clean = self._clean_sights()
             try:
                 self._attack(journal, clean)
-                judged = self._doubts(journal, clean, state).settled()
+                judged = self._doubts(journal, clean).settled()
                 judged = replace(judged, checks=(preprocessing, *judged.checks))
             except BaseException:
                 # Whatever stopped the scan, the curve so far is worth keeping; the journal has every finished image.
@@ -150,10 +150,10 @@ class Measurement:
                 due = time.monotonic() + max(PARTIAL_EVERY_SECONDS, 20 * (time.monotonic() - now))
         self.progress.finish()
 
-    def _doubts(self, journal: Journal, clean: dict[str, Sight], state: str) -> Doubts:
+    def _doubts(self, journal: Journal, clean: dict[str, Sight]) -> Doubts:
         return Doubts(
-            self.loaded, self.images, self.engine, self.examiner, journal, clean, state, self.sample_size, self.overlap,
-            self._repictured, self.progress,
+            self.loaded, self.images, self.engine, self.examiner, journal, clean, self.state, self.sample_size,
+            self.overlap, self._repictured, self.progress,
         )  # fmt: skip
 
     def _pictures(self, ref: ImageRef, measured: Measured) -> GalleryItem | None:

@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import binomtest
 from torch import Tensor
 
+from robaudit.attack.prepare import judging
 from robaudit.audit.grid import GridNote, grid_note
 from robaudit.audit.hypotheses import Hypothesis, alternatives, stated
 from robaudit.errors import SettingsError
@@ -165,8 +166,8 @@ def _answers(
 def _answered(loaded: LoadedModel, hypothesis: Hypothesis, x: Tensor) -> list[int | None]:
     """Answers to a batch, in halves where memory runs out; an image that needs more alone has none."""
     try:
-        with torch.no_grad():
-            logits = loaded.classifier(hypothesis.prepared(x, loaded.info.normalization))
+        with judging(loaded.classifier) as model, torch.no_grad():
+            logits = model(hypothesis.prepared(x, loaded.info.normalization))
     except Exception as error:
         if not ran_out(error):
             raise

@@ -32,6 +32,7 @@ from small_scans import (
 from torch import Tensor, nn
 
 from robaudit.attack.curve import Engine
+from robaudit.attack.prepare import fingerprint
 from robaudit.audit import scan as scan_module
 from robaudit.audit.scan import plan_of
 from robaudit.errors import DataError, ExitCode, ModelError, OutputError, SettingsError
@@ -415,6 +416,28 @@ def test_a_network_of_double_precision_is_measured(data: Path, tmp_path: Path) -
     record = scan_module.scan(Double().eval(), data, out=tmp_path, **options)
     assert record.status == "complete"
     assert any(check.id == "planted-adversary" and check.sample_size for check in record.checks)
+
+
+class Normalised(nn.Module):
+    """The network of the tests, for pictures in [0, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = small_network()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner((x - MEAN) / STD)
+
+
+def test_a_network_left_in_training_mode_is_measured_as_in_eval_mode_and_left_as_it_was(
+    data: Path, tmp_path: Path, finished: Finished
+) -> None:
+    """Asked in training mode, its batch-norms would learn from the images, and another model would be measured."""
+    network = Normalised().train()
+    before = fingerprint(network)
+    record = scan_module.scan(network, data, out=tmp_path, attacks=["fgsm"], eps=GRID, classes=CLASSES, check_sample=0)
+    assert fingerprint(network) == before
+    assert record.clean == finished[0].clean
 
 
 class Noting(Wrapped):
