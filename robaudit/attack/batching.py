@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,10 +20,13 @@ from torch import Tensor
 from robaudit.attack.losses import Loss, ascent_loss
 from robaudit.attack.step import Iterate, take_steps
 from robaudit.attack.threats import Source
+from robaudit.errors import ModelError, first_line
 from robaudit.memory import ran_out
 from robaudit.progress import Progress, Silent
 
 T = TypeVar("T")
+
+NO_MEMORY = "memory ran out on this image alone"
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Sight:
     logits: tuple[float, ...]
     prediction: int | None
     """Class index; None: no finite answer."""
+    error: str | None = None
+    """Why there is no answer at all, where there is none."""
 
     def margin(self, label: int) -> float:
         """Best wrong logit minus the true one; above 0 the model errs."""
@@ -86,11 +91,8 @@ def query(pictures: Sequence[Tensor], source: Source | None = None) -> Dialogue[
     return answer
 
 
-class Logits(Protocol):
-    """(B, C, H, W) in [0, 1] -> logits (B, K)."""
-
-    def __call__(self, x: Tensor, /) -> Tensor:
-        """Answer a batch."""
+Logits = Callable[[Tensor], Tensor]
+"""(B, C, H, W) in [0, 1] -> logits (B, K)."""
 
 
 @dataclass
@@ -116,6 +118,15 @@ class Task(Generic[T]):
     """Id of the image it is about."""
 
 
+class UnanswerableError(ModelError):
+    """The model fails on one image, asked about it alone."""
+
+    def __init__(self, image: str, error: Exception) -> None:
+        named = f"{type(error).__name__}: {first_line(error)}"
+        self.why = NO_MEMORY if ran_out(error) else f"the model fails on this image ({named})"
+        super().__init__(f"{image}: {self.why}; mend the model, or leave the image out")
+
+
 @dataclass
 class _Open(Generic[T]):
     """A task waiting for its answer."""
@@ -123,9 +134,12 @@ class _Open(Generic[T]):
     task: Task[T]
     request: Ascend | Query
     seen: list[Sight] = field(default_factory=list)
+    error: UnanswerableError | None = None
 
 
-Ready = list[tuple[Task[T], Answer | MemoryError | None]]
+Asked = tuple[_Open[T], Tensor]
+"""A task, and one of the pictures that it asks about."""
+Ready = list[tuple[Task[T], Answer | UnanswerableError | None]]
 
 
 class Batches:
@@ -146,13 +160,13 @@ class Batches:
     def run(self, tasks: Iterable[Task[T]]) -> Iterator[T]:
         """Conduct all tasks, yielding each one's result as it ends.
 
-        Where memory runs out on a single image, its dialogue is told so by a `MemoryError`; on more, the caller is.
+        Where the model fails on a single image, its dialogue is told so by an `UnanswerableError`. Where memory runs
+        out on more, the caller is.
         """
         waiting = iter(tasks)
         exhausted = False
-        climbing: dict[Source, deque[_Open[T]]] = {source: deque() for source in self.sources}
-        asking: dict[Source | None, deque[tuple[_Open[T], Tensor]]] = {None: deque()}
-        asking |= {source: deque() for source in self.sources}
+        climbing: dict[Source, deque[Asked[T]]] = {source: deque() for source in self.sources}
+        asking: dict[Source | None, deque[Asked[T]]] = {None: deque(), **{source: deque() for source in self.sources}}
         ready: Ready[T]
         while True:
             queue = max(asking, key=lambda source: len(asking[source]))
@@ -161,10 +175,10 @@ class Batches:
             # A judgement frees whole climbs, so a full batch of them comes first; at the end, whatever is fuller.
             if n_asking >= self.width or (exhausted and n_asking >= max(n_climbing, 1)):
                 asked = [asking[queue].popleft() for _ in range(min(self.width, n_asking))]
-                ready = self._within_memory([opened for opened, _ in asked], partial(self._answer, queue, asked))
+                ready = self._told(asked, partial(self._answer, queue))
             elif n_climbing >= self.width or (exhausted and n_climbing):
-                climbers = [climbing[climb].popleft() for _ in range(min(self.width, n_climbing))]
-                ready = self._within_memory(climbers, partial(self._ascend, climb, climbers))
+                asked = [climbing[climb].popleft() for _ in range(min(self.width, n_climbing))]
+                ready = self._told(asked, partial(self._ascend, climb))
             elif exhausted:
                 return
             else:
@@ -172,52 +186,52 @@ class Batches:
                 exhausted = not ready
             for task, answer in ready:
                 try:
-                    told = task.dialogue.throw if isinstance(answer, MemoryError) else task.dialogue.send
+                    told = task.dialogue.throw if isinstance(answer, UnanswerableError) else task.dialogue.send
                     request = told(answer)  # type: ignore[arg-type]
                 except StopIteration as stop:
                     yield stop.value
                     continue
                 opened = _Open(task, request)
                 if isinstance(request, Ascend):
-                    climbing[self._same[request.source]].append(opened)
+                    climbing[self._same[request.source]].append((opened, request.iterate.x))
                 else:
                     source = None if request.source is None else self._same[request.source]
                     asking[source].extend((opened, picture) for picture in request.pictures)
 
-    def _within_memory(self, asked: Sequence[_Open[T]], work: Callable[[], Ready[T]]) -> Ready[T]:
-        """What a pass answers; a single image that needs more memory than there is gets that for an answer."""
-        self.progress.asking([opened.task.image for opened in asked])
+    def _told(self, asked: list[Asked[T]], answer: Callable[[list[Asked[T]]], Ready[T]]) -> Ready[T]:
+        """What a pass answers. Where it fails, its images are asked about one by one, in a batch of the same shape."""
+        self.progress.asking([opened.task.image for opened, _ in asked])
         try:
-            return work()
+            return answer(asked)
         except Exception as error:
-            if self.width > 1 or not ran_out(error):
+            if ran_out(error) and self.width > 1:
                 raise
-        return [(opened.task, MemoryError()) for opened in asked]
+            if len(asked) == 1:
+                ((opened, _),) = asked
+                opened.error = UnanswerableError(opened.task.image, error)
+                return _completed(opened, Sight((), None, opened.error.why))
+        return [told for one in asked for told in self._told([one], answer)]
 
-    def _answer(self, source: Source | None, asked: list[tuple[_Open[T], Tensor]]) -> Ready[T]:
+    def _answer(self, source: Source | None, asked: list[Asked[T]]) -> Ready[T]:
         model = self.untouched if source is None else self.sources[source]
         with torch.no_grad():
-            logits = model(self._padded([picture for _, picture in asked]))
+            sights = _sights(model(self._padded([picture for _, picture in asked])))
         ready: Ready[T] = []
-        for (opened, _), seen in zip(asked, _sights(logits), strict=False):
-            assert isinstance(opened.request, Query)
+        for (opened, _), seen in zip(asked, sights, strict=False):
             opened.task.work.forwards += 1
-            opened.seen.append(seen)
-            if len(opened.seen) == len(opened.request.pictures):
-                ready.append((opened.task, opened.seen))
+            ready += _completed(opened, seen)
         return ready
 
-    def _ascend(self, source: Source, asked: list[_Open[T]]) -> Ready[T]:
-        iterates = [opened.request.iterate for opened in asked if isinstance(opened.request, Ascend)]
-        points = [it.x for it in iterates]
-        x = self._padded(points).requires_grad_()
+    def _ascend(self, source: Source, asked: list[Asked[T]]) -> Ready[T]:
+        iterates = [opened.request.iterate for opened, _ in asked if isinstance(opened.request, Ascend)]
+        x = self._padded([point for _, point in asked]).requires_grad_()
         logits = self.sources[source](x)
         losses = ascent_loss(logits, *self._columns(iterates, x.device))
         gradients = gradients_at(x, losses)
         sizes = gradients.flatten(1).abs().amax(1).tolist()
         ready: Ready[T] = []
-        answers = zip(asked, iterates, points, gradients, losses.tolist(), _predictions(logits), sizes, strict=False)
-        for opened, iterate, point, gradient, loss, prediction, size in answers:
+        answers = zip(asked, iterates, gradients, losses.tolist(), _predictions(logits), sizes, strict=False)
+        for (opened, point), iterate, gradient, loss, prediction, size in answers:
             _count(opened.task.work, iterate.loss is not Loss.CROSS_ENTROPY, size)
             ready.append((opened.task, Evaluation(point, gradient, loss, prediction)))
         take_steps(iterates, gradients[: len(iterates)])
@@ -232,6 +246,14 @@ class Batches:
 
     def _padded(self, rows: list[Tensor]) -> Tensor:
         return torch.stack(rows + rows[:1] * (self.width - len(rows)))
+
+
+def _completed(opened: _Open[T], seen: Sight) -> Ready[T]:
+    """What is told to a task once all its pictures were asked about; nothing before."""
+    opened.seen.append(seen)
+    if isinstance(opened.request, Query) and len(opened.seen) < len(opened.request.pictures):
+        return []
+    return [(opened.task, opened.error or opened.seen)]
 
 
 def gradients_at(x: Tensor, losses: Tensor) -> Tensor:

@@ -13,7 +13,17 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from robaudit.attack.batching import Batches, Dialogue, Logits, Sight, Task, Work, gradients_at, query
+from robaudit.attack.batching import (
+    Batches,
+    Dialogue,
+    Logits,
+    Sight,
+    Task,
+    UnanswerableError,
+    Work,
+    gradients_at,
+    query,
+)
 from robaudit.attack.climb import Adversarial, Target
 from robaudit.attack.examine import Findings, Subject, examine, fooled_from_the_start
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
@@ -30,7 +40,7 @@ from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.step import within_ball
 from robaudit.attack.threats import AnyAttack, Attack, FoolboxAttack, Source
 from robaudit.attack.trial import Plan, smallest_eps
-from robaudit.errors import ModelError, SettingsError
+from robaudit.errors import ModelError, SettingsError, first_line
 from robaudit.load.classifier import Classifier
 from robaudit.load.features import last_layer
 from robaudit.load.images import ImageRef, Images
@@ -44,9 +54,6 @@ CUDA_BATCH_SIZE = 128
 """First try on a GPU; halved until it fits. Not more, as a set of few images cannot fill it."""
 
 NO_FINITE_ANSWER = "the model gave no finite answer"
-NO_MEMORY = "memory ran out on this image alone"
-
-UNANSWERED = Sight((), None)
 
 T = TypeVar("T")
 
@@ -102,8 +109,10 @@ class Engine:
 
         Raises:
             SettingsError: foolbox has no such attack, it does not belong in an L-inf audit, or an attack looks behind
-                the answers of a model that does nothing to them after its last layer.
+                the answers of a model that does nothing to them after its last layer; or batches of no image.
         """
+        if self.batch_size is not None and self.batch_size < 1:
+            raise SettingsError(f"--batch-size {self.batch_size}: wanted 1 or more")
         for attack in self.plan.attacks:
             if isinstance(attack, FoolboxAttack):
                 find_attack(attack.class_name)
@@ -135,8 +144,9 @@ class Engine:
         def ask(ref: ImageRef) -> Dialogue[tuple[ImageRef, Sight]]:
             try:
                 (seen,) = yield from query([self._picture(images, ref)])
-            except MemoryError:
-                seen = UNANSWERED
+            except UnanswerableError as error:
+                self._require_answers(error)
+                seen = Sight((), None, error.why)
             return ref, seen
 
         yield from self._conduct(refs, lambda ref: Task(ask(ref), Work(), ref.id))
@@ -182,7 +192,11 @@ class Engine:
         """Run one more attack on the images of `worst_255`, below the eps at which each fell (None: it stood)."""
 
         def pursuit(ref: ImageRef, target: Target, work: Work) -> Dialogue[Pursued]:
-            found = yield from smallest_eps(target, attack, self.plan, self._foolbox(work), worst_255[ref.id])
+            try:
+                found = yield from smallest_eps(target, attack, self.plan, self._foolbox(ref, work), worst_255[ref.id])
+            except UnanswerableError as error:
+                self._require_answers(error)
+                return Pursued(0, None, work, {}, error.why)
             smallest = min(found, default=None)
             return Pursued(smallest, None if smallest is None else found[smallest], work, target.unfinished)
 
@@ -209,6 +223,21 @@ class Engine:
         """An image that could not be attacked to the end: it has withstood nothing."""
         row = _row(ref, fooled_from_the_start(None, self.plan), (), why)
         return Measured(row, work, self.width)
+
+    def _require_answers(self, error: UnanswerableError) -> None:
+        """Make sure that the image is to blame: a model that fails on noise too, or a GPU that crashed, ends the scan.
+
+        Raises:
+            ModelError: it is not the image.
+        """
+        x = self.example[:1].clone().requires_grad_()
+        try:
+            with torch.no_grad():
+                self.model(x)
+            for source in self.sources.values():
+                gradients_at(x, source(x).sum(1))
+        except Exception as again:
+            raise ModelError(f"{error}. It fails on noise too ({first_line(again)})") from again
 
     def state(self) -> str:
         """What an audit must leave as it was, as a hash."""
@@ -251,7 +280,7 @@ class Engine:
             copies[Source.BPDA] = working_copy(StraightThrough(self.model), self.example, self.speedups)
         fast = {source: in_bfloat16(copy) if self.speedups.bfloat16 else copy for source, copy in copies.items()}
         head = last_layer(self.exact, self.example)  # in float32: checks look at how smooth it is
-        return {Source.EXACT: self.exact, **fast} | ({} if head is None else {Source.HEAD: head})
+        return {Source.EXACT: self.exact, **fast, **({} if head is None else {Source.HEAD: head})}
 
     def _conduct(
         self, refs: Sequence[ImageRef], task: Callable[[ImageRef], Task[tuple[ImageRef, T]]]
@@ -292,12 +321,13 @@ class Engine:
     def _examined(
         self, images: Images, ref: ImageRef, clean: Sight, work: Work, keep: bool
     ) -> Dialogue[tuple[ImageRef, Measured]]:
+        if clean.error:
+            return ref, self.failed(ref, work, clean.error)
         try:
-            findings = yield from examine(self._subject(images, ref, clean), self.plan, self._foolbox(work))
-        except Exception as error:
-            if not ran_out(error):
-                raise
-            return ref, self.failed(ref, work, NO_MEMORY)
+            findings = yield from examine(self._subject(images, ref, clean), self.plan, self._foolbox(ref, work))
+        except UnanswerableError as error:
+            self._require_answers(error)
+            return ref, self.failed(ref, work, error.why)
         row = _row(ref, findings, images.classes)
         if not keep:
             return ref, Measured(row, work, self.width, findings.observed)
@@ -318,9 +348,9 @@ class Engine:
     def _subject(self, images: Images, ref: ImageRef, clean: Sight) -> Subject:
         return Subject(self._picture(images, ref), images.label_index(ref), ref.sha256, clean, ref.levels)
 
-    def _foolbox(self, work: Work) -> FoolboxRunner:
+    def _foolbox(self, ref: ImageRef, work: Work) -> FoolboxRunner:
         # They stop where their own copy errs: at a border that bfloat16 draws elsewhere, the model itself would not.
-        return FoolboxRunner(self.sources[Source.EXACT], self.device, work)
+        return FoolboxRunner(self.sources[Source.EXACT], self.device, work, ref.id)
 
     def _picture(self, images: Images, ref: ImageRef) -> Tensor:
         return images.load(ref, self.size).to(self.device)

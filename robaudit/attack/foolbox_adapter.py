@@ -5,14 +5,13 @@ foolbox proposes a picture; whether it fools is decided by the same rule as for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from robaudit.attack.batching import Work
+from robaudit.attack.batching import Logits, UnanswerableError, Work
 from robaudit.attack.climb import Target
 from robaudit.attack.seeding import derived_seed
 from robaudit.attack.threats import FoolboxAttack
@@ -22,8 +21,8 @@ from robaudit.errors import SettingsError
 class FoolboxRunner:
     """Runs foolbox attacks on one image at a time, each with its own random numbers."""
 
-    def __init__(self, working: Callable[[Tensor], Tensor], device: torch.device, work: Work) -> None:
-        self._model = _Counted(working, work)
+    def __init__(self, working: Logits, device: torch.device, work: Work, image: str) -> None:
+        self._model = _Counted(working, work, image)
         self._device = device
 
     def perturb(self, target: Target, attack: FoolboxAttack, eps_255: int) -> Tensor:
@@ -53,11 +52,10 @@ class FoolboxRunner:
 class _Counted(nn.Module):
     """The working copy as a module, counting what foolbox spends."""
 
-    def __init__(self, working: Callable[[Tensor], Tensor], work: Work) -> None:
+    def __init__(self, working: Logits, work: Work, image: str) -> None:
         super().__init__()
         self.eval()
-        self._working = working
-        self._work = work
+        self._working, self._work, self._image = working, work, image
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch; one image asked for a gradient counts as one gradient, else as one forward."""
@@ -67,8 +65,8 @@ class _Counted(nn.Module):
             self._work.forwards += len(x)
         try:
             return self._working(x)
-        except (AssertionError, ValueError) as error:  # the model's own: no way of saying that nothing was found
-            raise RuntimeError(f"the model failed: {error}") from error
+        except Exception as error:  # the model's own: not foolbox's way of saying that nothing was found
+            raise UnanswerableError(self._image, error) from error
 
 
 _TARGETED_ONLY = ("GenAttack",)

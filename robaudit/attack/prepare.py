@@ -84,7 +84,7 @@ class StraightThrough(nn.Module):
 
 
 @contextmanager
-def judging(model: nn.Module) -> Iterator[Callable[[Tensor], Tensor]]:
+def judging(model: nn.Module) -> Iterator[Logits]:
     """The untouched model in eval mode and true float32; modes and numeric settings are restored at the end.
 
     On GPUs, cuDNN would otherwise round to TF32's 10 bits and choose algorithms that differ from run to run.

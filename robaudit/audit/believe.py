@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from robaudit import tally
 from robaudit.attack.batching import Sight, Work
-from robaudit.attack.curve import NO_MEMORY, Engine, Pursued
+from robaudit.attack.curve import NO_FINITE_ANSWER, Engine, Pursued
 from robaudit.attack.threats import AnyAttack
 from robaudit.audit.journal import Amendment, Entry, InOrder, Journal
 from robaudit.checks.evidence import Evidence, GradientCounts, Probe, Share
@@ -59,8 +59,8 @@ class Doubts:
     ids: list[str] = field(init=False)
     observed: list[str] = field(init=False)
     """Ids of the images answered correctly without an attack, of which more was seen."""
-    too_large: set[str] = field(init=False)
-    """Ids of the images that need more memory than there is."""
+    unaskable: set[str] = field(init=False)
+    """Ids of the images on which the model fails, or needs more memory than there is."""
 
     def __post_init__(self) -> None:
         """Look at what the plan's attacks have found."""
@@ -70,12 +70,12 @@ class Doubts:
     def _look(self, attacks: tuple[AnyAttack, ...]) -> None:
         """Look once at every entry, as far as these attacks go: entries stay on disk."""
         self.attacks = attacks
-        self.observed, self.too_large = [], set()
+        self.observed, self.unaskable = [], set()
         for entry in self._every(_whole):
             if entry.observed is not None and entry.row.error is None:
                 self.observed.append(entry.row.id)
-            if entry.row.error == NO_MEMORY:
-                self.too_large.add(entry.row.id)
+            if entry.row.error not in (None, NO_FINITE_ANSWER):
+                self.unaskable.add(entry.row.id)
 
     def settled(self) -> Judged:
         """Ask, judge, and add attacks until none would help."""
@@ -133,8 +133,8 @@ class Doubts:
         )
 
     def _askable(self) -> Images:
-        """The images, without those that need more memory than there is, unless all do."""
-        refs = tuple(ref for ref in self.images.refs if ref.id not in self.too_large)
+        """The images, without those that cannot be asked about, unless none can."""
+        refs = tuple(ref for ref in self.images.refs if ref.id not in self.unaskable)
         return replace(self.images, refs=refs) if refs else self.images
 
     def _questions(self) -> Iterator[Question]:

@@ -20,7 +20,6 @@ from robaudit.audit.hypotheses import Hypothesis, alternatives, stated
 from robaudit.errors import SettingsError
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import ImageRef, Images
-from robaudit.memory import ran_out
 from robaudit.progress import Progress
 from robaudit.records import Check
 from robaudit.significance import SIGNIFICANCE, holm, mcnemar
@@ -164,13 +163,11 @@ def _answers(
 
 
 def _answered(loaded: LoadedModel, hypothesis: Hypothesis, x: Tensor) -> list[int | None]:
-    """Answers to a batch, in halves where memory runs out; an image that needs more alone has none."""
+    """Answers to a batch, in halves where memory runs out or the model fails; an image it fails on alone has none."""
     try:
         with judging(loaded.classifier) as model, torch.no_grad():
             logits = model(hypothesis.prepared(x, loaded.info.normalization))
-    except Exception as error:
-        if not ran_out(error):
-            raise
+    except Exception:
         if len(x) == 1:
             return [None]
         return [answer for half in x.chunk(2) for answer in _answered(loaded, hypothesis, half)]

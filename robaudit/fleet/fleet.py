@@ -16,7 +16,7 @@ from typing import Any
 
 from robaudit.attack.batching import Sight, Work
 from robaudit.attack.climb import Adversarial
-from robaudit.attack.curve import UNANSWERED, Engine, Measured, Pursued
+from robaudit.attack.curve import Engine, Measured, Pursued
 from robaudit.attack.threats import AnyAttack
 from robaudit.errors import SettingsError
 from robaudit.fleet.crew import Crew, WorkerLostError
@@ -75,7 +75,7 @@ class Fleet:
         """What the untouched model sees in each image, in no particular order."""
         by_id = {ref.id: ref for ref in refs}
         for id_, sight in self._ask(refs, lambda _: _sights):
-            yield by_id[id_], UNANSWERED if isinstance(sight, Fatal) else sight
+            yield by_id[id_], Sight((), None, sight.why) if isinstance(sight, Fatal) else sight
 
     def measure(
         self,

@@ -14,14 +14,14 @@ from small_models import SIDE, TensorImages, engine_for, images_for, rows_of, sm
 from torch import nn
 
 from robaudit import tally
-from robaudit.attack.batching import Work
+from robaudit.attack.batching import UnanswerableError, Work
 from robaudit.attack.climb import Target
 from robaudit.attack.curve import CUDA_BATCH_SIZE
 from robaudit.attack.foolbox_adapter import FoolboxRunner
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.search import Search
 from robaudit.attack.threats import FoolboxAttack, Source
-from robaudit.errors import SettingsError
+from robaudit.errors import ModelError, SettingsError
 from robaudit.progress import Silent
 
 FOUR = ("fgsm", "bim", "mifgsm", "pgd")
@@ -326,6 +326,46 @@ def test_an_image_that_needs_more_memory_than_there_is_counts_as_an_error(networ
     assert tally.clean_tallies(list(found.values()), images.classes).n_errors == 1
 
 
+@pytest.mark.parametrize(("when", "batch_size"), [("clean", 4), ("attacked", 4), ("judged", 4), ("judged", 1)])
+def test_an_image_on_which_the_model_raises_counts_as_an_error(network, images, rows, when, batch_size):
+    """Its neighbours in a batch are asked again, in the same shape, and are told what they would have been."""
+    victim = next(row for row in rows if row.prediction == row.label)
+    picture = images.load(next(ref for ref in images.refs if ref.id == victim.id), (SIDE, SIDE))
+
+    class Picky(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network
+
+        def forward(self, x):
+            distance = (x - picture).abs().flatten(1).amax(1)
+            if ((distance == 0) if when == "clean" else (distance > 0) & (distance < 9 / 255)).any():
+                raise IndexError("index 7 is out of range\nof something")
+            return self.inner(x)
+
+    engine = engine_for(Picky() if when != "attacked" else network, images, *FOUR, batch_size=batch_size)
+    engine.sources = dict.fromkeys(engine.sources, Picky() if when == "attacked" else network)
+    found = {row.id: row for row in rows_of(engine, images)}
+    lost = found.pop(victim.id)
+    assert lost.error == "the model fails on this image (IndexError: index 7 is out of range)"
+    assert set(lost.fooled_at.values()) == {0}
+    assert not any(row.error for row in found.values())
+    if batch_size == 4:
+        assert list(found.values()) == [row for row in rows if row.id != victim.id]
+
+
+def test_a_model_that_fails_at_everything_ends_the_scan(network, images):
+    """As a GPU that has crashed does: no image is to blame, and none is written off."""
+    engine = engine_for(network, images, *FOUR)
+
+    def broken(x):
+        raise RuntimeError("unspecified launch failure")
+
+    engine.sources = dict.fromkeys(engine.sources, broken)
+    with pytest.raises(ModelError, match=r"[.]png: the model fails .*It fails on noise too .unspecified launch"):
+        rows_of(engine, images)
+
+
 def is_exactly(x, picture):
     return bool((x == picture).flatten(1).all(1).any())
 
@@ -420,8 +460,8 @@ def test_an_error_of_the_model_is_not_taken_for_a_foolbox_attack_that_found_noth
         raise ValueError("no such channel")
 
     target = Target(images.pictures[0], 0, "f" * 64, seed=0)
-    with pytest.raises(RuntimeError, match="the model failed: no such channel"):
-        FoolboxRunner(working, torch.device("cpu"), Work()).perturb(target, FoolboxAttack("LinfPGD"), 8)
+    with pytest.raises(UnanswerableError, match=r"a[.]png: the model fails on this image .ValueError: no such"):
+        FoolboxRunner(working, torch.device("cpu"), Work(), "a.png").perturb(target, FoolboxAttack("LinfPGD"), 8)
 
 
 def test_a_model_that_answers_differently_the_second_time_is_noticed(network, images):
