@@ -180,7 +180,6 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]
         OutputError: the log belongs to another model, data set or settings, or cannot be written.
     """
     path = folder / JOURNAL_FILE
-    wanted = json.dumps({"identity": identity}, sort_keys=True)
     try:
         _drop_torn_line(path)
         file = path.open("ab")
@@ -188,17 +187,31 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
     entries = KeptEntries(path)
     try:
-        with path.open("rb") as written:
-            header = written.readline()
-        if header:
-            refuse_other(path, _read_identity(path, header), json.loads(wanted)["identity"])
-        else:
-            _begin(path, file, wanted)
+        if not require_own_journal(folder, identity):
+            _begin(path, file, json.dumps({"identity": identity}, sort_keys=True))
         yield Journal(entries, _read_lines(path, entries), file)
     finally:
         entries.close()
         with suppress(OSError):  # what could not be written, `append` has told
             file.close()
+
+
+def require_own_journal(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Make sure that a log in `folder` belongs to this scan; returns whether there is one.
+
+    Raises:
+        OutputError: it belongs to another, or is damaged.
+    """
+    path = folder / JOURNAL_FILE
+    try:
+        with path.open("rb") as file:
+            header = file.readline()
+    except OSError:
+        return False
+    if not header.endswith(b"\n"):
+        return False  # a kill came before anything was written of it
+    refuse_other(path, _read_identity(path, header), identity)
+    return True
 
 
 def _begin(path: Path, file: BinaryIO, header: str) -> None:

@@ -16,7 +16,7 @@ from robaudit.attack.batching import Sight
 from robaudit.attack.curve import Engine, Measured, Pursued
 from robaudit.audit.believe import Doubts, gradient_counts, spent
 from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
-from robaudit.audit.journal import Entry, InOrder, Journal, open_journal, refuse_other
+from robaudit.audit.journal import Entry, InOrder, Journal, open_journal, refuse_other, require_own_journal
 from robaudit.audit.record import filled, identity
 from robaudit.checks.evidence import Share
 from robaudit.errors import OutputError
@@ -54,27 +54,30 @@ class Measurement:
         out: Path,
         progress: Progress,
         sample_size: int,
-        overlap: Share | None,
         check_preprocessing: Callable[[], Check],
+        find_overlap: Callable[[], Share | None],
     ) -> None:
         self.loaded, self.images, self.engine, self.draft = loaded, images, engine, draft
         self.examiner = examiner
         self.out, self.progress = out, progress
-        self.sample_size, self.overlap, self.check_preprocessing = sample_size, overlap, check_preprocessing
+        self.sample_size, self.check_preprocessing, self.find_overlap = sample_size, check_preprocessing, find_overlap
         self.pictured = gallery_ids(images)
         self.state = engine.state()
 
     def finish(self, restart: bool) -> AuditRecord:
         """Return the finished record: reused, continued or measured from the start."""
-        wanted = identity(self.draft)
+        wanted, place = identity(self.draft), self.draft.environment
         if not restart and (finished := self._finished(wanted)):
             return finished
-        preprocessing = self.check_preprocessing()  # first: where it stops the scan, nothing is written
+        wanted |= {"versions": place.versions, "n_threads": place.n_threads}
+        if not restart:
+            require_own_journal(self.out, wanted)  # before anything that takes long
+        preprocessing = self.check_preprocessing()  # before the folder is made: where it stops the scan, none is
+        overlap = self.find_overlap()
         with alone_in(self.out, GALLERY_FOLDER):
             if restart:
                 _discard(self.out)
-            place = self.draft.environment
-            record = self._measured(preprocessing, wanted | {"versions": place.versions, "n_threads": place.n_threads})
+            record = self._measured(preprocessing, overlap, wanted)
             _tidy(self.out)
         return record
 
@@ -91,14 +94,14 @@ class Measurement:
             _tidy(self.out)
         return record
 
-    def _measured(self, preprocessing: Check, wanted: dict[str, Any]) -> AuditRecord:
+    def _measured(self, preprocessing: Check, overlap: Share | None, wanted: dict[str, Any]) -> AuditRecord:
         with open_journal(self.out, wanted) as journal:
             if journal.entries:
                 self.progress.say(f"continuing: {len(journal.entries)} of {len(self.images)} images are done")
             clean = self._clean_sights()
             try:
                 self._attack(journal, clean)
-                judged = self._doubts(journal, clean).settled()
+                judged = self._doubts(journal, clean, overlap).settled()
                 judged = replace(judged, checks=(preprocessing, *judged.checks))
             except BaseException:
                 # Whatever stopped the scan, the curve so far is worth keeping; the journal has every finished image.
@@ -150,10 +153,10 @@ class Measurement:
                 due = time.monotonic() + max(PARTIAL_EVERY_SECONDS, 20 * (time.monotonic() - now))
         self.progress.finish()
 
-    def _doubts(self, journal: Journal, clean: dict[str, Sight]) -> Doubts:
+    def _doubts(self, journal: Journal, clean: dict[str, Sight], overlap: Share | None) -> Doubts:
         return Doubts(
             self.loaded, self.images, self.engine, self.examiner, journal, clean, self.state, self.sample_size,
-            self.overlap, self._repictured, self.progress,
+            overlap, self._repictured, self.progress,
         )  # fmt: skip
 
     def _pictures(self, ref: ImageRef, measured: Measured) -> GalleryItem | None:

@@ -101,7 +101,7 @@ def scan(
         merge: new class -> folders joined into it.
         note: what a reader must know about the images first.
         on_bad_image: `skip` leaves unreadable images out.
-        batch_size: padded batch shape; None chooses.
+        batch_size: padded batch shape, no wider than there are images; None chooses.
         device: torch device, or `auto`.
         search: how the smallest fooling eps is looked for: descend, bisect or ascend.
         precision: of the gradients; `auto` takes bfloat16 where the hardware has it. Success is judged in float32.
@@ -167,18 +167,19 @@ def scan(
         loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, other.network if other else None,
         progress,
     )  # fmt: skip
-    overlap = _overlap(data, images, learnt.pictures, merge, on_bad_image, progress)
+    own_engine.width = min(own_engine.width, len(images))  # a wider batch would never be full
     _introduce(loaded, images, own_engine, other, progress)
     started = draft(
         loaded, images, own_engine, surrogate=other.file if other else None, sample_size=sample_size,
         positive=positive, note=note, command=command,
     )  # fmt: skip
-    asked = partial(
+    preprocessing = partial(
         check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
     )
+    overlap = partial(_overlap, data, images, learnt.pictures, merge, on_bad_image, progress)
     with closing(own_engine if crew is None else Fleet(own_engine, images, crew, progress, hang_after)) as examiner:
         return Measurement(
-            loaded, images, own_engine, examiner, started, out, progress, sample_size, overlap, asked
+            loaded, images, own_engine, examiner, started, out, progress, sample_size, preprocessing, overlap
         ).finish(restart)
 
 

@@ -234,9 +234,11 @@ def test_other_settings_are_refused_naming_the_field_and_the_way_out(
         with pytest.raises(KeyboardInterrupt):
             small_scan(model, data, out, progress=Watcher(2, interrupt))
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    watcher = Watcher()
     with pytest.raises(OutputError, match=rf"belongs to another scan \({field}.*--restart") as caught:
-        small_scan(model, data, out, **options)
+        small_scan(model, data, out, progress=watcher, **options)
     assert caught.value.exit_code == ExitCode.UNUSABLE_INPUT
+    assert watcher.stage == "reading images", "nothing slow comes before"
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
@@ -466,6 +468,12 @@ def test_every_pass_has_the_recorded_batch_shape(model: Path, data: Path) -> Non
     assert {n for each in asked for n in each} == {4}
 
 
+def test_a_batch_is_no_wider_than_there_are_images(model: Path, data: Path, tmp_path: Path) -> None:
+    """Every batch is padded to one shape: 100,000 rows for six images would be mostly padding."""
+    record = small_scan(model, data, tmp_path, attacks=["fgsm"], batch_size=100_000, limit=6)
+    assert record.environment.batch_size == 6
+
+
 @pytest.fixture
 def wrap(monkeypatch: pytest.MonkeyPatch) -> Callable[[type[Wrapped]], None]:
     """Make scan load another model than the file holds."""
@@ -532,6 +540,7 @@ def test_an_output_folder_that_cannot_be_written(model: Path, data: Path, tmp_pa
         ({"eps": [0]}, SettingsError, "from 1 to 255"),
         ({"eps": [300]}, SettingsError, "from 1 to 255"),
         ({"eps": []}, SettingsError, "from 1 to 255"),
+        ({"batch_size": 0}, SettingsError, "--batch-size 0: wanted 1 or more"),
         ({"preset": "fast"}, SettingsError, "there are quick, default, paper, thorough"),
         ({"positive": "sick"}, SettingsError, "is no class; the classes are ill, well"),
         ({"classes": ["a", "b"]}, DataError, "holds class ill, well, the model knows a, b"),
