@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from robaudit.attack.losses import NO_TARGET, Loss
@@ -54,17 +55,18 @@ def take_steps(iterates: Sequence[Iterate], gradients: Tensor) -> None:
     """
     origin = torch.stack([it.origin for it in iterates])
     x = torch.stack([it.x for it in iterates])
-    eps, step_size, inertia = _columns(iterates, x)
+    eps, step_size, inertia, decay = _columns(iterates, x)
     lower, upper = (origin - eps).clamp_(min=0), (origin + eps).clamp_(max=1)
 
     # A non-finite gradient says nothing about where to go; a check reports it.
     direction = torch.nan_to_num(gradients, nan=0.0, posinf=0.0, neginf=0.0)
-    for it, g in zip(iterates, direction, strict=True):
-        if it.decay:
-            # One image at a time: summed up as a batch, how it rounds depends on how many images there are.
-            it.momentum = it.decay * it.momentum + g / g.abs().sum().clamp_min(torch.finfo(g.dtype).tiny)
-            g.copy_(it.momentum)
-    moved = torch.clamp(x + step_size * direction.sign(), lower, upper)
+    if any(it.decay for it in iterates):
+        sizes = _row_sums(direction.abs().flatten(1)).clamp_min(torch.finfo(x.dtype).tiny)
+        momentum = decay * torch.stack([it.momentum for it in iterates]) + direction / sizes[..., None, None]
+        direction = torch.where(decay == 0, direction, momentum)
+        for it, row in zip(iterates, momentum, strict=True):
+            it.momentum = row if it.decay else it.momentum
+    moved = direction.sign_().mul_(step_size).add_(x).clamp_(lower, upper)
     if any(it.inertia != 1 for it in iterates):
         previous = torch.stack([it.previous for it in iterates])
         blended = torch.clamp(x + inertia * (moved - x) + (1 - inertia) * (x - previous), lower, upper)
@@ -81,7 +83,18 @@ def within_ball(x: Tensor, origin: Tensor, eps: float) -> Tensor:
     return torch.clamp(x, (origin - eps).clamp(min=0), (origin + eps).clamp(max=1))
 
 
+def _row_sums(x: Tensor) -> Tensor:
+    """Sum of each row: (n, k) -> (n, 1).
+
+    By halves: a library's own sum may round a row in another way with more rows beside it.
+    """
+    while x.shape[1] > 1:
+        left, right = F.pad(x, (0, x.shape[1] % 2)).chunk(2, dim=1)
+        x = left + right
+    return x
+
+
 def _columns(iterates: Sequence[Iterate], like: Tensor) -> Tensor:
-    """Each iterate's constants, as three (n, 1, 1, 1) columns."""
-    rows = [(it.eps, it.step_size, it.inertia) for it in iterates]
+    """Each iterate's constants, as four (n, 1, 1, 1) columns."""
+    rows = [(it.eps, it.step_size, it.inertia, it.decay) for it in iterates]
     return torch.tensor(rows, dtype=like.dtype, device=like.device).T[..., None, None, None]

@@ -169,6 +169,55 @@ def test_apgd_halves_its_step_under_the_paper_protocol_too(model, target):
     assert max(moves) > 4 * min(move for move in moves if move > 0)
 
 
+def test_apgd_is_the_loop_of_the_paper_but_for_the_rest_after_a_return(model, target):
+    """Croce & Hein 2020, algorithm 1; of `steps` gradients none is spent twice on the point it returns to."""
+    visited = []
+
+    def working(x):
+        visited.append(x.detach()[0])
+        return model(x)
+
+    conduct(climb(target, TABLE["apgd"], EPS_255, early_stop=False), working, untouched=always(target.label))
+    expected, n_halvings = apgd_of_the_paper(model, target, visited[0], steps=40)
+    assert 2 <= n_halvings < 8, "both outcomes of a checkpoint are seen"
+    torch.testing.assert_close(torch.stack(visited), torch.stack(expected), rtol=0, atol=1e-6)
+
+
+def apgd_of_the_paper(model, target, start, steps):
+    eps, shares = EPS_255 / 255, [0, 0.22]
+    while shares[-1] < 1:
+        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
+    checkpoints = [math.ceil(round(share * steps, 9)) for share in shares]
+
+    def clip(x):
+        return x.clamp(target.origin - eps, target.origin + eps).clamp(0, 1)
+
+    x = before = best = start
+    step, visited, values, halved_at = 2 * eps, [], [], []
+    highest_at = [-math.inf]
+    for k in range(1, steps + 1):
+        x_ = x[None].clone().requires_grad_()
+        value = F.cross_entropy(model(x_), torch.tensor([target.label]))
+        gradient = torch.autograd.grad(value, x_)[0][0]
+        visited.append(x)
+        values.append(float(value.detach()))
+        if values[-1] == max(values) and values.count(values[-1]) == 1:
+            best, best_gradient = x, gradient
+        z = clip(x + step * gradient.sign())
+        share = 1 if k == 1 else 0.75
+        x, before = clip(x + share * (z - x) + (1 - share) * (x - before)), x
+        if k in checkpoints[1:]:
+            since = values[max(checkpoints[len(highest_at) - 1] - 1, 0) :]
+            rises = sum(b > a for a, b in itertools.pairwise(since))
+            same_step = len(highest_at) > 1 and len(highest_at) - 1 not in halved_at
+            if rises < 0.75 * (len(since) - 1) or (same_step and highest_at[-1] == max(values)):
+                step /= 2
+                halved_at.append(len(highest_at))
+                x, before = clip(best + 0.75 * (clip(best + step * best_gradient.sign()) - best)), best
+            highest_at.append(max(values))
+    return visited, len(halved_at)
+
+
 def test_a_shared_first_gradient_changes_no_iterate(model, target):
     at_the_image = Iterate(target.origin, target.label, eps=0.0, step_size=0.0, x=target.origin)
     shared = {Loss.CROSS_ENTROPY: gradient(model, at_the_image)}
