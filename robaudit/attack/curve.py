@@ -145,8 +145,7 @@ class Engine:
             try:
                 (seen,) = yield from query([self._picture(images, ref)])
             except UnanswerableError as error:
-                self._require_answers(error)
-                seen = Sight((), None, error.why)
+                seen = Sight((), None, self._blamed(error))
             return ref, seen
 
         yield from self._conduct(refs, lambda ref: Task(ask(ref), Work(), ref.id))
@@ -195,8 +194,7 @@ class Engine:
             try:
                 found = yield from smallest_eps(target, attack, self.plan, self._foolbox(ref, work), worst_255[ref.id])
             except UnanswerableError as error:
-                self._require_answers(error)
-                return Pursued(0, None, work, {}, error.why)
+                return Pursued(0, None, work, {}, self._blamed(error))
             smallest = min(found, default=None)
             return Pursued(smallest, None if smallest is None else found[smallest], work, target.unfinished)
 
@@ -212,9 +210,13 @@ class Engine:
     ) -> Iterator[tuple[ImageRef, T, Work]]:
         """Conduct a dialogue of one's own with each of these images, in no particular order; tells what each cost."""
 
+        def told(ref: ImageRef, work: Work) -> Dialogue[tuple[ImageRef, tuple[T, Work]]]:
+            answer = yield from dialogue(ref, self._subject(images, ref, clean[ref.id]).target(self.plan.seed), work)
+            return ref, (answer, work)
+
         def task(ref: ImageRef) -> Task[tuple[ImageRef, tuple[T, Work]]]:
             work = Work()
-            return Task(self._told(images, ref, clean[ref.id], work, dialogue), work, ref.id)
+            return Task(told(ref, work), work, ref.id)
 
         for ref, (answer, work) in self._conduct([ref for ref in images.refs if ref.id in ids], task):
             yield ref, answer, work
@@ -224,8 +226,8 @@ class Engine:
         row = _row(ref, fooled_from_the_start(None, self.plan), (), why)
         return Measured(row, work, self.width)
 
-    def _require_answers(self, error: UnanswerableError) -> None:
-        """Make sure that the image is to blame: a model that fails on noise too, or a GPU that crashed, ends the scan.
+    def _blamed(self, error: UnanswerableError) -> str:
+        """Why an image has no answer; a model that fails on noise too, as on a GPU that crashed, ends the scan.
 
         Raises:
             ModelError: it is not the image.
@@ -238,6 +240,7 @@ class Engine:
                 gradients_at(x, source(x).sum(1))
         except Exception as again:
             raise ModelError(f"{error}. It fails on noise too ({first_line(again)})") from again
+        return error.why
 
     def state(self) -> str:
         """What an audit must leave as it was, as a hash."""
@@ -326,24 +329,10 @@ class Engine:
         try:
             findings = yield from examine(self._subject(images, ref, clean), self.plan, self._foolbox(ref, work))
         except UnanswerableError as error:
-            self._require_answers(error)
-            return ref, self.failed(ref, work, error.why)
+            return ref, self.failed(ref, work, self._blamed(error))
         row = _row(ref, findings, images.classes)
-        if not keep:
-            return ref, Measured(row, work, self.width, findings.observed)
-        kept = (findings.adversarial, findings.adversarial_attack)
+        kept = (findings.adversarial, findings.adversarial_attack) if keep else ()
         return ref, Measured(row, work, self.width, findings.observed, *kept)
-
-    def _told(
-        self,
-        images: Images,
-        ref: ImageRef,
-        clean: Sight,
-        work: Work,
-        dialogue: Callable[[ImageRef, Target, Work], Dialogue[T]],
-    ) -> Dialogue[tuple[ImageRef, tuple[T, Work]]]:
-        answer = yield from dialogue(ref, self._subject(images, ref, clean).target(self.plan.seed), work)
-        return ref, (answer, work)
 
     def _subject(self, images: Images, ref: ImageRef, clean: Sight) -> Subject:
         return Subject(self._picture(images, ref), images.label_index(ref), ref.sha256, clean, ref.levels)

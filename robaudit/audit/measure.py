@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from robaudit.checks.evidence import Share
 from robaudit.errors import OutputError
 from robaudit.files import alone_in, write_lines, write_text
 from robaudit.fleet.fleet import Fleet
+from robaudit.fleet.worker import place_of
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import ImageRef, Images
 from robaudit.progress import Progress
@@ -41,35 +42,32 @@ from robaudit.records import (
 PARTIAL_EVERY_SECONDS = 60.0
 
 
+@dataclass
 class Measurement:
     """What is measured, where to, and the record so far."""
 
-    def __init__(
-        self,
-        loaded: LoadedModel,
-        images: Images,
-        engine: Engine,
-        examiner: Engine | Fleet,
-        draft: AuditRecord,
-        out: Path,
-        progress: Progress,
-        sample_size: int,
-        check_preprocessing: Callable[[], Check],
-        find_overlap: Callable[[], Share | None],
-    ) -> None:
-        self.loaded, self.images, self.engine, self.draft = loaded, images, engine, draft
-        self.examiner = examiner
-        self.out, self.progress = out, progress
-        self.sample_size, self.check_preprocessing, self.find_overlap = sample_size, check_preprocessing, find_overlap
-        self.pictured = gallery_ids(images)
-        self.state = engine.state()
+    loaded: LoadedModel
+    images: Images
+    engine: Engine
+    examiner: Engine | Fleet
+    draft: AuditRecord
+    out: Path
+    progress: Progress
+    sample_size: int
+    check_preprocessing: Callable[[], Check]
+    find_overlap: Callable[[], Share | None]
+
+    def __post_init__(self) -> None:
+        """Look at the model before anything is asked of it."""
+        self.pictured = gallery_ids(self.images)
+        self.state = self.engine.state()
 
     def finish(self, restart: bool) -> AuditRecord:
         """Return the finished record: reused, continued or measured from the start."""
-        wanted, place = identity(self.draft), self.draft.environment
+        wanted = identity(self.draft)
         if not restart and (finished := self._finished(wanted)):
             return finished
-        wanted |= {"versions": place.versions, "n_threads": place.n_threads}
+        wanted |= {"place": place_of(self.engine.device).decisive}
         if not restart:
             require_own_journal(self.out, wanted)  # before anything that takes long
         preprocessing = self.check_preprocessing()  # before the folder is made: where it stops the scan, none is

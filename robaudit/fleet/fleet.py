@@ -85,11 +85,10 @@ class Fleet:
         clean: Mapping[str, Sight] | None = None,
     ) -> Iterator[Measured]:
         """Examine images, yielding each as it is done; one that no worker outlives is an error, and says so."""
-        known = {} if clean is None else clean
         by_id = {ref.id: ref for ref in refs}
 
         def ask(part: Sequence[ImageRef]) -> Ask:
-            sights = {ref.id: known[ref.id] for ref in part} if known else None
+            sights = None if clean is None else {ref.id: clean[ref.id] for ref in part}
             return partial(_measured, keep=frozenset(keep_adversarials_of), clean=sights)
 
         for id_, measured in self._ask(refs, ask):

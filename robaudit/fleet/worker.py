@@ -84,13 +84,15 @@ class Place:
     """Host and process id."""
     pid: int
 
+    @property
+    def decisive(self) -> dict[str, str | int]:
+        """What could make the same question end differently."""
+        instructions = {"instructions": self.cpu_capability} if self.device == "cpu" else {}
+        return {"device": self.device, "threads": self.n_threads, **self.versions, **instructions}
+
     def difference(self, other: Place) -> str:
         """What differs in `other`, as words; empty where numbers agree but for chance."""
-        mine, theirs = (
-            {"device": place.device, "threads": place.n_threads, **place.versions}
-            | ({"instructions": place.cpu_capability} if place.device == "cpu" else {})
-            for place in (self, other)
-        )
+        mine, theirs = self.decisive, other.decisive
         return next(
             (f"{name} {theirs.get(name)}, here {mine.get(name)}" for name in mine if mine[name] != theirs.get(name)), ""
         )

@@ -242,6 +242,17 @@ def test_other_settings_are_refused_naming_the_field_and_the_way_out(
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
 
+def test_what_another_kind_of_processor_began_is_refused(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows would round otherwise, as a worker's there would."""
+    with pytest.raises(KeyboardInterrupt):
+        small_scan(model, data, tmp_path, progress=Watcher(2, interrupt))
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "OTHER")
+    with pytest.raises(OutputError, match=r"belongs to another scan \(place\.instructions was .*, is OTHER\)"):
+        small_scan(model, data, tmp_path)
+
+
 def test_restart_replaces_what_is_there_and_nothing_else(
     model: Path, data: Path, finished: Finished, tmp_path: Path
 ) -> None:
