@@ -169,7 +169,8 @@ def test_apgd_halves_its_step_under_the_paper_protocol_too(model, target):
     assert max(moves) > 4 * min(move for move in moves if move > 0)
 
 
-def test_apgd_is_the_loop_of_the_paper_but_for_the_rest_after_a_return(model, target):
+@pytest.mark.parametrize("eps_255", [EPS_255, 30])  # at 30, a step is once halved though the loss rises: no new best
+def test_apgd_is_the_loop_of_the_paper_but_for_the_rest_after_a_return(model, target, eps_255):
     """Croce & Hein 2020, algorithm 1; of `steps` gradients none is spent twice on the point it returns to."""
     visited = []
 
@@ -177,14 +178,14 @@ def test_apgd_is_the_loop_of_the_paper_but_for_the_rest_after_a_return(model, ta
         visited.append(x.detach()[0])
         return model(x)
 
-    conduct(climb(target, TABLE["apgd"], EPS_255, early_stop=False), working, untouched=always(target.label))
-    expected, n_halvings = apgd_of_the_paper(model, target, visited[0], steps=40)
+    conduct(climb(target, TABLE["apgd"], eps_255, early_stop=False), working, untouched=always(target.label))
+    expected, n_halvings = apgd_of_the_paper(model, target, visited[0], eps_255 / 255, steps=40)
     assert 2 <= n_halvings < 8, "both outcomes of a checkpoint are seen"
     torch.testing.assert_close(torch.stack(visited), torch.stack(expected), rtol=0, atol=1e-6)
 
 
-def apgd_of_the_paper(model, target, start, steps):
-    eps, shares = EPS_255 / 255, [0, 0.22]
+def apgd_of_the_paper(model, target, start, eps, steps):
+    shares = [0, 0.22]
     while shares[-1] < 1:
         shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
     checkpoints = [math.ceil(round(share * steps, 9)) for share in shares]

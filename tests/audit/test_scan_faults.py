@@ -22,6 +22,7 @@ from robaudit.errors import DataError, OutputError
 from robaudit.files import alone_in
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
+from robaudit.records import read_rows
 from robaudit.report.status import lines, read_status
 
 REPOSITORY = Path(__file__).parents[2]
@@ -97,18 +98,36 @@ class Greedy(Wrapped):
 
     def forward(self, x: Tensor) -> Tensor:
         if bool((x == self.victim).flatten(1).all(1).any()):
-            torch.empty(2**55)
+            self.fail()
         return self.inner(x)
 
+    def fail(self) -> None:
+        torch.empty(2**55)
 
-def test_an_image_too_large_for_memory_is_named_and_makes_the_verdict_inconclusive(
-    model: Path, data: Path, tmp_path: Path
+
+class Picky(Greedy):
+    """Raises on one picture."""
+
+    def fail(self) -> None:
+        raise IndexError("index 7 is out of range")
+
+
+@pytest.mark.parametrize(
+    ("kind", "n_halvings", "why"),
+    [
+        (Greedy, 3, "memory ran out on this image alone"),
+        (Picky, 0, "the model fails on this image (IndexError: index 7 is out of range)"),
+    ],
+)
+def test_an_image_that_cannot_be_asked_about_is_named_and_makes_the_verdict_inconclusive(
+    model: Path, data: Path, tmp_path: Path, kind: type[Greedy], n_halvings: int, why: str
 ) -> None:
     images = open_images(data)
     loaded = load_model(model, folder_classes=images.classes)
     tried_first = {ref.id for ref in images.limited(8, 0).refs}
     victim = next(ref for ref in images.refs if ref.id not in tried_first)
-    network = Greedy(loaded.classifier).eval()
+    assert images.refs.index(victim) < 8, "among those that are asked again in the end"
+    network = kind(loaded.classifier).eval()
     network.victim = images.load(victim, loaded.size)
     watcher = Watcher()
     record = scan(
@@ -118,8 +137,9 @@ def test_an_image_too_large_for_memory_is_named_and_makes_the_verdict_inconclusi
     assert record.clean.n_errors == 1
     assert record.verdict.kind == "inconclusive"
     assert victim.id in next(check for check in record.checks if check.id == "finite-answers").why
-    assert sum("memory ran out" in line for line in watcher.lines) == 3, "8, 4, 2, 1"
-    assert record.environment.settings["batch_sizes"]
+    assert {row.id: row.error for row in read_rows(tmp_path / "audit.json", record) if row.error} == {victim.id: why}
+    assert sum("memory ran out" in line for line in watcher.lines) == n_halvings, "8, 4, 2, 1"
+    assert ("batch_sizes" in record.environment.settings) == bool(n_halvings)
 
 
 # What programs are told
