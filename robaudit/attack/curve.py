@@ -25,7 +25,7 @@ from robaudit.attack.batching import (
     query,
 )
 from robaudit.attack.climb import Adversarial, Target
-from robaudit.attack.examine import Findings, Subject, examine, fooled_from_the_start
+from robaudit.attack.examine import Findings, examine, fooled_from_the_start
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
 from robaudit.attack.prepare import (
     Speedups,
@@ -211,7 +211,7 @@ class Engine:
         """Conduct a dialogue of one's own with each of these images, in no particular order; tells what each cost."""
 
         def told(ref: ImageRef, work: Work) -> Dialogue[tuple[ImageRef, tuple[T, Work]]]:
-            answer = yield from dialogue(ref, self._subject(images, ref, clean[ref.id]).target(self.plan.seed), work)
+            answer = yield from dialogue(ref, self._target(images, ref, clean[ref.id]), work)
             return ref, (answer, work)
 
         def task(ref: ImageRef) -> Task[tuple[ImageRef, tuple[T, Work]]]:
@@ -327,15 +327,16 @@ class Engine:
         if clean.error:
             return ref, self.failed(ref, work, clean.error)
         try:
-            findings = yield from examine(self._subject(images, ref, clean), self.plan, self._foolbox(ref, work))
+            target = self._target(images, ref, clean)
+            findings = yield from examine(target, clean, ref.levels, self.plan, self._foolbox(ref, work))
         except UnanswerableError as error:
             return ref, self.failed(ref, work, self._blamed(error))
         row = _row(ref, findings, images.classes)
         kept = (findings.adversarial, findings.adversarial_attack) if keep else ()
         return ref, Measured(row, work, self.width, findings.observed, *kept)
 
-    def _subject(self, images: Images, ref: ImageRef, clean: Sight) -> Subject:
-        return Subject(self._picture(images, ref), images.label_index(ref), ref.sha256, clean, ref.levels)
+    def _target(self, images: Images, ref: ImageRef, clean: Sight) -> Target:
+        return Target(self._picture(images, ref), images.label_index(ref), ref.sha256, self.plan.seed, clean.logits)
 
     def _foolbox(self, ref: ImageRef, work: Work) -> FoolboxRunner:
         # They stop where their own copy errs: at a border that bfloat16 draws elsewhere, the model itself would not.

@@ -21,24 +21,6 @@ from robaudit.attack.trial import Plan, every_eps, smallest_eps
 from robaudit.records import GradientKind, Observed
 
 
-@dataclass(frozen=True)
-class Subject:
-    """An image to examine."""
-
-    picture: Tensor
-    """(C, H, W) in [0, 1], float32."""
-    label: int
-    sha256: str
-    clean: Sight
-    """Of the untouched model."""
-    levels: int = 255
-    """Steps from black to white in the image's own file."""
-
-    def target(self, seed: int) -> Target:
-        """What attacks with this seed work on."""
-        return Target(self.picture, self.label, self.sha256, seed, self.clean.logits)
-
-
 @dataclass
 class Findings:
     """What was found for one image."""
@@ -60,13 +42,20 @@ class Findings:
         return min((eps for eps in self.fooled_at.values() if eps is not None), default=None)
 
 
-def examine(subject: Subject, plan: Plan, foolbox: FoolboxRunner) -> Dialogue[Findings]:
-    """Run every attack of the plan on one image."""
-    if subject.clean.prediction != subject.label:
-        return fooled_from_the_start(subject.clean.prediction, plan)
+def examine(target: Target, clean: Sight, levels: int, plan: Plan, foolbox: FoolboxRunner) -> Dialogue[Findings]:
+    """Run every attack of the plan on one image.
 
-    findings = Findings(subject.clean.prediction)
-    target = subject.target(plan.seed)
+    Args:
+        target: the image.
+        clean: what the untouched model sees in it.
+        levels: steps from black to white in its own file.
+        plan: what is done to it.
+        foolbox: runs foolbox's attacks.
+    """
+    if clean.prediction != target.label:
+        return fooled_from_the_start(clean.prediction, plan)
+
+    findings = Findings(clean.prediction)
     gradients = yield from _gradients_at_the_image(target)
     if plan.share_first_gradient:
         losses = {attack.loss for attack in plan.attacks if isinstance(attack, Attack) and not attack.random_start}
@@ -81,10 +70,10 @@ def examine(subject: Subject, plan: Plan, foolbox: FoolboxRunner) -> Dialogue[Fi
         excess = max([excess, *(_excess(target, one, eps_255) for eps_255, one in found.items())])
         _note(findings, attack.name, found)
     findings.observed = Observed(
-        margin=-subject.clean.margin(subject.label),
+        margin=-clean.margin(target.label),
         gradients={loss.value: _kind(gradient) for loss, gradient in gradients.items()},
         excess=excess,
-        realisable=(yield from _survives_rounding(target, findings.adversarial, subject.levels)),
+        realisable=(yield from _survives_rounding(target, findings.adversarial, levels)),
         unfinished=tuple(name for name, unfinished in target.unfinished.items() if unfinished),
         climbed=tuple(target.unfinished),
     )
