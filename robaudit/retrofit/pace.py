@@ -45,9 +45,9 @@ def measured_pace(
 ) -> Pace:
     """Time one step and one validation batch. The classifier is left as it is."""
     copied = copy.deepcopy(classifier).to(memory_format=torch.channels_last)
-    choose_trained(copied, config.trains)
     objective = Objective(copied, config)
     batch = _some_batch(config, size, image_channels, copied.mean.device)
+    choose_trained(copied, config.trains, batch.pixels)
     random = Draws(torch.Generator().manual_seed(0))
     adversary = config.adversary
 
