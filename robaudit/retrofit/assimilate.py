@@ -165,10 +165,10 @@ def assimilate(
             classifier = retrofitted(vanilla, training.channels, config)
             task = Task(training, validation, vanilla.size, config)
             looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
-            progress.asking([ref.id for ref in looked_at.refs])
-            before = Examined(vanilla.classifier, pixels, labels)
-            progress.asking([])
+            shown = [ref.id for ref in looked_at.refs], pixels, labels
+            progress.asking(shown[0])
             introduce(classifier, task, progress)
+            before = Examined(vanilla.classifier, *shown, "before", progress)
             trained = crew.train(
                 classifier,
                 task,
@@ -199,7 +199,7 @@ def assimilate(
         front = classifier.front
         moved = None if front is None else texture_moved(front, validation, vanilla.size, config.texture)
         tone = None if front is None else tone_curve(front, vanilla.size)
-        after = Examined(classifier, pixels, labels)
+        after = Examined(classifier, *shown, "after", progress)
         diagnostics = write_diagnostics(folder, looked_at, pixels, before, after, moved, tone)
         progress.say(explanation(diagnostics))
         write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")

@@ -33,8 +33,8 @@ def introduce(classifier: Classifier, task: Task, progress: Progress) -> None:
     )
     epochs = "up to 1 epoch" if config.epochs == 1 else f"up to {config.epochs} epochs"
     progress.say(
-        f"{epochs} of about {duration(pace.epoch)}, {duration(pace.all_epochs(config.epochs))} in all "
-        f"on this machine; stops after {config.patience} epochs without improvement"
+        f"{epochs} of about {duration(pace.epoch)}, {duration(pace.all_epochs(config.epochs))} in all on this machine, "
+        f"diagnostics before and after included; stops after {config.patience} epochs without improvement"
     )
     if config.adversary.on:
         progress.say(_price(config))

@@ -345,7 +345,7 @@ def spoil_after(monkeypatch, n_calls):
         return honest(cross_entropy if next(calls) < n_calls else cross_entropy * float("nan"), *rest)
 
     monkeypatch.setattr(objectives, "assimilation_loss", spoilt)
-    monkeypatch.setattr(telling, "measured_pace", lambda *_: Pace(1.0, 1.0))  # it computes losses too
+    monkeypatch.setattr(telling, "measured_pace", lambda *_: Pace(1.0, 1.0, 1.0))  # it computes losses too
 
 
 def test_a_retrofitted_model_is_not_retrofitted_again(retrofitted, data, tmp_path):
