@@ -1,5 +1,6 @@
 """What a person is told of a retrofit, before it and after."""
 
+from dataclasses import asdict
 from statistics import median
 
 from robaudit.load.classifier import Classifier
@@ -20,7 +21,8 @@ def introduce(classifier: Classifier, task: Task, progress: Progress) -> None:
             "chooses the epoch is optimistic"
         )
     if front is None:
-        progress.say("no T and C: the network alone is fine-tuned, without texture term")
+        without_use = f"; without use here: {', '.join(names)}" if (names := _without_use(config)) else ""
+        progress.say(f"no T and C: the network alone is fine-tuned, without texture term{without_use}")
     else:
         n_front, n_all = (sum(weight.numel() for weight in part.parameters()) for part in (front, classifier))
         share = n_front / (n_all - n_front)
@@ -38,6 +40,12 @@ def introduce(classifier: Classifier, task: Task, progress: Progress) -> None:
     )
     if config.adversary.on:
         progress.say(_price(config))
+
+
+def _without_use(config: TrainConfig) -> list[str]:
+    """Settings of T, C and texture that were chosen, and that a network alone does not look at."""
+    usual, names = TrainConfig().flat(), ("front_learning_rate", *asdict(config.texture))
+    return [name for name in names if config.flat()[name] != usual[name]]
 
 
 def _in_both(task: Task) -> int:

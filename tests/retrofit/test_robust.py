@@ -75,9 +75,13 @@ def test_the_other_methods_train_and_say_what_they_faced(model, data, tmp_path, 
     assert (record.best.train.divergence > 0) == (method == "trades")
 
 
-def test_the_rival_is_a_plain_timm_folder(model, data, tmp_path):
-    out = tmp_path / "rival"
-    record = assimilate(model, data, out=out, front="none", **(ROBUST | {"epochs": 1}))
+def test_the_rival_is_a_plain_timm_folder_and_names_what_it_passes_over(model, data, tmp_path, heard_lines):
+    out, passed_over = tmp_path / "rival", {"levels": 8, "scaled": False}
+    record = assimilate(
+        model, data, out=out, front="none", progress=heard_lines, **passed_over, **(ROBUST | {"epochs": 1})
+    )
+    said = "no T and C: the network alone is fine-tuned, without texture term; without use here: levels, scaled"
+    assert said in heard_lines.lines
     assert (record.modules, record.settings["alpha"]) == ("none", 1.0)
     assert (record.best.val.saturated, record.best.train.texture) == (None, 0.0)
     ours = load_model(out)
