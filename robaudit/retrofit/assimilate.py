@@ -38,6 +38,7 @@ from robaudit.retrofit.checkpoint import (
 )
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.moved import texture_moved
+from robaudit.retrofit.objective import class_weights
 from robaudit.retrofit.record import CONFIG_FILE, METRICS_FILE, SPLIT_FILE, TRAINING_FILE, EpochMetrics, TrainingRecord
 from robaudit.retrofit.settings import TrainConfig, train_config
 from robaudit.retrofit.state import StateFile
@@ -147,6 +148,7 @@ def assimilate(
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
         vanilla.require_channels(training.channels)
         vanilla = vanilla.with_outputs_seen_on(training.to_try(vanilla.size).to(vanilla.classifier.mean.device))
+        class_weights(config.class_weights, training.per_class)  # refused before anything takes its time
         inputs = {
             "settings": {"preset": preset, "limit": limit, **config.flat()},
             "vanilla": vanilla.info,

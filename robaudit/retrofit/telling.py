@@ -29,6 +29,8 @@ def introduce(classifier: Classifier, task: Task, progress: Progress) -> None:
         progress.say(f"{front.modules_name} in front: {n_front:,} new weights, {share:.2%} of the model's own")
         if front.colour is None and config.front == "T+C":
             progress.say("this model takes one channel: T alone, there is no C")
+        if config.alpha == 0 and not config.random_front:
+            progress.say("alpha 0: the texture term alone asks T and C to change nothing, which is how they start")
         progress.say(f"trains {config.trains}; not stated by the source, ours: {', '.join(config.ours())}")
     pace = measured_pace(
         classifier, config, task.size, task.training.channels, len(task.training), len(task.validation)
@@ -86,8 +88,9 @@ def explanation(diagnostics: Diagnostics) -> str:
         contrast = diagnostics.texture.features["contrast"]
         now = contrast.after_texture if contrast.after_colour is None else contrast.after_colour
         moved = f"; contrast of the texture: {contrast.original:.3g} -> {now:.3g}"
+    sharpness = "{:.3g} -> {:.3g}".format(*(median(map(abs, model.curvature)) for model in (before, after)))
     return (
-        f"{attention}largest curvature of the loss: {median(before.curvature):.3g} -> {median(after.curvature):.3g} "
+        f"{attention}size of the largest curvature of the loss: {sharpness} "
         f"(medians of {len(diagnostics.image_ids)} validation images){moved}"
     )
 
