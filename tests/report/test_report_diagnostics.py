@@ -61,8 +61,7 @@ def read(folder: Path) -> Diagnosed:
 
 
 def test_medians_of_both_models_are_said(diagnosed_folder: Path):
-    """Of 0.2 and 0.1 the median is 0.15; an image without a gradient has no attention to count, and a loss that bends
-    downwards is sharp by its size."""
+    """Of 0.2 and 0.1 the median is 0.15; without a gradient there is no attention; curvature counts by its size."""
     attention, sharpness = read(diagnosed_folder).sentences
     assert attention.startswith("50% of the input gradient lie in 15.0% of the pixels before the retrofit and in 5.0%")
     assert "3 before, 1.5 after" in sharpness
