@@ -190,7 +190,7 @@ def _gone_blind(now: Standing, measured: Validation) -> bool:
         return False
     fallen = max(earlier.n_correct for earlier in reached) - attacked.n_correct
     pulled_apart = _seen_by_single_steps_alone(attacked) - _seen_by_single_steps_alone(reached[0])
-    return max(fallen, pulled_apart) > BLIND_DROP * attacked.n_images
+    return max(fallen, pulled_apart) > max(BLIND_DROP * attacked.n_images, 1)  # one image alone may be chance
 
 
 def _seen_by_single_steps_alone(attacked: UnderAttack) -> int:

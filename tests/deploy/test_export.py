@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -243,6 +244,14 @@ def test_nothing_that_is_read_is_written_over_by_whatever_name(assimilated, tmp_
         with pytest.raises(OutputError, match="belongs to what is read"):
             export(model, out, form="pt2", audit=audit)
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that takes no byte is Linux's")
+def test_a_full_disk_is_told_as_such_by_every_format():
+    """In torch's own words it is an inline_container, and its writer of .pt2 aborted the process in the end."""
+    for name in ("torchscript", "pt2", "onnx"):
+        with pytest.raises(OSError, match="No space left on device"):
+            exporting.FORMATS[name].write(nn.Conv2d(1, 1, 3).eval(), pictures(2), {}, Path("/dev/full"))
 
 
 def test_the_files_beside_an_onnx_model_are_not_written_over(tmp_path):
