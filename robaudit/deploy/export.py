@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,9 @@ def export(
     model, out = Path(model), Path(out)
     if form not in FORMATS:
         raise SettingsError(f"--format {form}: wanted {', '.join(FORMATS)}")
-    _require_other_than_model(out, model)
+    _require_apart(out, (model, data, audit))
     loaded = load_model(model, **loading)
+    _require_apart(out, loaded.recipe.files)  # an ONNX file may keep its numbers in others beside it
     channels = loaded.classifier.takes_channels
     pictures = {"generated": generated(channels, loaded.size)}
     loaded = loaded.with_outputs_seen_on(pictures["generated"])
@@ -96,19 +97,17 @@ def export(
     return Checked({source: len(batch) for source, batch in pictures.items()}, max(differences))
 
 
-def _require_other_than_model(out: Path, model: Path) -> None:
-    """Refuse to write over what is exported.
+def _require_apart(out: Path, read: Iterable[Path | None]) -> None:
+    """Refuse to write over what is exported, or compared with, by whatever name.
 
     Raises:
-        OutputError: `out` is the model, or one of the files that its folder is read from.
+        OutputError: `out` is one of these files, or a file in one of these folders.
     """
-    if out.exists() and any(
-        file.exists() and out.samefile(file) for file in (model, *(model / name for name in _READ))
-    ):
-        raise OutputError(f"{out}: is the model that is to be exported; choose another --out")
-
-
-_READ = ("config.json", "model.safetensors")
+    if not out.is_file():
+        return
+    for path in filter(None, read):
+        if any(file.is_file() and out.samefile(file) for file in (path, *path.rglob("*"))):
+            raise OutputError(f"{out}: is there already and belongs to what is read ({path}); choose another --out")
 
 
 def _difference(model: Path, form: str, classifier: Run, run: Run, pictures: Tensor) -> float:

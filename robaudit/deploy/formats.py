@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,10 @@ def _read_torchscript(path: Path) -> Run:
 def _write_pt2(model: nn.Module, example: Tensor, metadata: Metadata, path: Path) -> None:
     with _quiet():
         program = torch.export.export(model, (example,), dynamic_shapes=_any_batch())
-        with path.open("wb") as file:  # of a path, torch wants that it ends in .pt2
-            torch.export.save(program, file, extra_files={METADATA_NAME: json.dumps(metadata)})
+        # Not into the file: on a full disk torch's writer would end the process, and of a path it wants a suffix.
+        content = BytesIO()
+        torch.export.save(program, content, extra_files={METADATA_NAME: json.dumps(metadata)})
+    path.write_bytes(content.getbuffer())
 
 
 def _read_pt2(path: Path) -> Run:

@@ -1,12 +1,13 @@
-"""What a network hands to its last layer, features of an image; and what that layer returns."""
+"""A network's last layer: what it is given, features of an image; what it returns; and its weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from robaudit.load.outputs import LAYERS, two_columns, version
@@ -74,6 +75,71 @@ def last_layer(network: Callable[[Tensor], Tensor], example: Tensor) -> Callable
     if seen.returned is None or _as_logits(seen.returned).shape != answers.shape or _is(seen.returned, answers):
         return None
     return returned
+
+
+def head_weights(network: nn.Module, example: Tensor) -> list[Tensor]:
+    """Weights of the layer that a network answers with; of both, where its answer is made of two such layers' answers.
+
+    Args:
+        network: (B, C, H, W) -> (B, K), in evaluation mode; its weights take gradients.
+        example: a picture or more, as the network takes them.
+
+    Returns:
+        Weights and biases; empty where the last layer's are not the network's own, or it has no number for each class.
+    """
+    found: dict[int, list[Tensor]] = {}
+    while True:
+        with torch.enable_grad(), _Layers(found) as seen:
+            answers = network(example)
+        weights = _last_that_decides(answers, seen)
+        if weights is None:
+            return [weight for weights in found.values() for weight in weights]
+        found |= weights
+
+
+def _last_that_decides(answers: Tensor, seen: _Layers) -> dict[int, list[Tensor]] | None:
+    """The last layer that the answers depend on, by its place in the pass; None where none has a number per class."""
+    for place in reversed(range(len(seen.weights))):
+        weights, shape = seen.weights[place], seen.shapes[place]
+        if answers.requires_grad and weights:
+            gradients = torch.autograd.grad(answers.sum(), weights, allow_unused=True, retain_graph=True)
+            if any(gradient is not None for gradient in gradients):
+                return {place: weights} if answers.shape[1] in shape[1:] else None
+    return None
+
+
+class _Layers(TorchFunctionMode):
+    """Keeps which weights each linear or convolutional layer was given; cuts gradients behind some of them."""
+
+    def __init__(self, cut: Collection[int]) -> None:
+        super().__init__()
+        self.weights: list[list[Tensor]] = []
+        self.shapes: list[torch.Size] = []
+        """Of what they returned."""
+        self._cut = cut
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func not in _APPLY_WEIGHTS:
+            return result
+        given = [value for value in (*args, *(kwargs or {}).values()) if isinstance(value, Tensor)]
+        # A weight may come transposed, as a view of the network's own.
+        bases = [value if value._base is None else value._base for value in given]
+        own: list[Tensor] = [base for base in bases if isinstance(base, nn.Parameter)]
+        self.weights.append(own if any(weight.dim() > 1 for weight in own) else [])
+        self.shapes.append(result.shape)
+        return result.detach() if len(self.weights) - 1 in self._cut else result
+
+
+_APPLY_WEIGHTS: frozenset[Any] = LAYERS | {
+    *(F.conv2d, torch.convolution, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm),
+    *(torch.ops.aten.conv2d, torch.ops.aten.conv2d.default, torch.ops.aten._convolution, torch.ops.aten.convolution),
+    *(torch.ops.aten.convolution.default, torch.ops.aten.matmul, torch.ops.aten.matmul.default),
+    *(torch.ops.aten.mm, torch.ops.aten.mm.default),
+}
+"""Linear and convolutional layers, as networks and programs name them."""
 
 
 class _LastLayer(TorchFunctionMode):

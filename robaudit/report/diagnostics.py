@@ -94,9 +94,11 @@ def diagnosed(found: BothModels, pictures: dict[str, Picture]) -> Diagnosed:
 def _sentences(found: BothModels) -> tuple[str, ...]:
     images = f"the same {number(len(found.image_ids))} validation images"
     shares = [[share for share in model.attention_share if share is not None] for model in (found.before, found.after)]
+    # By size: a loss that bends sharply downwards is no flatter for it.
+    before, after = (f"{median(map(abs, model.curvature)):.3g}" for model in (found.before, found.after))
     sharpness = (
-        f"Largest curvature of the loss, median over {images}: {median(found.before.curvature):.3g} before, "
-        f"{median(found.after.curvature):.3g} after; less is flatter."
+        f"Size of the largest curvature of the loss, median over {images}: {before} before, {after} after; less is "
+        "flatter."
     )
     if not all(shares):
         return (sharpness,)

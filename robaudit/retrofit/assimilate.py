@@ -38,6 +38,7 @@ from robaudit.retrofit.checkpoint import (
 )
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.moved import texture_moved
+from robaudit.retrofit.objective import class_weights
 from robaudit.retrofit.record import CONFIG_FILE, METRICS_FILE, SPLIT_FILE, TRAINING_FILE, EpochMetrics, TrainingRecord
 from robaudit.retrofit.settings import TrainConfig, train_config
 from robaudit.retrofit.state import StateFile
@@ -147,6 +148,7 @@ def assimilate(
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
         vanilla.require_channels(training.channels)
         vanilla = vanilla.with_outputs_seen_on(training.to_try(vanilla.size).to(vanilla.classifier.mean.device))
+        class_weights(config.class_weights, training.per_class)  # refused before anything takes its time
         inputs = {
             "settings": {"preset": preset, "limit": limit, **config.flat()},
             "vanilla": vanilla.info,
@@ -165,10 +167,10 @@ def assimilate(
             classifier = retrofitted(vanilla, training.channels, config)
             task = Task(training, validation, vanilla.size, config)
             looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
-            progress.asking([ref.id for ref in looked_at.refs])
-            before = Examined(vanilla.classifier, pixels, labels)
-            progress.asking([])
+            shown = [ref.id for ref in looked_at.refs], pixels, labels
+            progress.asking(shown[0])
             introduce(classifier, task, progress)
+            before = Examined(vanilla.classifier, *shown, "before", progress)
             trained = crew.train(
                 classifier,
                 task,
@@ -199,7 +201,7 @@ def assimilate(
         front = classifier.front
         moved = None if front is None else texture_moved(front, validation, vanilla.size, config.texture)
         tone = None if front is None else tone_curve(front, vanilla.size)
-        after = Examined(classifier, pixels, labels)
+        after = Examined(classifier, *shown, "after", progress)
         diagnostics = write_diagnostics(folder, looked_at, pixels, before, after, moved, tone)
         progress.say(explanation(diagnostics))
         write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")

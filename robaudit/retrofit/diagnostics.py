@@ -1,6 +1,7 @@
 """The source's explanation put to the test: attention and sharpness of a model, before and after the retrofit."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from robaudit.files import replacing, write_text
 from robaudit.load.images import Images
+from robaudit.progress import Progress
 from robaudit.retrofit.attention import HELD, attention_map, share_holding
 from robaudit.retrofit.objective import evaluating
 from robaudit.retrofit.record import (
@@ -19,24 +21,51 @@ from robaudit.retrofit.record import (
     TextureMoved,
     ToneCurve,
 )
-from robaudit.retrofit.sharpness import directions, largest_curvature, loss_surface
+from robaudit.retrofit.sharpness import ITERATIONS, directions, largest_curvature, loss_surface
 
 N_IMAGES = 8
 STEPS_255 = (-8, -4, 0, 4, 8)
 """How far the loss is followed along each direction."""
 SURFACE_PIXELS = 280
+AT_A_TIME = 2
+"""Images examined together: more hardly take less time each, and would show no progress."""
+GRADIENTS, FORWARDS = 2 + 2 * ITERATIONS, len(STEPS_255) ** 2
+"""What the examination of an image costs."""
 
 
 class Examined:
     """What is measured of one model, and the maps that pictures are drawn from."""
 
-    def __init__(self, classifier: nn.Module, pixels: Tensor, labels: Tensor) -> None:
+    def __init__(
+        self, classifier: nn.Module, ids: Sequence[str], pixels: Tensor, labels: Tensor, when: str, progress: Progress
+    ) -> None:
+        """Examine.
+
+        Args:
+            classifier: (B, C, H, W) in [0, 1] -> (B, K); left in channels-last layout, which is faster on a CPU.
+            ids: of the images.
+            pixels: (B, C, H, W) in [0, 1].
+            labels: (B,).
+            when: `before` or `after`, for the progress.
+            progress: told of every few images.
+        """
+        classifier.to(memory_format=torch.channels_last)
+        steps = torch.tensor(STEPS_255, device=pixels.device)
+        maps, surfaces, curvatures = [], [], []
+        progress.start(f"attention and sharpness {when}", len(pixels))
         with evaluating(classifier):
-            self.maps = torch.cat([attention_map(classifier, one) for one in torch.split(pixels, 1)]).cpu()
-            along = directions(classifier, pixels, labels, seed=0)
-            steps = torch.tensor(STEPS_255, device=pixels.device)
-            self.surface = loss_surface(classifier, pixels, labels, along, steps).cpu()
-            self.curvature = largest_curvature(classifier, pixels, labels).cpu()
+            for seed, few in enumerate(
+                zip(torch.split(pixels, AT_A_TIME), torch.split(labels, AT_A_TIME), strict=True)
+            ):
+                progress.asking(ids[seed * AT_A_TIME :][:AT_A_TIME])
+                along = directions(classifier, *few, seed=seed)
+                maps.append(attention_map(classifier, few[0]).cpu())
+                surfaces.append(len(few[0]) * loss_surface(classifier, *few, along, steps).cpu())
+                curvatures.append(largest_curvature(classifier, *few, seed=seed).cpu())
+                progress.advance(len(few[0]))
+        progress.finish()
+        self.maps, self.curvature = torch.cat(maps), torch.cat(curvatures)
+        self.surface = torch.stack(surfaces).sum(0) / len(pixels)
 
     def record(self) -> ModelDiagnostics:
         """As plain numbers."""

@@ -11,10 +11,14 @@ import torch
 
 from robaudit.load.classifier import Classifier
 from robaudit.retrofit.adversary import pgd
+from robaudit.retrofit.diagnostics import AT_A_TIME, FORWARDS, GRADIENTS
+from robaudit.retrofit.diagnostics import N_IMAGES as N_EXAMINED
 from robaudit.retrofit.draws import Draws
+from robaudit.retrofit.moved import N_IMAGES as N_MOVED
 from robaudit.retrofit.objective import Objective
 from robaudit.retrofit.samples import Batch
 from robaudit.retrofit.settings import TrainConfig
+from robaudit.retrofit.sharpness import largest_curvature
 from robaudit.retrofit.train import choose_trained, set_mode
 
 MEASURED_IMAGES = 8
@@ -28,6 +32,8 @@ class Pace:
     learning: float
     """Once over the training images."""
     validation: float
+    once: float
+    """What comes once, epochs aside: the validation before the first step, and the diagnostics before and after."""
 
     @property
     def epoch(self) -> float:
@@ -35,19 +41,19 @@ class Pace:
         return self.learning + self.validation
 
     def all_epochs(self, n: int) -> float:
-        """That many epochs, and the validation of epoch 0."""
-        return n * self.epoch + self.validation
+        """That many epochs, and what comes once."""
+        return n * self.epoch + self.once
 
 
 @torch.random.fork_rng()
 def measured_pace(
     classifier: Classifier, config: TrainConfig, size: tuple[int, int], image_channels: int, n_train: int, n_val: int
 ) -> Pace:
-    """Time one step and one validation batch. The classifier is left as it is."""
+    """Time one step, one validation batch, and a few gradients. The classifier is left as it is."""
     copied = copy.deepcopy(classifier).to(memory_format=torch.channels_last)
-    choose_trained(copied, config.trains)
     objective = Objective(copied, config)
     batch = _some_batch(config, size, image_channels, copied.mean.device)
+    choose_trained(copied, config.trains, batch.pixels)
     random = Draws(torch.Generator().manual_seed(0))
     adversary = config.adversary
 
@@ -55,15 +61,30 @@ def measured_pace(
         set_mode(copied, config.trains)
         objective.in_training(batch, adversary.robust, random).total.backward()  # type: ignore[no-untyped-call]
 
-    def validation() -> None:
-        copied.eval()
-        objective.in_validation(batch)
-        if adversary.on:
-            pgd(objective.logits, batch.pixels, batch.labels, adversary.eps, 1, random)
+    def climb() -> None:
+        pgd(objective.logits, batch.pixels, batch.labels, adversary.eps, 1, random)
 
-    device = copied.mean.device
-    val_seconds = fastest(validation, device) * (adversary.val_steps if adversary.on else 1)
-    return Pace(fastest(step, device) * n_train / len(batch), val_seconds * n_val / len(batch))
+    def curvature() -> None:
+        largest_curvature(copied, batch.pixels[:AT_A_TIME], batch.labels[:AT_A_TIME], iterations=1)
+
+    def seconds(work: Callable[[], None], n_images: int = len(batch)) -> float:
+        """Per image."""
+        return fastest(work, copied.mean.device) / n_images
+
+    learning = seconds(step)
+    copied.eval()
+    forward = seconds(lambda: objective.in_validation(batch) and None)
+    gradient = seconds(curvature, 2 * min(AT_A_TIME, len(batch)))
+    validation, single_step = forward, 0.0
+    if adversary.on:
+        attacked = seconds(climb)
+        validation += adversary.val_steps * attacked + forward
+        single_step = attacked + forward if adversary.robust == "fgsm" else 0.0
+    examined = 2 * min(N_EXAMINED, n_val) * (GRADIENTS * gradient + FORWARDS * forward)
+    moved = min(N_MOVED, n_val) * forward  # its texture costs about as much as a pass
+    # Epoch 0, and the single steps that it and the first epoch are tried by.
+    first = n_val * (validation + 2 * single_step)
+    return Pace(learning * n_train, validation * n_val, first + examined + moved)
 
 
 def duration(seconds: float) -> str:

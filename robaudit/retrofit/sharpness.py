@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+ITERATIONS = 10
+"""Of the power iteration, unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class Directions:
@@ -52,7 +55,7 @@ def loss_surface(classifier: nn.Module, pixels: Tensor, labels: Tensor, along: D
 
 
 def largest_curvature(
-    classifier: nn.Module, pixels: Tensor, labels: Tensor, *, iterations: int = 10, seed: int = 0
+    classifier: nn.Module, pixels: Tensor, labels: Tensor, *, iterations: int = ITERATIONS, seed: int = 0
 ) -> Tensor:
     """Eigenvalue of largest size of the Hessian of each image's loss, by power iteration.
 

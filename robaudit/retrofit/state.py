@@ -145,8 +145,10 @@ class StateFile:
         with replacing(self.path) as temporary:
             try:
                 torch.save(now.dump(), temporary)
-            except RuntimeError as error:  # how torch's archive writer says that the disk is full
-                raise OutputError(f"{self.path}: cannot be written ({error}); free space") from None
+            except RuntimeError:  # how torch's archive writer says that the disk is full
+                raise OutputError(
+                    f"{self.path}: cannot be written, the disk seems full; free space or choose another --out"
+                ) from None
 
 
 def _written(metrics: EpochMetrics | None) -> str | None:

@@ -1,5 +1,6 @@
 """What a person is told of a retrofit, before it and after."""
 
+from dataclasses import asdict
 from statistics import median
 
 from robaudit.load.classifier import Classifier
@@ -20,24 +21,33 @@ def introduce(classifier: Classifier, task: Task, progress: Progress) -> None:
             "chooses the epoch is optimistic"
         )
     if front is None:
-        progress.say("no T and C: the network alone is fine-tuned, without texture term")
+        without_use = f"; without use here: {', '.join(names)}" if (names := _without_use(config)) else ""
+        progress.say(f"no T and C: the network alone is fine-tuned, without texture term{without_use}")
     else:
         n_front, n_all = (sum(weight.numel() for weight in part.parameters()) for part in (front, classifier))
         share = n_front / (n_all - n_front)
         progress.say(f"{front.modules_name} in front: {n_front:,} new weights, {share:.2%} of the model's own")
         if front.colour is None and config.front == "T+C":
             progress.say("this model takes one channel: T alone, there is no C")
+        if config.alpha == 0 and not config.random_front:
+            progress.say("alpha 0: the texture term alone asks T and C to change nothing, which is how they start")
         progress.say(f"trains {config.trains}; not stated by the source, ours: {', '.join(config.ours())}")
     pace = measured_pace(
         classifier, config, task.size, task.training.channels, len(task.training), len(task.validation)
     )
     epochs = "up to 1 epoch" if config.epochs == 1 else f"up to {config.epochs} epochs"
     progress.say(
-        f"{epochs} of about {duration(pace.epoch)}, {duration(pace.all_epochs(config.epochs))} in all "
-        f"on this machine; stops after {config.patience} epochs without improvement"
+        f"{epochs} of about {duration(pace.epoch)}, {duration(pace.all_epochs(config.epochs))} in all on this machine, "
+        f"diagnostics before and after included; stops after {config.patience} epochs without improvement"
     )
     if config.adversary.on:
         progress.say(_price(config))
+
+
+def _without_use(config: TrainConfig) -> list[str]:
+    """Settings of T, C and texture that were chosen, and that a network alone does not look at."""
+    usual, names = TrainConfig().flat(), ("front_learning_rate", *asdict(config.texture))
+    return [name for name in names if config.flat()[name] != usual[name]]
 
 
 def _in_both(task: Task) -> int:
@@ -78,8 +88,9 @@ def explanation(diagnostics: Diagnostics) -> str:
         contrast = diagnostics.texture.features["contrast"]
         now = contrast.after_texture if contrast.after_colour is None else contrast.after_colour
         moved = f"; contrast of the texture: {contrast.original:.3g} -> {now:.3g}"
+    sharpness = "{:.3g} -> {:.3g}".format(*(median(map(abs, model.curvature)) for model in (before, after)))
     return (
-        f"{attention}largest curvature of the loss: {median(before.curvature):.3g} -> {median(after.curvature):.3g} "
+        f"{attention}size of the largest curvature of the loss: {sharpness} "
         f"(medians of {len(diagnostics.image_ids)} validation images){moved}"
     )
 

@@ -13,13 +13,14 @@ from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robaudit.errors import SettingsError, TrainingError
 from robaudit.load.classifier import Classifier
+from robaudit.load.features import head_weights
 from robaudit.progress import Progress
 from robaudit.retrofit.loss import NotFiniteError
-from robaudit.retrofit.objective import Objective, class_weights
+from robaudit.retrofit.objective import Objective, class_weights, evaluating
 from robaudit.retrofit.record import EpochMetrics, UnderAttack, Validation
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, Trains
@@ -75,14 +76,15 @@ def train(
 
     Raises:
         TrainingError: the loss was not finite before any epoch was completed.
-        SettingsError: `front+head` for a backbone that does not say which layer its head is, or class weights that
-            do not fit the classes.
+        SettingsError: `front+head` for a backbone without a last layer of its own, or class weights that do not fit
+            the classes.
         OutputError: the state cannot be read or written.
     """
     torch.manual_seed(config.seed)  # dropout and its kin
     classifier.to(memory_format=torch.channels_last)  # halves the time of T and C on a CPU
     weights = class_weights(config.class_weights, training.per_class)
     objective = Objective(classifier, config, None if weights is None else weights.to(classifier.mean.device), team)
+    choose_trained(classifier, config.trains, training.batch([0]).pixels)
     now = Standing(
         classifier, _optimiser(classifier, config), torch.Generator().manual_seed(config.seed), config.adversary.robust
     )
@@ -188,7 +190,7 @@ def _gone_blind(now: Standing, measured: Validation) -> bool:
         return False
     fallen = max(earlier.n_correct for earlier in reached) - attacked.n_correct
     pulled_apart = _seen_by_single_steps_alone(attacked) - _seen_by_single_steps_alone(reached[0])
-    return max(fallen, pulled_apart) > BLIND_DROP * attacked.n_images
+    return max(fallen, pulled_apart) > max(BLIND_DROP * attacked.n_images, 1)  # one image alone may be chance
 
 
 def _seen_by_single_steps_alone(attacked: UnderAttack) -> int:
@@ -210,7 +212,6 @@ def _fall_back(now: Standing, progress: Progress) -> None:
 
 def _optimiser(classifier: Classifier, config: TrainConfig) -> torch.optim.Optimizer:
     """AdamW with a learning rate for T and C, and one for the network."""
-    choose_trained(classifier, config.trains)
     groups = [
         {"params": [weight for weight in part.parameters() if weight.requires_grad], "lr": rate, "full_lr": rate}
         for part, rate in (
@@ -229,20 +230,34 @@ def _set_learning_rates(optimiser: torch.optim.Optimizer, config: TrainConfig, d
         group["lr"] = factor * group["full_lr"]
 
 
-def choose_trained(classifier: Classifier, trains: Trains) -> None:
+def choose_trained(classifier: Classifier, trains: Trains, pixels: Tensor) -> None:
     """Let gradients flow to the parameters that train, and to no others.
 
+    Args:
+        classifier: with or without a front.
+        trains: which parameters.
+        pixels: (B, C, H, W) in [0, 1], by which the last layer is found.
+
     Raises:
-        SettingsError: `front+head` for a backbone that does not say which layer its head is.
+        SettingsError: `front+head` for a backbone without a last layer of its own.
     """
+    head = _head(classifier, pixels) if trains == "front+head" else []
     classifier.requires_grad_(trains in ("all", "network"))
     if classifier.front is not None:
         classifier.front.requires_grad_(trains != "network")
-    if trains == "front+head":
-        if not hasattr(classifier.backbone, "get_classifier"):
-            raise SettingsError("trains front+head: this model does not say which layer its head is; use front or all")
-        head: nn.Module = classifier.backbone.get_classifier()  # type: ignore[operator]
-        head.requires_grad_(True)
+    for weight in head:
+        weight.requires_grad_(True)
+
+
+def _head(classifier: Classifier, pixels: Tensor) -> list[Tensor]:
+    classifier.requires_grad_(True)
+    with evaluating(classifier):
+        weights = head_weights(classifier.backbone, classifier.normalized(classifier.features_in(pixels)))
+    if not weights:
+        raise SettingsError(
+            "trains front+head: the last layer of this model, of a number per class, was not found; use front or all"
+        )
+    return weights
 
 
 def set_mode(classifier: Classifier, trains: Trains) -> None:

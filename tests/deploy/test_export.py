@@ -2,9 +2,11 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,14 +222,49 @@ def test_a_file_that_does_not_run_is_told_so_and_why(assimilated, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_model_is_not_written_over_by_its_export(assimilated, tmp_path):
-    weights = (assimilated / "model.safetensors").read_bytes()
-    link = tmp_path / "link.pt2"
-    link.symlink_to(assimilated / "model.safetensors")
-    for out in (assimilated / "model.safetensors", assimilated / "config.json", link):
-        with pytest.raises(OutputError, match="is the model that is to be exported"):
-            export(assimilated, out, form="pt2")
-    assert (assimilated / "model.safetensors").read_bytes() == weights
+def test_nothing_that_is_read_is_written_over_by_whatever_name(assimilated, tmp_path, monkeypatch):
+    shutil.copytree(assimilated, tmp_path / "folder")
+    (tmp_path / "folder" / "pytorch_model.bin").write_bytes(b"older weights")
+    state, audit = tmp_path / "state.pt", tmp_path / "audit.json"
+    torch.save(timm.create_model("test_resnet", num_classes=2).state_dict(), state)
+    audit.write_text("{}")
+    (tmp_path / "link.pt2").symlink_to(state)
+    (tmp_path / "hard.pt2").hardlink_to(state)
+    monkeypatch.chdir(tmp_path)
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    refused = [
+        *(
+            ("folder", f"folder/{name}")
+            for name in ("model.safetensors", "config.json", "pytorch_model.bin", "plain/config.json")
+        ),
+        *((state, out) for out in ("state.pt", "folder/../state.pt", "link.pt2", "hard.pt2")),
+        (state, audit),
+    ]
+    for model, out in refused:
+        with pytest.raises(OutputError, match="belongs to what is read"):
+            export(model, out, form="pt2", audit=audit)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that takes no byte is Linux's")
+def test_a_full_disk_is_told_as_such_by_every_format():
+    """In torch's own words it is an inline_container, and its writer of .pt2 aborted the process in the end."""
+    for name in ("torchscript", "pt2", "onnx"):
+        with pytest.raises(OSError, match="No space left on device"):
+            exporting.FORMATS[name].write(nn.Conv2d(1, 1, 3).eval(), pictures(2), {}, Path("/dev/full"))
+
+
+def test_the_files_beside_an_onnx_model_are_not_written_over(tmp_path):
+    network = timm.create_model("test_resnet", num_classes=2).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(network, (torch.rand(1, 3, SIDE, SIDE),), dynamo=True, verbose=False)
+    program.save(tmp_path / "m.onnx", external_data=True)
+    beside = tmp_path / "m.onnx.data"
+    content = beside.read_bytes()
+    with pytest.raises(OutputError, match="belongs to what is read"):
+        export(tmp_path / "m.onnx", beside, form="pt2", classes=["sick", "well"])
+    assert beside.read_bytes() == content
 
 
 def test_an_unknown_format_is_refused(assimilated, tmp_path):

@@ -44,7 +44,7 @@ def diagnosed_folder(folder: Path) -> Path:
         "image_ids": IDS,
         "held": 0.5,
         "steps_255": [-8, 0, 8],
-        "before": {"attention_share": [0.2, 0.1], "curvature": [4.0, 2.0], "surface": [[1.0]]},
+        "before": {"attention_share": [0.2, 0.1], "curvature": [4.0, -2.0], "surface": [[1.0]]},
         "after": {"attention_share": [0.05, None], "curvature": [1.0, 2.0], "surface": [[0.5]]},
         "texture": TEXTURE,
         "tone": {"grey": [0, 100, 200, 255], "seen": [0.0, 20.0, 220.0, 255.0]},
@@ -61,7 +61,7 @@ def read(folder: Path) -> Diagnosed:
 
 
 def test_medians_of_both_models_are_said(diagnosed_folder: Path):
-    """Of 0.2 and 0.1 the median is 0.15; an image without a gradient has no attention to count."""
+    """Of 0.2 and 0.1 the median is 0.15; without a gradient there is no attention; curvature counts by its size."""
     attention, sharpness = read(diagnosed_folder).sentences
     assert attention.startswith("50% of the input gradient lie in 15.0% of the pixels before the retrofit and in 5.0%")
     assert "3 before, 1.5 after" in sharpness

@@ -7,17 +7,21 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from torchvision import models
 
 import robaudit
 from robaudit.errors import ModelError, OutputError, SettingsError, TrainingError
+from robaudit.load.classifier import Classifier
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
+from robaudit.records import Normalization
 from robaudit.retrofit import objective as objectives
 from robaudit.retrofit import telling
 from robaudit.retrofit.assimilate import assimilate, with_front
 from robaudit.retrofit.pace import Pace
 from robaudit.retrofit.record import TrainingRecord
 from robaudit.retrofit.settings import train_config
+from robaudit.retrofit.train import choose_trained
 
 QUICK = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
 
@@ -140,14 +144,30 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(retrofitted, 
     assert other.weights.sha256 != again.weights.sha256
 
 
-@pytest.mark.parametrize("trains", ["front", "front+head"])
-def test_a_frozen_backbone_does_not_change_by_a_bit_its_statistics_included(model, data, tmp_path, trains):
-    assimilate(model, data, out=tmp_path / "out", trains=trains, **(QUICK | {"epochs": 1}))
+def test_a_frozen_backbone_does_not_change_by_a_bit_its_statistics_included(model, data, tmp_path):
+    assimilate(model, data, out=tmp_path / "out", trains="front", **(QUICK | {"epochs": 1}))
     before = load_file(model / "model.safetensors")
     after = load_file(tmp_path / "out" / "model.safetensors")
-    changed = {name for name, weight in before.items() if not torch.equal(after[f"backbone.{name}"], weight)}
-    assert changed == (set() if trains == "front" else {"fc.weight", "fc.bias"})
+    assert all(torch.equal(after[f"backbone.{name}"], weight) for name, weight in before.items())
     assert any(weight.abs().max() > 0 for name, weight in after.items() if name.endswith("amount.4.weight"))
+
+
+def test_the_last_layer_of_a_torchvision_network_trains_and_nothing_else_of_it(data, tmp_path):
+    network, out = models.shufflenet_v2_x0_5(num_classes=2), tmp_path / "out"
+    torch.save(network.state_dict(), tmp_path / "model.pt")
+    settings = {"input_size": (40, 40), "limit": 2, "alpha": 1.0, **QUICK, "epochs": 1}
+    assimilate(tmp_path / "model.pt", data, out=out, trains="front+head", **settings)
+    after = load_model(out).classifier.backbone.state_dict()
+    changed = {name for name, weight in network.state_dict().items() if not torch.equal(after[name], weight)}
+    assert changed == {"fc.weight", "fc.bias"}
+    assert any("running_mean" in name for name in after)
+
+
+def test_a_network_without_a_last_layer_of_its_own_is_refused_a_trained_head():
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d((1, 2)), torch.nn.Flatten())
+    classifier = Classifier(network, Normalization(mean=(0.0,), std=(1.0,), source="user"), in_chans=1)
+    with pytest.raises(SettingsError, match="the last layer of this model, of a number per class, was not found"):
+        choose_trained(classifier, "front+head", torch.rand(1, 1, 8, 8))
 
 
 def test_a_one_channel_backbone_gets_t_alone_and_is_told_so(grey_model, data, tmp_path, heard_lines):
@@ -325,7 +345,7 @@ def spoil_after(monkeypatch, n_calls):
         return honest(cross_entropy if next(calls) < n_calls else cross_entropy * float("nan"), *rest)
 
     monkeypatch.setattr(objectives, "assimilation_loss", spoilt)
-    monkeypatch.setattr(telling, "measured_pace", lambda *_: Pace(1.0, 1.0))  # it computes losses too
+    monkeypatch.setattr(telling, "measured_pace", lambda *_: Pace(1.0, 1.0, 1.0))  # it computes losses too
 
 
 def test_a_retrofitted_model_is_not_retrofitted_again(retrofitted, data, tmp_path):

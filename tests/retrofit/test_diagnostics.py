@@ -13,8 +13,10 @@ from torch.nn import functional as F
 
 from robaudit.front.front import Front
 from robaudit.load.images import open_images
+from robaudit.progress import Silent
 from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.attention import attention_map, share_holding
+from robaudit.retrofit.diagnostics import FORWARDS, GRADIENTS, Examined
 from robaudit.retrofit.loss import TextureTerm
 from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.record import Diagnostics
@@ -78,6 +80,27 @@ def test_the_curvature_is_the_hessians_eigenvalue_of_largest_size():
         )
         eigenvalues = torch.linalg.eigvalsh(hessian)
         assert value.item() == pytest.approx(eigenvalues[eigenvalues.abs().argmax()].item(), rel=2e-2)
+
+
+def test_an_examination_costs_what_the_announced_time_counts():
+    class Counted(Linear):
+        n_passes = 0
+
+        def forward(self, x):
+            self.n_passes += len(x)
+            return super().forward(x)
+
+    model, pixels = Counted(torch.randn(1, 1, 6, 5)), torch.rand(5, 1, 6, 5)
+    Examined(model, list("abcde"), pixels, torch.tensor([0, 1, 0, 1, 0]), "before", Silent())
+    assert model.n_passes == 5 * (GRADIENTS + FORWARDS)
+
+
+def test_the_surface_is_the_mean_over_images_however_many_are_looked_at_together():
+    weights = torch.randn(1, 1, 6, 5, generator=torch.Generator().manual_seed(0))
+    pixels, labels = torch.rand(5, 1, 6, 5), torch.tensor([0, 1, 0, 1, 0])
+    examined = Examined(Linear(weights), list("abcde"), pixels, labels, "before", Silent())
+    assert examined.surface[2, 2].item() == pytest.approx(F.cross_entropy(Linear(weights)(pixels), labels).item())
+    assert len(examined.maps) == len(examined.curvature) == 5
 
 
 def size_of(file):
