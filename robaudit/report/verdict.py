@@ -193,7 +193,8 @@ def doubts(record: AuditRecord, name: str) -> list[Alarm]:
     found = []
     if record.verdict.kind == "inconclusive":
         reasons = (f"Checks behind this: {listed(record.verdict.reasons)}.",) if record.verdict.reasons else ()
-        found.append(Alarm(f"{capital(name)} is inconclusive", (record.verdict.sentence, *reasons)))
+        why = record.verdict.sentence.removeprefix("Inconclusive: ")  # the title says so
+        found.append(Alarm(f"{capital(name)} is inconclusive", (capital(why), *reasons)))
     if record.status == "partial":
         done = f"It holds {number(record.clean.n_images)} of {number(record.data.n_images)} images."
         found.append(Alarm(f"{capital(name)} is unfinished", (done, "Run the same scan again to finish it.")))
