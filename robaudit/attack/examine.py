@@ -87,6 +87,7 @@ def examine(subject: Subject, plan: Plan, foolbox: FoolboxRunner) -> Dialogue[Fi
         realisable=(yield from _survives_rounding(target, findings.adversarial, subject.levels)),
         unfinished=tuple(name for name, unfinished in target.unfinished.items() if unfinished),
         climbed=tuple(target.unfinished),
+        refused=tuple(name for name, refused in target.refused.items() if refused),
     )
     return findings
 

@@ -9,7 +9,7 @@ import zoo
 from robaudit.audit.scan import scan
 from robaudit.records import AuditRecord
 
-GRID = (1, 2, 3, 4, 6, 8)
+GRID = (1, 2, 4, 6, 8)
 
 BROKEN = (
     "logits x30",
@@ -20,19 +20,20 @@ BROKEN = (
     "scrambled confidence",
     "waves on logits",
     "cliff",
+    "softmax by hand",
+    "sign of logits",
+    "clamped logits",
 )
 """Fake defences whose number is right all the same: the audit gets around them."""
 CALLED_OUT = {
-    "softmax by hand": "gradients-present",
-    "rounded logits": "gradients-present",
-    "sign of logits": "gradients-present",
+    "rounded logits": "gradient-free",
     "detached": "gradients-present",
     "8 levels": "gradients-present",
     "32 levels": "gradients-present",
     "jpeg-like": "gradients-present",
     "thermometer": "gradients-present",
     "no finite gradient": "gradients-present",
-    "clamped logits": "gradients-present",
+    "vote": "gradients-present",
     "hot front": "gradients-present",
     "detector": "unbounded",
     "noise": "repeatable",
@@ -152,6 +153,14 @@ def test_noise_made_of_the_image_is_found_jagged_and_attacked_by_more_queries(tm
     check = next(check for check in record.checks if check.id == "smooth")
     assert (check.status, check.repaired_by) == ("warning", "square-2000")
     assert {attack.name: attack.added_by for attack in record.attacks}["square-2000"] == "smooth"
+
+
+def test_a_last_layer_of_which_nothing_is_made_excuses_no_missing_gradient(tmp_path: Path):
+    """Its gradients are there, and turn nothing."""
+    data = zoo.write_pictures(tmp_path / "data", 2)
+    attacks = ["pgd-margin", "+head"]
+    record = scan(zoo.Decoy(), data, out=tmp_path / "out", attacks=attacks, eps=[4], limit=8, check_sample=1)
+    assert "gradients-present" in record.verdict.reasons
 
 
 def test_a_constant_model_is_named_as_one_and_never_called_robust(audit_of):
