@@ -188,11 +188,14 @@ def _turns_gradually(source: Source | None) -> Ask:
 
 
 def _is_smooth(source: Source | None) -> Ask:
-    """Whether the margin rises and falls no more in fine steps to a corner of the ball than in coarse ones."""
+    """Whether the margin rises and falls no more in fine steps to a point of the ball than in coarse ones.
+
+    Every pixel goes its own length: steps of one length would miss a ripple of as many to a grey level.
+    """
 
     def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
         dice = derived_seed(target.seed, target.sha256, SMOOTH)
-        whole = uniform(target.origin.shape, 1.0, dice).sign().to(target.origin.device) * WALK_255 / 255
+        whole = uniform(target.origin.shape, WALK_255 / 255, dice).to(target.origin.device)
         walk = [(target.origin + whole * step / N_FINE).clamp(0, 1) for step in range(N_FINE + 1)]
         sights = yield from query(walk, source)
         if any(sight.prediction is None for sight in sights):

@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 import zoo
 
+from robaudit.attack.batching import Batches, Task, Work
+from robaudit.attack.climb import Target
+from robaudit.attack.names import parse_attacks
+from robaudit.attack.threats import Source
 from robaudit.audit.scan import scan
+from robaudit.checks.probes import questions
 from robaudit.records import AuditRecord
 
 GRID = (1, 2, 4, 6, 8)
@@ -161,6 +166,22 @@ def test_a_last_layer_of_which_nothing_is_made_excuses_no_missing_gradient(tmp_p
     attacks = ["pgd-margin", "+head"]
     record = scan(zoo.Decoy(), data, out=tmp_path / "out", attacks=attacks, eps=[4], limit=8, check_sample=1)
     assert "gradients-present" in record.verdict.reasons
+
+
+@pytest.mark.parametrize(("before", "is_smooth"), [(zoo.rippled, False), (lambda x: x, True)])
+def test_ripples_in_step_with_a_walk_of_equal_steps_are_found_jagged(before, is_smooth):
+    """Sixteen to a grey level: a walk of sixteen steps to the level meets each at the same place."""
+    model = zoo.Around(zoo.trained(), before=before)
+    asked = questions(
+        parse_attacks(["fgsm"]), (4,), has_front=False, has_surrogate=False, has_head=False, predicted=frozenset((0, 1)),
+        features=None,
+    )  # fmt: skip
+    (ask,) = (question.ask for question in asked if question.check == "smooth")
+    batches = Batches(dict.fromkeys(Source, model), model, width=8)
+    x, y = zoo.pictures(2, 2, seed=1)
+    targets = [Target(one, label, f"{index:064d}", 0) for index, (one, label) in enumerate(zip(x, y.tolist()))]
+    answers = list(batches.run(Task(ask(None, target, Work()), Work()) for target in targets))
+    assert answers == [is_smooth] * 4
 
 
 def test_a_constant_model_is_named_as_one_and_never_called_robust(audit_of):

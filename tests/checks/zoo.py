@@ -251,6 +251,12 @@ def noise_of_the_image(x: Tensor) -> Tensor:
     return x + 0.03 * torch.sin(1e5 * x.detach())
 
 
+def rippled(x: Tensor) -> Tensor:
+    """A fifth of a grey level of ripples, 16 to the level: slopes from -19 to 21, and 21 at every whole level."""
+    pace = 2 * math.pi * 16 * 255
+    return x + 20 / pace * torch.sin(pace * x)
+
+
 def batch_centred(z: Tensor) -> Tensor:
     """What batch-norm without running statistics does: an answer that depends on the other pictures asked."""
     return z - 0.5 * z.mean(0, keepdim=True)
