@@ -179,7 +179,9 @@ def test_ripples_in_step_with_a_walk_of_equal_steps_are_found_jagged(before, is_
     (ask,) = (question.ask for question in asked if question.check == "smooth")
     batches = Batches(dict.fromkeys(Source, model), model, width=8)
     x, y = zoo.pictures(2, 2, seed=1)
-    targets = [Target(one, label, f"{index:064d}", 0) for index, (one, label) in enumerate(zip(x, y.tolist()))]
+    targets = [
+        Target(one, label, f"{index:064d}", 0) for index, (one, label) in enumerate(zip(x, y.tolist(), strict=True))
+    ]
     answers = list(batches.run(Task(ask(None, target, Work()), Work()) for target in targets))
     assert answers == [is_smooth] * 4
 
