@@ -52,8 +52,8 @@ CALLED_OUT = {
     "noise off the grid": "repeatable",
 }
 """Fake defence -> a check that must fail on it."""
-TWINS = {"logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes"}
-"""Much like another member: audited with -m slow alone."""
+TWINS = {"logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes", "vote"}
+"""Much like another member, or long: audited with -m slow alone."""
 JAGGED = "noise made of the image"
 """Easier to fool than the model behind it, for those who ask often enough."""
 
@@ -173,8 +173,8 @@ def test_ripples_in_step_with_a_walk_of_equal_steps_are_found_jagged(before, is_
     """Sixteen to a grey level: a walk of sixteen steps to the level meets each at the same place."""
     model = zoo.Around(zoo.trained(), before=before)
     asked = questions(
-        parse_attacks(["fgsm"]), (4,), has_front=False, has_surrogate=False, has_head=False, predicted=frozenset((0, 1)),
-        features=None,
+        parse_attacks(["fgsm"]), (4,), has_front=False, has_surrogate=False, has_head=False,
+        predicted=frozenset((0, 1)), features=None,
     )  # fmt: skip
     (ask,) = (question.ask for question in asked if question.check == "smooth")
     batches = Batches(dict.fromkeys(Source, model), model, width=8)
