@@ -86,12 +86,17 @@ class Observed(Record):
     """Attacks with enough steps to tell whether they had arrived."""
     unfinished: tuple[str, ...]
     """Of these, the ones that the image resisted while their loss still rose."""
+    refused: tuple[str, ...] = ()
+    """Of these, the ones that had fooled what they follow when the image resisted them."""
 
-    def after_climbs(self, unfinished: Mapping[str, bool]) -> Self:
-        """The same, with what further attacks showed: attack -> whether it was still rising."""
-        more = tuple(name for name, rising in unfinished.items() if rising)
+    def after_climbs(self, unfinished: Mapping[str, bool], refused: Mapping[str, bool]) -> Self:
+        """The same, with what further attacks showed: attack -> whether it was still rising, and whether refused."""
         return self.model_copy(
-            update={"climbed": (*self.climbed, *unfinished), "unfinished": (*self.unfinished, *more)}
+            update={
+                "climbed": (*self.climbed, *unfinished),
+                "unfinished": (*self.unfinished, *(name for name, rising in unfinished.items() if rising)),
+                "refused": (*self.refused, *(name for name, in_vain in refused.items() if in_vain)),
+            }
         )
 
 

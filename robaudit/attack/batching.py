@@ -102,10 +102,13 @@ class Work:
     gradients: int = 0
     forwards: int = 0
     margin_gradients: int = 0
-    """Of `gradients`, those of the margin loss, which cannot fade with confidence."""
+    """Of `gradients`, those of the margin of the answers, which cannot fade with confidence."""
     zero_gradients: int = 0
     zero_margin_gradients: int = 0
     non_finite_gradients: int = 0
+    gradients_behind: int = 0
+    """Of `gradients`, those of what the last linear layer returns: counted here, and not among those above."""
+    useless_gradients_behind: int = 0
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,7 @@ class Batches:
         ready: Ready[T] = []
         answers = zip(asked, iterates, gradients, losses.tolist(), _predictions(logits), sizes, strict=False)
         for (opened, point), iterate, gradient, loss, prediction, size in answers:
-            _count(opened.task.work, iterate.loss is not Loss.CROSS_ENTROPY, size)
+            _count(opened.task.work, source, iterate.loss, size)
             ready.append((opened.task, Evaluation(point, gradient, loss, prediction)))
         take_steps(iterates, gradients[: len(iterates)])
         return ready
@@ -264,9 +267,14 @@ def gradients_at(x: Tensor, losses: Tensor) -> Tensor:
     return torch.zeros_like(x) if gradients is None else gradients
 
 
-def _count(work: Work, of_margin: bool, size: float) -> None:
+def _count(work: Work, source: Source, loss: Loss, size: float) -> None:
     """Count a gradient whose largest entry is `size`."""
     work.gradients += 1
+    if source is Source.HEAD:
+        work.gradients_behind += 1
+        work.useless_gradients_behind += not 0 < size < float("inf")  # NaN included
+        return
+    of_margin = loss is not Loss.CROSS_ENTROPY
     work.margin_gradients += of_margin
     work.zero_gradients += size == 0
     work.zero_margin_gradients += of_margin and size == 0

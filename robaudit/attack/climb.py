@@ -43,6 +43,8 @@ class Target:
     """Gradient at the image itself, by loss; shared by the attacks that start there."""
     unfinished: dict[str, bool] = field(default_factory=dict)
     """Attack -> whether the last climb that the image resisted was still rising when its steps ran out."""
+    refused: dict[str, bool] = field(default_factory=dict)
+    """Attack -> whether that climb ended where what it follows is fooled, and the untouched model is not."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def _one_climb(
     found = yield from (screened if early_stop else judged)(target, [last])
     if len(losses) >= LONG_CLIMB:
         target.unfinished[attack.name] = found[0] is None and still_rising(losses)
+        target.refused[attack.name] = found[0] is None and seen.prediction != target.label
     return found[0]
 
 

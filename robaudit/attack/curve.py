@@ -53,6 +53,11 @@ CPU_BATCH_SIZE = 8
 CUDA_BATCH_SIZE = 128
 """First try on a GPU; halved until it fits. Not more, as a set of few images cannot fill it."""
 
+N_ALONE = 4
+"""Pictures, and as many random points of balls, that are also asked without any company."""
+MAX_ROUNDING = 0.1
+"""Largest relative change of a logit that another shape of batch may make: networks that compute in 8 bits round so."""
+
 NO_FINITE_ANSWER = "the model gave no finite answer"
 
 T = TypeVar("T")
@@ -81,6 +86,8 @@ class Pursued:
     work: Work
     unfinished: Mapping[str, bool]
     """Attack -> whether its last climb was still rising, where it was resisted; as `Target` has it."""
+    refused: Mapping[str, bool]
+    """Attack -> whether it had fooled what it follows by then, and not the model; likewise."""
     error: str | None = None
     """Why there is no answer, where there is none."""
 
@@ -194,9 +201,10 @@ class Engine:
             try:
                 found = yield from smallest_eps(target, attack, self.plan, self._foolbox(ref, work), worst_255[ref.id])
             except UnanswerableError as error:
-                return Pursued(0, None, work, {}, self._blamed(error))
+                return Pursued(0, None, work, {}, {}, self._blamed(error))
             smallest = min(found, default=None)
-            return Pursued(smallest, None if smallest is None else found[smallest], work, target.unfinished)
+            adversarial = None if smallest is None else found[smallest]
+            return Pursued(smallest, adversarial, work, target.unfinished, target.refused)
 
         for ref, pursued, _ in self.interview(images, worst_255.keys(), clean, pursuit):
             yield ref, pursued
@@ -254,8 +262,9 @@ class Engine:
 
         A batch of images and as many random points of their balls are asked, each time with other neighbours, noise
         where there are too few: a model may look at the rest of its batch, or be random only off the grey levels of
-        files. Last, a model that has not been asked before is, the random points first: what was asked earlier may be
-        remembered. Infinite where finiteness itself changed.
+        files. Then a model that has not been asked before is, the random points first: what was asked earlier may be
+        remembered. Last, a few are asked alone; another shape of batch rounds otherwise, and what may be rounding does
+        not count. Infinite where finiteness itself changed.
         """
         pictures = torch.stack([self._picture(images, ref) for ref in images.refs[: self.width]])
         eps = self.plan.grid[-1] / 255
@@ -268,11 +277,12 @@ class Engine:
             asked = [_asked_rolled(untouched, shown, self.width, turn) for turn in range(n_passes)]
         with judging(unasked_copy(self.unasked)) as forgetful, torch.no_grad():
             asked.append(_asked_rolled(forgetful, shown, self.width, len(pictures)))
+            some = torch.cat([pictures[:N_ALONE], looked_at[-N_ALONE:]])
+            alone = _asked_rolled(forgetful, some, 1, 0)
         first, *others = (logits[: len(looked_at)] for logits in asked)
-        if not all(torch.equal(first.isfinite(), other.isfinite()) for other in others):
-            return float("inf")
-        change = max(float(torch.nan_to_num((first - other).abs()).amax()) for other in others)
-        return change / float(torch.nan_to_num(first.abs()).amax().clamp_min(1e-12))
+        in_company = torch.cat([first[: len(pictures)][:N_ALONE], first[-N_ALONE:]])
+        apart = _change(in_company, alone)
+        return max(*(_change(first, other) for other in others), apart if apart > MAX_ROUNDING else 0.0)
 
     def _working_copies(self) -> dict[Source, Logits]:
         """What gradients are taken from; a surrogate, and a way past the front, where there is one."""
@@ -360,6 +370,14 @@ class Engine:
                     raise
                 width //= 2
         return width
+
+
+def _change(logits: Tensor, others: Tensor) -> float:
+    """Largest change of a logit, relative to the largest; infinite where finiteness itself changed."""
+    if not torch.equal(logits.isfinite(), others.isfinite()):
+        return float("inf")
+    largest = float(torch.nan_to_num(logits.abs()).amax().clamp_min(1e-12))
+    return float(torch.nan_to_num((logits - others).abs()).amax()) / largest
 
 
 def _asked_rolled(model: Logits, shown: Tensor, width: int, turn: int) -> Tensor:

@@ -76,6 +76,7 @@ def examine(target: Target, clean: Sight, levels: int, plan: Plan, foolbox: Fool
         realisable=(yield from _survives_rounding(target, findings.adversarial, levels)),
         unfinished=tuple(name for name, unfinished in target.unfinished.items() if unfinished),
         climbed=tuple(target.unfinished),
+        refused=tuple(name for name, refused in target.refused.items() if refused),
     )
     return findings
 

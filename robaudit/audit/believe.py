@@ -61,6 +61,8 @@ class Doubts:
     """Ids of the images answered correctly without an attack, of which more was seen."""
     unaskable: set[str] = field(init=False)
     """Ids of the images on which the model fails, or needs more memory than there is."""
+    _passes: dict[tuple[object, ...], float] = field(init=False, default_factory=dict)
+    """What was asked in several passes -> how far the answers changed."""
 
     def __post_init__(self) -> None:
         """Look at what the plan's attacks have found."""
@@ -114,6 +116,7 @@ class Doubts:
             answers = self.journal.asked(question.check, question.name)
             chosen = [answers[ref.id] for ref in _chosen(question, sample)]
             probes[question.check] = [*probes.get(question.check, []), *chosen]
+        state_after = self.examiner.state()
         return Evidence(
             rows=self._every(_row),
             observed=self._every(_observed, self.observed),
@@ -122,8 +125,8 @@ class Doubts:
             gradients=reduce(GradientCounts.plus, self._every(_gradients)),
             outputs=self.loaded.classifier.outputs,
             state_before=self.state_before,
-            state_after=self.examiner.state(),
-            unrepeatable=self.engine.unrepeatable(self._askable(), N_PASSES),
+            state_after=state_after,
+            unrepeatable=self._unrepeatable(state_after),
             has_front=self._has_front,
             has_head=self.engine.has_head,
             has_surrogate=self.engine.surrogate is not None,
@@ -131,6 +134,14 @@ class Doubts:
             sample_size=self.sample_size,
             probes=probes,
         )
+
+    def _unrepeatable(self, state_after: str) -> float:
+        """How far answers change between passes; asked anew only where a repair changed the model or what is asked."""
+        images = self._askable()
+        asked = (state_after, self.engine.width, images.refs[: self.engine.width])
+        if asked not in self._passes:
+            self._passes[asked] = self.engine.unrepeatable(images, N_PASSES)
+        return self._passes[asked]
 
     def _askable(self) -> Images:
         """The images, without those that cannot be asked about, unless none can."""
@@ -206,7 +217,8 @@ class Doubts:
             gallery = self.repictured(ref, self._every(_row)[ref.id], pursued, attack.name)
             amendment = Amendment(
                 attack=attack.name, found_255=pursued.found_255, spent=spent(pursued.work, now - started),
-                gradients=gradient_counts(pursued.work), unfinished=dict(pursued.unfinished), error=pursued.error,
+                gradients=gradient_counts(pursued.work), unfinished=dict(pursued.unfinished),
+                refused=dict(pursued.refused), error=pursued.error,
             )  # fmt: skip
             self._amend(kept[ref.id], amendment, gallery)
             started = now
@@ -244,6 +256,8 @@ def gradient_counts(work: Work) -> GradientCounts:
         n_margin=work.margin_gradients,
         n_zero_margin=work.zero_margin_gradients,
         n_non_finite=work.non_finite_gradients,
+        n_behind=work.gradients_behind,
+        n_useless_behind=work.useless_gradients_behind,
     )
 
 

@@ -31,6 +31,8 @@ class Amendment(Record):
     gradients: GradientCounts = GradientCounts()
     unfinished: dict[str, bool] = Field(default_factory=dict)
     """Attack -> whether its last climb was still rising, where it was resisted."""
+    refused: dict[str, bool] = Field(default_factory=dict)
+    """Attack -> whether that climb had fooled what it follows, and not the model."""
     error: str | None = None
     """Why there is no answer, where no worker outlived the attack: then the image is an error altogether."""
 
@@ -67,7 +69,7 @@ class Entry(Record):
                 row = amendment.of(row)
                 total = total.plus(amendment.spent)
                 gradients = gradients.plus(amendment.gradients)
-                observed = observed and observed.after_climbs(amendment.unfinished)
+                observed = observed and observed.after_climbs(amendment.unfinished, amendment.refused)
         update = {"row": row, "spent": total, "gradients": gradients, "observed": observed, "amendments": ()}
         return self.model_copy(update=update)
 

@@ -9,14 +9,14 @@ MAX_SHARE = 0.1
 NEARBY = 1 / (64 * 255)
 """How far apart two pictures on either side of the border are, at most: a 64th of a grey level."""
 MAX_JUMP = 0.25
-"""Change of the margin between them, as a share of the largest margin at the ends of the way, that is still gradual."""
+"""Margins on both sides together, as a share of the largest margin at the ends of the way, that are still gradual."""
 
 
 def answers_turn_gradually(evidence: Evidence) -> Check:
     """Fails where the margin jumps as the answer turns: then its height tells nothing of how near the border is.
 
     Attacks climb the margin, by gradients or by queries; of a jump neither sees anything until it is past. Where an
-    attack behind the answers was run, the margin is that of what it follows.
+    attack behind the answers was run, the margin is that of what it follows, which must be near nothing there too.
     """
     return share_check(
         BORDER,

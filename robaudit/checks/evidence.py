@@ -20,9 +20,13 @@ class GradientCounts(Record):
     n_zero: Count = 0
     """Zero at every pixel."""
     n_margin: Count = 0
-    """Of `n_gradients`, those of a margin, which cannot fade with confidence."""
+    """Of `n_gradients`, those of a margin of the answers, which cannot fade with confidence."""
     n_zero_margin: Count = 0
     n_non_finite: Count = 0
+    n_behind: Count = 0
+    """Of `n_gradients`, those of what the last linear layer returns: not among those above."""
+    n_useless_behind: Count = 0
+    """Of `n_behind`, zero at every pixel or not finite."""
 
     def plus(self, other: GradientCounts) -> GradientCounts:
         """Both together."""
@@ -137,6 +141,16 @@ class Evidence:
         """Correctly answered images that show something, of those asked."""
         shown = [shows(each) for each in self.observed if asked(each)]
         return Share(sum(shown), len(shown))
+
+    def refused(self, wanted: Kind) -> Share:
+        """Correctly answered images that withstood an attack of a kind after it had fooled what it follows.
+
+        Of those that withstood one, or fell to it, over as many steps as tell.
+        """
+        names = set(self.names(wanted))
+        return self.observed_share(
+            lambda each: not names.isdisjoint(each.refused), lambda each: not names.isdisjoint(each.climbed)
+        )
 
 
 Judge = Callable[[Evidence], Check]

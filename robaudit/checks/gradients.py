@@ -3,6 +3,7 @@
 from typing import Literal
 
 from robaudit.checks.evidence import Evidence, follows_margin
+from robaudit.checks.last_layer import last_layer_decides
 from robaudit.records import Check
 
 GRADIENTS_PRESENT = "gradients-present"
@@ -14,16 +15,18 @@ def gradients_present(evidence: Evidence) -> Check:
     """Fails where gradients are NaN, infinite or zero too often: then resisting an attack shows nothing.
 
     Cross-entropy underflows where a model is very sure; an attack on the margin makes up for that, and it is a warning
-    where there is one. The margin's own gradient has no such excuse.
+    where there is one. For the margin's own gradient an attack behind the answers makes up, if it had gradients of
+    what decides; `last-layer` and `border` ask for that.
     """
     counts = evidence.gradients
     at_image = [each.gradients for each in evidence.observed]
     n_mute = {loss: sum(kinds.get(loss) != "fine" for kinds in at_image) for loss in ("ce", "margin")}
-    n_zero_entropy, n_entropy = counts.n_zero - counts.n_zero_margin, counts.n_gradients - counts.n_margin
+    n_zero_entropy = counts.n_zero - counts.n_zero_margin
+    n_entropy = counts.n_gradients - counts.n_margin - counts.n_behind
     shares = {
         "entropy": _share(n_zero_entropy, n_entropy),
         "margin": max(_share(counts.n_zero_margin, counts.n_margin), _share(n_mute["margin"], len(at_image))),
-        "not finite": _share(counts.n_non_finite, counts.n_gradients),
+        "not finite": _share(counts.n_non_finite, n_entropy + counts.n_margin),
     }
     blind_to_margin = shares["margin"] > MAX_ZERO_SHARE or shares["not finite"] > MAX_ZERO_SHARE
     blind_to_entropy = shares["entropy"] > MAX_ZERO_SHARE
@@ -35,6 +38,10 @@ def gradients_present(evidence: Evidence) -> Check:
     )
     value = max(shares.values())
     if blind_to_margin or (blind_to_entropy and not made_up_for):
+        if _looked_behind(evidence):
+            behind = f"{counts.n_useless_behind} of {counts.n_behind} gradients of what the last layer returns were"
+            why = f"{words}: attacks on the answers were blind, the one behind them not, where {behind} of no use."
+            return _check("warning", value, why, "Read the worst case, and not the curve of one attack.")
         remedy = "Look for rounding, saturation, clamps or detached steps in the model: what is left may not be robust."
         return _check("failed", value, f"{words}.", remedy)
     if blind_to_entropy:
@@ -42,6 +49,13 @@ def gradients_present(evidence: Evidence) -> Check:
     return _check(
         "passed", value, "Every gradient was finite and pointed somewhere." if value == 0 else f"{words}.", ""
     )
+
+
+def _looked_behind(evidence: Evidence) -> bool:
+    """Whether an attack behind the answers had gradients, of what decides as far as it and the sample have shown."""
+    counts = evidence.gradients
+    had_some = counts.n_behind > 0 and _share(counts.n_useless_behind, counts.n_behind) <= MAX_ZERO_SHARE
+    return had_some and evidence.sample_size > 0 and last_layer_decides(evidence)
 
 
 def _share(n: int, of: int) -> float:

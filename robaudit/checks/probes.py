@@ -38,6 +38,7 @@ from robaudit.checks.smooth import LEAST, MAX_RATIO, N_COARSE, N_FINE, SMOOTH, W
 from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import BUDGETS_255, UNBOUNDED
 from robaudit.checks.uphill import STEP_255, UPHILL
+from robaudit.load.features import NotAskedError
 from robaudit.records import ImageRow
 
 MAX_PLANTED = 8
@@ -148,45 +149,53 @@ def _leads_up(source: Source | None) -> Ask:
 
 
 def _turns_gradually(source: Source | None) -> Ask:
-    """Whether the margin changes little where the answer turns, on a straight way to a picture of another answer.
+    """Whether the margin is near nothing where the answer turns, on a straight way to a picture of another answer.
 
-    The ends are brought together by halves, so that the answer turns between them; None where no such way is known.
+    The ends are brought together by halves, so that the model's answer turns between them; the margin is that of what
+    is followed. None where no such way is known.
     """
+
+    def seen_in(target: Target, pictures: Sequence[Tensor]) -> Dialogue[list[tuple[int | None, float]]]:
+        answers = yield from query(pictures)
+        followed = answers if source is None else (yield from query(pictures, source))
+        return [(one.prediction, two.margin(target.label)) for one, two in zip(answers, followed, strict=True)]
 
     def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
         dice = derived_seed(target.seed, target.sha256, BORDER)
         noise = (uniform(target.origin.shape, 0.5, dice) + 0.5).to(target.origin.device)
         pictures = [*(torch.full_like(target.origin, grey) for grey in (0.5, 0.0, 1.0)), noise]
-        sights = yield from query([target.origin, *pictures], source)
+        (_, before), *ends = yield from seen_in(target, [target.origin, *pictures])
         here, there = target.origin, None
-        for picture, sight in zip(pictures, sights[1:], strict=True):
-            if sight.prediction not in (None, target.label):
-                there, beyond = picture, sight.margin(target.label)
+        for picture, (answer, margin) in zip(pictures, ends, strict=True):
+            if answer not in (None, target.label):
+                there, beyond = picture, margin
                 break
         if there is None:
             return None
-        before = sights[0].margin(target.label)
         most = max(-before, beyond)
         while float((there - here).abs().max()) > NEARBY:
             middle = (here + there) / 2
-            (sight,) = yield from query([middle], source)
-            if sight.prediction is None:
+            ((answer, margin),) = yield from seen_in(target, [middle])
+            if answer is None:
                 return None
-            if sight.prediction == target.label:
-                here, before = middle, sight.margin(target.label)
+            if answer == target.label:
+                here, before = middle, margin
             else:
-                there, beyond = middle, sight.margin(target.label)
-        return beyond - before <= MAX_JUMP * most
+                there, beyond = middle, margin
+        return abs(before) + abs(beyond) <= MAX_JUMP * most
 
     return ask
 
 
 def _is_smooth(source: Source | None) -> Ask:
-    """Whether the margin rises and falls no more in fine steps to a corner of the ball than in coarse ones."""
+    """Whether the margin rises and falls no more in fine steps to a point of the ball than in coarse ones.
+
+    Every pixel goes its own length: steps of one length would miss a ripple of as many to a grey level.
+    """
 
     def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
         dice = derived_seed(target.seed, target.sha256, SMOOTH)
-        whole = uniform(target.origin.shape, 1.0, dice).sign().to(target.origin.device) * WALK_255 / 255
+        whole = uniform(target.origin.shape, WALK_255 / 255, dice).to(target.origin.device)
         walk = [(target.origin + whole * step / N_FINE).clamp(0, 1) for step in range(N_FINE + 1)]
         sights = yield from query(walk, source)
         if any(sight.prediction is None for sight in sights):
@@ -232,13 +241,16 @@ def _planted(features: Callable[[Tensor], Tensor], eps_255: int) -> Ask:
     """Whether attacks find an adversarial planted by a new head on the features (Zimmermann et al. 2022)."""
 
     def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
-        head = _plant(features, target, eps_255 / 255, work)
-        if head is None:
+        try:
+            head = _plant(features, target, eps_255 / 255, work)
+            if head is None:
+                return None
+            # A network of its own: answered here, one picture at a time, and not in the batches of the audited model.
+            victim = Target(target.origin, 0, target.sha256, target.seed)
+            batches = Batches(dict.fromkeys(Source, head), head, width=1)
+            (found,) = batches.run([Task(_any_fools(victim, WITHOUT_BOUND, eps_255), work)])
+        except NotAskedError:
             return None
-        # A network of its own: it is answered here, one picture at a time, and not in the batches of the audited model.
-        victim = Target(target.origin, 0, target.sha256, target.seed)
-        batches = Batches(dict.fromkeys(Source, head), head, width=1)
-        (found,) = batches.run([Task(_any_fools(victim, WITHOUT_BOUND, eps_255), work)])
         return found
         yield  # a dialogue that asks nothing of the audited model
 

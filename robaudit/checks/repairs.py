@@ -82,9 +82,9 @@ def next_repair(
 
 
 def strongest(attacks: Sequence[AnyAttack]) -> list[Attack]:
-    """Of each loss, the attack through the model's own gradient with most gradients to spend."""
+    """Behind the answers, and of each loss of the answers, the attack with most gradients to spend."""
     chosen = []
-    for follows in (follows_entropy, follows_margin):
+    for follows in (looks_behind_answers, follows_entropy, follows_margin):
         own = [attack for attack in attacks if isinstance(attack, Attack) and follows(attack) and is_iterative(attack)]
         if own:
             chosen.append(max(own, key=lambda attack: attack.steps * attack.restarts))

@@ -48,7 +48,7 @@ def share_check(
     n_found, n_images = share.n_found, share.n_images
     if n_images == 0:
         return not_applicable(id_, nothing)
-    speaks = n_found / n_images > threshold and not (beyond_chance and by_luck(n_found, n_images, threshold))
+    speaks = is_more(share, threshold, beyond_chance=beyond_chance)
     low, high = wilson(n_found, n_images)
     of_what = "sampled images" if share.sampled else "images"
     return Check(
@@ -61,6 +61,12 @@ def share_check(
         sample_size=n_images if share.sampled else None,
         interval=(round(low, 6), round(high, 6)) if share.sampled else None,
     )
+
+
+def is_more(share: Share, threshold: float, *, beyond_chance: bool = True) -> bool:
+    """Whether a share of images is above a threshold, and is no luck."""
+    n_found, n_images = share.n_found, share.n_images
+    return n_found > threshold * n_images and not (beyond_chance and by_luck(n_found, n_images, threshold))
 
 
 def another_way_check(

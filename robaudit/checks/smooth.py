@@ -8,7 +8,7 @@ from robaudit.records import Check
 SMOOTH = "smooth"
 MAX_SHARE = 0.1
 WALK_255 = 4
-"""How far every pixel is moved, in grey levels."""
+"""How far a pixel is moved at most, in grey levels."""
 N_FINE, N_COARSE = 64, 8
 """Steps of the two walks."""
 MAX_RATIO = 1.5

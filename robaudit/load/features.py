@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from robaudit.load.outputs import LAYERS, two_columns, version
+from robaudit.load.outputs import LAYERS, are_still, two_columns, version
+
+
+class NotAskedError(Exception):
+    """A network did not ask its last layer about every picture: which layers it asks depends on the pictures."""
 
 
 def penultimate(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor] | None:
@@ -21,7 +25,8 @@ def penultimate(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tenso
         example: a few pictures (B, C, H, W), as the network takes them.
 
     Returns:
-        (B, C, H, W) -> (B, D), or None where no linear layer takes one vector per picture.
+        (B, C, H, W) -> (B, D), or None where no linear layer takes one vector per picture. It raises `NotAskedError`
+        where the network goes another way for some pictures, and not through that layer.
     """
     called: list[nn.Module] = []
 
@@ -48,6 +53,8 @@ def _input_of(network: nn.Module, layer: nn.Module) -> Callable[[Tensor], Tensor
             network(x)
         finally:
             handle.remove()
+        if not caught or len(caught[-1]) != len(x):
+            raise NotAskedError
         return caught[-1]
 
     return features
@@ -66,13 +73,14 @@ def last_layer(network: Callable[[Tensor], Tensor], example: Tensor) -> Callable
 
     def returned(x: Tensor) -> Tensor:
         with _LastLayer() as seen:
-            network(x)
-        assert seen.returned is not None
-        return _as_logits(seen.returned)
+            answers = network(x)
+        # A network may leave pictures out of its last layer: then its answers are all there is to follow.
+        rows = seen.returned
+        return answers if rows is None or len(rows) != len(x) else _as_logits(rows)
 
     with torch.no_grad(), _LastLayer() as seen:
         answers = network(example)
-    if seen.returned is None or _as_logits(seen.returned).shape != answers.shape or _is(seen.returned, answers):
+    if seen.returned is None or _as_logits(seen.returned).shape != answers.shape or seen.is_answer(answers):
         return None
     return returned
 
@@ -143,27 +151,32 @@ _APPLY_WEIGHTS: frozenset[Any] = LAYERS | {
 
 
 class _LastLayer(TorchFunctionMode):
-    """Keeps what the last linear layer returned that gave one row per picture."""
+    """Keeps what the last linear layer returned that gave one row per picture, and one output before it became two."""
 
     def __init__(self) -> None:
         super().__init__()
         self.returned: Tensor | None = None
+        """As it was returned, whatever is written over it."""
+        self._last: tuple[Tensor, int] | None = None
+        self._one_column: Tensor | None = None
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
         if func in LAYERS and result.ndim == 2:
-            self.returned = result
+            # Held on to: its memory could be given to another tensor, which would then pass for it.
+            self.returned, self._last = result.clone(), (result, version(result))
+        if func is two_columns:
+            self._one_column = args[0]
         return result
+
+    def is_answer(self, answers: Tensor) -> bool:
+        """Whether the answers, one column of them if they were one, are these numbers, which nothing wrote to."""
+        given = answers if self._one_column is None else self._one_column
+        return self._last is not None and are_still(given, *self._last)
 
 
 def _as_logits(rows: Tensor) -> Tensor:
     """One number z as [-z/2, z/2]; more as they are."""
     return two_columns(rows) if rows.shape[1] == 1 else rows
-
-
-def _is(rows: Tensor, answers: Tensor) -> bool:
-    """Whether the answers are these very numbers: with one column of them, or the same memory that nothing wrote to."""
-    same_memory = rows.untyped_storage().data_ptr() == answers.untyped_storage().data_ptr()
-    return same_memory and version(rows) == version(answers)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function_unary
 
 DEFAULT_THRESHOLD = 0.5
 TOLERANCE = 1e-5
@@ -87,10 +87,7 @@ class Outputs:
             answers = _numbers(network(x))
         if self.behind is None:
             answers = _undone(answers, self.kind)
-        if answers.shape[1] == 1:
-            decided = answers - self.shift if self.shift else answers
-            return two_columns(decided)
-        return answers
+        return two_columns(answers, self.shift) if answers.shape[1] == 1 else answers
 
     @property
     def words(self) -> str:
@@ -156,9 +153,12 @@ def _last_squash(
     return None
 
 
-def two_columns(z: Tensor) -> Tensor:
-    """One output z (B, 1) as logits [-z/2, z/2]."""
-    return torch.cat([-z / 2, z / 2], 1)
+def two_columns(z: Tensor, shift: float = 0.0) -> Tensor:
+    """One output z (B, 1) as logits [-s/2, s/2], s = z - shift; whoever watches calls sees it as one."""
+    if has_torch_function_unary(z):
+        return handle_torch_function(two_columns, (z,), z, shift)
+    decided = z - shift if shift else z
+    return torch.cat([-decided / 2, decided / 2], 1)
 
 
 def _numbers(answers: Tensor) -> Tensor:
@@ -202,6 +202,13 @@ def version(tensor: Tensor) -> int:
     return 0 if tensor.is_inference() else tensor._version
 
 
+def are_still(answers: Tensor, result: Tensor, version_then: int) -> bool:
+    """Whether answers are, or are some of, what a layer returned, at its version of then."""
+    # An activation in place leaves the numbers where they were, and counts as another version of them.
+    is_unchanged = version(result) == version_then
+    return is_unchanged and answers.untyped_storage().data_ptr() == result.untyped_storage().data_ptr()
+
+
 class _Counting(TorchFunctionMode):
     """Counts the softmaxes and sigmoids of a forward pass, and keeps what its last linear layer returned."""
 
@@ -222,12 +229,7 @@ class _Counting(TorchFunctionMode):
 
     def is_of_a_layer(self, answers: Tensor) -> bool:
         """Whether answers are, or are some of, what a linear layer returned: logits, whatever their values are."""
-        if self._last is None:
-            return False
-        result, version_then = self._last
-        # An activation in place leaves the numbers where they were, and counts as another version of them.
-        is_unchanged = version(result) == version_then
-        return is_unchanged and answers.untyped_storage().data_ptr() == result.untyped_storage().data_ptr()
+        return self._last is not None and are_still(answers, *self._last)
 
 
 class _Behind(TorchFunctionMode):

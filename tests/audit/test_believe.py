@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "checks"))
 import zoo
 from small_scans import interrupt
 
+from robaudit.attack.curve import Engine
 from robaudit.audit.scan import scan
 from robaudit.errors import ModelError, SettingsError
 from robaudit.progress import Silent
@@ -78,6 +79,17 @@ def test_wherever_it_is_interrupted_the_result_is_that_of_an_uninterrupted_scan(
     record = masked_scan(data, tmp_path / "out")
     assert measured(record) == measured(finished[0])
     assert (tmp_path / "out" / "images.jsonl").read_bytes() == (finished[1] / "images.jsonl").read_bytes()
+
+
+def test_answers_are_asked_for_in_several_passes_once_though_an_attack_is_added(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    ask = Engine.unrepeatable
+    monkeypatch.setattr(Engine, "unrepeatable", lambda *args: asked.append(ask(*args)) or asked[-1])
+    record = masked_scan(data, tmp_path / "out", limit=4, attacks=["fgsm"], eps=[4], check_sample=2)
+    assert any(attack.added_by for attack in record.attacks)
+    assert asked == [0.0]
 
 
 def test_a_repaired_scan_is_reused_by_the_same_command(data: Path, finished: tuple[AuditRecord, Path]) -> None:

@@ -18,6 +18,8 @@ from robaudit.significance import by_luck
 
 GRID = (1, 2, 4, 8)
 ATTACKS = parse_attacks(find_preset("default").attacks)
+BEHIND = (*ATTACKS, *parse_attacks(["+head"]))
+MUTE = GradientCounts(n_gradients=1000, n_margin=400, n_zero_margin=400, n_zero=400)
 FINE = {"ce": "fine", "margin": "fine"}
 SAMPLED = (
     "margin-loss",
@@ -148,6 +150,22 @@ LOUD = {
         "failed",
         {"observed": [observed(gradients={"ce": "fine", "margin": "zero"})] * 3 + [observed()] * 197},
     ),
+    "gradients-present     ": (
+        "warning",
+        {"gradients": MUTE.plus(GradientCounts(n_gradients=100, n_behind=100, n_useless_behind=1)), "attacks": BEHIND},
+    ),
+    "gradients-present      ": (
+        "failed",
+        {"gradients": MUTE.plus(GradientCounts(n_gradients=100, n_behind=100, n_useless_behind=2)), "attacks": BEHIND},
+    ),
+    "gradients-present       ": (
+        "failed",
+        {
+            "gradients": MUTE.plus(GradientCounts(n_gradients=100, n_behind=100)),
+            "attacks": BEHIND,
+            "observed": [observed(climbed=("head",), refused=("head",))] * 20 + [observed(climbed=("head",))] * 180,
+        },
+    ),
     "saturation": (
         "warning",
         {
@@ -173,6 +191,16 @@ LOUD = {
         {"probes": probed("smooth", 8, 8, answer=False), "attacks": (*ATTACKS, *parse_attacks(["+square-2000"]))},
     ),
     "last-layer": ("failed", {"has_head": True, "probes": probed("last-layer", 2, 24, found_255=2)}),
+    "last-layer ": ("warning", {"has_head": True, "attacks": BEHIND, "rows": rows_with(9, head=2)}),
+    "last-layer  ": (
+        "failed",
+        {
+            "has_head": True,
+            "attacks": BEHIND,
+            "rows": rows_with(9, head=2),
+            "observed": [observed(climbed=("head",), refused=("head",))] * 20 + [observed(climbed=("head",))] * 180,
+        },
+    ),
     "unbounded": ("failed", {"probes": probed("unbounded", 1, 24, answer=False)}),
     "planted-adversary": ("failed", {"probes": probed("planted-adversary", 1, 8, answer=False)}),
     "realisable": ("warning", {"observed": [observed(realisable=False)] * 30 + [observed()] * 170}),

@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 import zoo
 
+from robaudit.attack.batching import Batches, Task, Work
+from robaudit.attack.climb import Target
+from robaudit.attack.names import parse_attacks
+from robaudit.attack.threats import Source
 from robaudit.audit.scan import scan
+from robaudit.checks.probes import questions
 from robaudit.records import AuditRecord
 
-GRID = (1, 2, 3, 4, 6, 8)
+GRID = (1, 2, 4, 6, 8)
 
 BROKEN = (
     "logits x30",
@@ -20,19 +25,20 @@ BROKEN = (
     "scrambled confidence",
     "waves on logits",
     "cliff",
+    "softmax by hand",
+    "sign of logits",
+    "clamped logits",
 )
 """Fake defences whose number is right all the same: the audit gets around them."""
 CALLED_OUT = {
-    "softmax by hand": "gradients-present",
-    "rounded logits": "gradients-present",
-    "sign of logits": "gradients-present",
+    "rounded logits": "gradient-free",
     "detached": "gradients-present",
     "8 levels": "gradients-present",
     "32 levels": "gradients-present",
     "jpeg-like": "gradients-present",
     "thermometer": "gradients-present",
     "no finite gradient": "gradients-present",
-    "clamped logits": "gradients-present",
+    "vote": "gradients-present",
     "hot front": "gradients-present",
     "detector": "unbounded",
     "noise": "repeatable",
@@ -46,8 +52,8 @@ CALLED_OUT = {
     "noise off the grid": "repeatable",
 }
 """Fake defence -> a check that must fail on it."""
-TWINS = {"logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes"}
-"""Much like another member: audited with -m slow alone."""
+TWINS = {"logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes", "vote"}
+"""Much like another member, or long: audited with -m slow alone."""
 JAGGED = "noise made of the image"
 """Easier to fool than the model behind it, for those who ask often enough."""
 
@@ -152,6 +158,32 @@ def test_noise_made_of_the_image_is_found_jagged_and_attacked_by_more_queries(tm
     check = next(check for check in record.checks if check.id == "smooth")
     assert (check.status, check.repaired_by) == ("warning", "square-2000")
     assert {attack.name: attack.added_by for attack in record.attacks}["square-2000"] == "smooth"
+
+
+def test_a_last_layer_of_which_nothing_is_made_excuses_no_missing_gradient(tmp_path: Path):
+    """Its gradients are there, and turn nothing."""
+    data = zoo.write_pictures(tmp_path / "data", 2)
+    attacks = ["pgd-margin", "+head"]
+    record = scan(zoo.Decoy(), data, out=tmp_path / "out", attacks=attacks, eps=[4], limit=8, check_sample=1)
+    assert "gradients-present" in record.verdict.reasons
+
+
+@pytest.mark.parametrize(("before", "is_smooth"), [(zoo.rippled, False), (lambda x: x, True)])
+def test_ripples_in_step_with_a_walk_of_equal_steps_are_found_jagged(before, is_smooth):
+    """Sixteen to a grey level: a walk of sixteen steps to the level meets each at the same place."""
+    model = zoo.Around(zoo.trained(), before=before)
+    asked = questions(
+        parse_attacks(["fgsm"]), (4,), has_front=False, has_surrogate=False, has_head=False,
+        predicted=frozenset((0, 1)), features=None,
+    )  # fmt: skip
+    (ask,) = (question.ask for question in asked if question.check == "smooth")
+    batches = Batches(dict.fromkeys(Source, model), model, width=8)
+    x, y = zoo.pictures(2, 2, seed=1)
+    targets = [
+        Target(one, label, f"{index:064d}", 0) for index, (one, label) in enumerate(zip(x, y.tolist(), strict=True))
+    ]
+    answers = list(batches.run(Task(ask(None, target, Work()), Work()) for target in targets))
+    assert answers == [is_smooth] * 4
 
 
 def test_a_constant_model_is_named_as_one_and_never_called_robust(audit_of):

@@ -251,6 +251,12 @@ def noise_of_the_image(x: Tensor) -> Tensor:
     return x + 0.03 * torch.sin(1e5 * x.detach())
 
 
+def rippled(x: Tensor) -> Tensor:
+    """A fifth of a grey level of ripples, 16 to the level: slopes from -19 to 21, and 21 at every whole level."""
+    pace = 2 * math.pi * 16 * 255
+    return x + 20 / pace * torch.sin(pace * x)
+
+
 def batch_centred(z: Tensor) -> Tensor:
     """What batch-norm without running statistics does: an answer that depends on the other pictures asked."""
     return z - 0.5 * z.mean(0, keepdim=True)
@@ -261,6 +267,31 @@ def noisy_off_the_grid(x: Tensor) -> Tensor:
     levels = x * 255
     is_off = ((levels - levels.round()).abs().amax((1, 2, 3)) > 1e-3).view(-1, 1, 1, 1)
     return x + is_off * 0.1 * torch.randn_like(x)
+
+
+class Vote(nn.Module):
+    """Three networks vote, two of them of one mind: whoever looks behind the answers sees the one outvoted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.two, self.one = trained(adversarially=True), trained()
+
+    def forward(self, x: Tensor) -> Tensor:
+        two, one = (torch.tanh(200 * (z[:, 1:] - z[:, :1])) for z in (self.two(x), self.one(x)))
+        return torch.cat([-2 * two - one, 2 * two + one], 1)
+
+
+class Decoy(nn.Module):
+    """Answers cut off, and a linear layer asked last, of which nothing is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.decoy = NoLinearLayer(), nn.Linear(SIDE * SIDE, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answers = clamped(self.inner(x))
+        self.decoy(x.flatten(1))
+        return answers
 
 
 class Constant(nn.Module):
@@ -311,4 +342,5 @@ FAKE: dict[str, Callable[[], nn.Module]] = {
     "noise made of the image": lambda: Around(trained(), before=noise_of_the_image),
     "centred over the batch": lambda: Around(trained(), after=batch_centred),
     "noise off the grid": lambda: Around(trained(), before=noisy_off_the_grid),
+    "vote": Vote,
 }

@@ -9,6 +9,7 @@ from containers import exported, exported_for_one, onnx_by_trace, scripted, trac
 from torch import nn
 
 from robaudit.errors import ModelError
+from robaudit.load.features import NotAskedError, last_layer, penultimate
 from robaudit.load.model import load_model
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs, output_kind
 
@@ -357,3 +358,54 @@ def test_whole_numbers_and_inference_mode_are_logits_too(answer):
     outputs = find_outputs(Ended(answer), PICTURES)
     assert outputs.kind is OutputKind.LOGITS
     assert outputs.logits(Ended(answer), PICTURES).is_floating_point()
+
+
+class OneNumber(nn.Module):
+    """A network of one logit, and something done to it."""
+
+    def __init__(self, after=lambda z: z):
+        super().__init__()
+        self.flat, self.after = nn.Sequential(nn.Flatten(), nn.Linear(16, 1)), after
+
+    def forward(self, x):
+        return self.after(self.flat(x))
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.3])
+@pytest.mark.parametrize(
+    ("after", "is_plain"),
+    [(lambda z: z, True), (torch.sigmoid, True), (lambda z: z.clamp(-9, 9), False), (lambda z: z.mul_(9), False)],
+    ids=["logit", "sigmoid", "clamped", "in place"],
+)
+def test_one_plain_logit_has_nothing_behind_it_at_any_threshold(after, is_plain, threshold):
+    """What robaudit itself makes of one output, two columns and a shift, hides nothing."""
+    network = OneNumber(after).eval()
+    outputs = replace(find_outputs(network, PICTURES), threshold=threshold)
+    behind = last_layer(lambda x: outputs.logits(network, x), PICTURES[:2])
+    assert (behind is None) is is_plain
+
+
+class Cascade(nn.Module):
+    """Asks the second network about the bright pictures alone, and cuts its answers off."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = Ended(lambda z, x: z(x)), Ended(lambda z, x: z(x))
+
+    def forward(self, x):
+        bright = x.mean((1, 2, 3)) > 0.5
+        answers = self.first(x)
+        if bright.any():
+            answers = answers.index_put((bright,), self.second(x[bright]))
+        return answers.clamp(-9, 9)
+
+
+def test_a_network_that_asks_its_last_layer_about_some_pictures_alone_is_asked_for_its_answers():
+    network = Cascade().eval()
+    bright, dark = torch.full((2, 1, 4, 4), 0.9), torch.full((2, 1, 4, 4), 0.1)
+    behind, features = last_layer(network, bright), penultimate(network, bright)
+    for some in (torch.cat([bright, dark]), dark):
+        torch.testing.assert_close(behind(some), network(some))
+        with pytest.raises(NotAskedError):
+            features(some)
+    assert features(bright).shape == (2, 16)
