@@ -3,9 +3,11 @@
 import ast
 import json
 import os
+import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -72,10 +74,23 @@ def test_the_whole_job_leaves_two_audits_and_a_page(ran: tuple[Path, Path, str])
     assert printed.splitlines()[-1].startswith(f"gate: {verdicts.outcome}")
 
 
-def test_the_papers_table_attacks_as_many_images_as_asked(tmp_path: Path) -> None:
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the script in this process, and return what it printed: another one would load torch anew every time."""
+    monkeypatch.syspath_prepend(PAPER.parent)
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", [str(PAPER), *arguments])
+        runpy.run_path(str(PAPER), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_the_papers_table_attacks_as_many_images_as_asked(paper: Callable[..., str], tmp_path: Path) -> None:
     """--limit bounds what is learnt from, --test-limit what is attacked; --precision reaches training and attacks."""
     arguments = shlex.split("--epochs 1 --limit 8 --test-limit 6 --eps 4 --arms vanilla --precision bfloat16 --out")
-    run_paper(*arguments, str(tmp_path / "out"))
+    paper(*arguments, str(tmp_path / "out"))
     cell = tmp_path / "out" / "phantoms" / "test_resnet" / "seed-0" / "vanilla"
     audit = read_audit(cell / "audit" / "audit.json")
     trained = json.loads((cell / "model" / "training.json").read_text(encoding="utf-8"))
@@ -84,40 +99,34 @@ def test_the_papers_table_attacks_as_many_images_as_asked(tmp_path: Path) -> Non
     assert (audit.environment.precision, trained["settings"]["precision"]) == ("bfloat16", "bfloat16")
 
 
-def test_the_papers_table_holds_every_cell_and_says_which_were_not_run(tmp_path: Path) -> None:
+def test_the_papers_table_holds_every_cell_and_says_which_were_not_run(
+    paper: Callable[..., str], tmp_path: Path
+) -> None:
     """No time at all: the whole grid is shown, none of it measured."""
-    printed = run_paper("--out", str(tmp_path / "out"), "--minutes", "0", "--seeds", "0,1", "--eps", "4,8")
+    printed = paper("--out", str(tmp_path / "out"), "--minutes", "0", "--seeds", "0,1", "--eps", "4,8")
     lines = printed.splitlines()[2:]
     assert len(lines) == 4 * 2
     assert all(line.count("not run") == 3 for line in lines)
     assert (tmp_path / "out" / "table.md").read_text(encoding="utf-8") == printed
 
 
-def test_the_papers_table_shows_nothing_of_other_settings_and_ends_as_a_failure(tmp_path: Path) -> None:
+def test_the_papers_table_shows_nothing_of_other_settings_and_ends_as_a_failure(
+    paper: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     arguments = [*shlex.split("--limit 4 --eps 4 --arms vanilla --out"), str(tmp_path / "out")]
-    assert "not run" not in run_paper(*arguments, "--epochs", "1")
-    again = subprocess.run(
-        [sys.executable, str(PAPER), *arguments, "--epochs", "2"],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert again.returncode == 1
-    assert again.stdout.splitlines()[-1].endswith("| vanilla |  |  | not run | not run |")
-    assert "made with other settings" in again.stderr
-    assert "1 of 1 cells cannot be run" in again.stderr.splitlines()[-1]
+    assert "not run" not in paper(*arguments, "--epochs", "1")
+    with pytest.raises(SystemExit, match="1 of 1 cells cannot be run"):
+        paper(*arguments, "--epochs", "2")
+    printed, said = capsys.readouterr()
+    assert printed.splitlines()[-1].endswith("| vanilla |  |  | not run | not run |")
+    assert "made with other settings" in said
 
 
 @pytest.mark.parametrize("option", ["--set", "--backbone"])
-def test_the_papers_table_wants_a_name_and_a_path(tmp_path: Path, option: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(PAPER), option, "chest-ct", "--out", str(tmp_path)],
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "chest-ct: wanted a name and a path" in done.stderr
-
-
-def run_paper(*arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, str(PAPER), *arguments], capture_output=True, text=True, check=True, timeout=300
-    )
-    return done.stdout
+def test_the_papers_table_wants_a_name_and_a_path(
+    paper: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        paper(option, "chest-ct", "--out", str(tmp_path))
+    assert ended.value.code == 2
+    assert "chest-ct: wanted a name and a path" in capsys.readouterr().err
