@@ -28,10 +28,10 @@ BROKEN = (
     "softmax by hand",
     "sign of logits",
     "clamped logits",
+    "rounded logits",
 )
 """Fake defences whose number is right all the same: the audit gets around them."""
 CALLED_OUT = {
-    "rounded logits": "gradient-free",
     "detached": "gradients-present",
     "8 levels": "gradients-present",
     "32 levels": "gradients-present",
