@@ -84,9 +84,9 @@ class Pursued:
     """Smallest eps that fooled; None: none below what was known before."""
     adversarial: Adversarial | None
     work: Work
-    unfinished: Mapping[str, bool]
+    unfinished: Mapping[str, bool] = field(default_factory=dict)
     """Attack -> whether its last climb was still rising, where it was resisted; as `Target` has it."""
-    refused: Mapping[str, bool]
+    refused: Mapping[str, bool] = field(default_factory=dict)
     """Attack -> whether it had fooled what it follows by then, and not the model; likewise."""
     error: str | None = None
     """Why there is no answer, where there is none."""
@@ -201,7 +201,7 @@ class Engine:
             try:
                 found = yield from smallest_eps(target, attack, self.plan, self._foolbox(ref, work), worst_255[ref.id])
             except UnanswerableError as error:
-                return Pursued(0, None, work, {}, {}, self._blamed(error))
+                return Pursued(0, None, work, error=self._blamed(error))
             smallest = min(found, default=None)
             adversarial = None if smallest is None else found[smallest]
             return Pursued(smallest, adversarial, work, target.unfinished, target.refused)

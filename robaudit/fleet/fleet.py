@@ -107,7 +107,7 @@ class Fleet:
             )
 
         for id_, pursued in self._ask(list(by_id.values()), ask):
-            yield by_id[id_], Pursued(0, None, Work(), {}, {}, pursued.why) if isinstance(pursued, Fatal) else pursued
+            yield by_id[id_], Pursued(0, None, Work(), error=pursued.why) if isinstance(pursued, Fatal) else pursued
 
     def state(self) -> str:
         """What an audit must leave as it was, as a hash; words that are none where a worker's model changed itself."""

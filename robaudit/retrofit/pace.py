@@ -67,13 +67,13 @@ def measured_pace(
     def curvature() -> None:
         largest_curvature(copied, batch.pixels[:AT_A_TIME], batch.labels[:AT_A_TIME], iterations=1)
 
-    def seconds(work: Callable[[], None], n_images: int = len(batch)) -> float:
+    def seconds(work: Callable[[], object], n_images: int = len(batch)) -> float:
         """Per image."""
         return fastest(work, copied.mean.device) / n_images
 
     learning = seconds(step)
     copied.eval()
-    forward = seconds(lambda: objective.in_validation(batch) and None)
+    forward = seconds(lambda: objective.in_validation(batch))
     gradient = seconds(curvature, 2 * min(AT_A_TIME, len(batch)))
     validation, single_step = forward, 0.0
     if adversary.on:

@@ -298,12 +298,17 @@ def test_a_cpu_out_of_memory_halves_the_batch_and_says_so(network, images, rows)
     assert "memory ran out: going on in batches of 4" in told[0]
 
 
+def answered_rightly(images, rows):
+    """The row of the first such image, and its picture."""
+    row = next(row for row in rows if row.prediction == row.label)
+    return row, images.load(next(ref for ref in images.refs if ref.id == row.id), (SIDE, SIDE))
+
+
 @pytest.mark.parametrize("batch_size", [None, 1])
 @pytest.mark.parametrize("when", ["clean", "attacked"])
 def test_an_image_that_needs_more_memory_than_there_is_counts_as_an_error(network, images, rows, batch_size, when):
     """Alone it cannot be asked about, so it withstands nothing; the others are measured as ever."""
-    victim = next(row for row in rows if row.prediction == row.label)
-    picture = images.load(next(ref for ref in images.refs if ref.id == victim.id), (SIDE, SIDE))
+    victim, picture = answered_rightly(images, rows)
 
     class Greedy(nn.Module):
         def __init__(self):
@@ -329,8 +334,7 @@ def test_an_image_that_needs_more_memory_than_there_is_counts_as_an_error(networ
 @pytest.mark.parametrize(("when", "batch_size"), [("clean", 4), ("attacked", 4), ("judged", 4), ("judged", 1)])
 def test_an_image_on_which_the_model_raises_counts_as_an_error(network, images, rows, when, batch_size):
     """Its neighbours in a batch are asked again, in the same shape, and are told what they would have been."""
-    victim = next(row for row in rows if row.prediction == row.label)
-    picture = images.load(next(ref for ref in images.refs if ref.id == victim.id), (SIDE, SIDE))
+    victim, picture = answered_rightly(images, rows)
 
     class Picky(nn.Module):
         def __init__(self):
