@@ -46,7 +46,7 @@ def measured_on(device: str, model: Path, data: Path, limit: int, bfloat16: bool
     loaded, images = opened(model, data, limit, device)
     plan = Plan(parse_attacks(FOUR), EPS_GRID, seed=0)
     engine = Engine(loaded.classifier, loaded.size, images.channels, plan, None, Speedups(bfloat16=bfloat16))
-    timed(engine, images.limited(4, 0))  # warms up
+    timed(engine, images.limited(1, 0))  # warms up
     measured, seconds = timed(engine, images)
     busy = None
     if engine.device.type == "cuda":

@@ -24,34 +24,36 @@ from subject import circumstances, opened, parser, preset_engine
 from torch import Tensor
 
 from robaudit import tally
+from robaudit.float32 import true_float32
 from robaudit.load.images import Images
 
 STEPS, RESTARTS = 100, 4
 QUERIES = 1000
 BATCH = 2
-"""Square's queries come one after another: few images would leave most of a larger batch empty."""
+"""Of ours on a CPU. Square's queries come one after another: few images would leave most of a larger batch empty."""
 Perturb = Callable[[Tensor, Tensor], Tensor]
 
 
 def ours(loaded: Any, images: Images, grid: tuple[int, ...], seed: int) -> tuple[list[int], float]:
     """Per image, the smallest eps at which the thorough preset fooled it (0: clean error), and its cost."""
-    engine = preset_engine(loaded, images, "thorough", grid, seed, BATCH)
+    on_cpu = loaded.classifier.mean.device.type == "cpu"
+    engine = preset_engine(loaded, images, "thorough", grid, seed, BATCH if on_cpu else len(images))
     measured = {each.row.id: each for each in engine.measure(images, images.refs)}
     found = [tally.worst_eps(measured[ref.id].row) for ref in images.refs]
     return found, sum(each.work.gradients for each in measured.values()) / len(measured)
 
 
-def foolbox_attacks(model: Any, eps: float, n_classes: int, seed: int) -> Iterator[Perturb]:
+def foolbox_attacks(model: Any, eps: float, n_classes: int, seed: int, device: torch.device) -> Iterator[Perturb]:
     """PGD of foolbox with restarts, its step the one that can cross the ball."""
     import foolbox
 
-    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=device)
     for _ in range(RESTARTS):
         attack = foolbox.attacks.LinfPGD(rel_stepsize=2.5 / STEPS, steps=STEPS)
         yield lambda x, y, attack=attack: attack.run(wrapped, x, y, epsilon=eps)
 
 
-def torchattacks_attacks(model: Any, eps: float, n_classes: int, seed: int) -> Iterator[Perturb]:
+def torchattacks_attacks(model: Any, eps: float, n_classes: int, seed: int, device: torch.device) -> Iterator[Perturb]:
     """APGD and PGD of torchattacks."""
     import torchattacks
 
@@ -60,13 +62,13 @@ def torchattacks_attacks(model: Any, eps: float, n_classes: int, seed: int) -> I
         yield torchattacks.PGD(model, eps=eps, alpha=2.5 * eps / STEPS, steps=STEPS, random_start=True)
 
 
-def autoattack_attacks(model: Any, eps: float, n_classes: int, seed: int) -> Iterator[Perturb]:
+def autoattack_attacks(model: Any, eps: float, n_classes: int, seed: int, device: torch.device) -> Iterator[Perturb]:
     """AutoAttack's parts, as many as two classes allow; all of them from four classes up."""
     from autoattack import AutoAttack
 
     parts = ["apgd-ce", "square"] if n_classes < 4 else ["apgd-ce", "apgd-dlr", "apgd-t", "square"]
     whole = AutoAttack(model, norm="Linf", eps=eps, seed=seed, verbose=False, version="custom", attacks_to_run=parts,
-                       device="cpu")  # fmt: skip
+                       device=device)  # fmt: skip
     whole.apgd.n_restarts, whole.apgd.n_iter = RESTARTS, STEPS
     whole.square.n_queries = QUERIES
     yield lambda x, y: whole.run_standard_evaluation(x, y, bs=len(x))
@@ -75,30 +77,38 @@ def autoattack_attacks(model: Any, eps: float, n_classes: int, seed: int) -> Ite
 PEERS = {"foolbox": foolbox_attacks, "torchattacks": torchattacks_attacks, "autoattack": autoattack_attacks}
 
 
+@true_float32()
 def theirs(peer: str, loaded: Any, images: Images, grid: tuple[int, ...], seed: int, found: list[int]) -> list[int]:
     """Per image, the smallest eps at which it is fooled if the peer's findings are added to ours."""
-    model = loaded.classifier.eval().requires_grad_(False)
+    model, device = loaded.classifier.eval().requires_grad_(False), loaded.classifier.mean.device
     torch.manual_seed(seed)
-    joint = []
-    for ref, fooled_at in zip(images.refs, found, strict=True):
-        x, y = images.load(ref, loaded.size)[None], torch.tensor([images.label_index(ref)])
-        for eps_255 in reversed([eps for eps in grid if eps < fooled_at]):
-            if not any(
-                fools(model, perturb, x, y, eps_255)
-                for perturb in PEERS[peer](model, eps_255 / 255, loaded.info.n_classes, seed)
-            ):
-                break
-            fooled_at = eps_255
-        joint.append(fooled_at)
+    joint = list(found)
+    for place, eps_255 in reversed(list(enumerate(grid))):
+        # Those that fall at the next larger eps, as far as is known, and at no smaller one.
+        fell_at = grid[place + 1] if place + 1 < len(grid) else tally.NEVER
+        tried = [index for index, at in enumerate(joint) if at == fell_at]
+        if not tried:
+            continue
+        refs = [images.refs[index] for index in tried]
+        x = torch.stack([images.load(ref, loaded.size) for ref in refs]).to(device)
+        y = torch.tensor([images.label_index(ref) for ref in refs], device=device)
+        fooled = torch.zeros(len(tried), dtype=torch.bool, device=device)
+        for perturb in PEERS[peer](model, eps_255 / 255, loaded.info.n_classes, seed, device):
+            left = (~fooled).nonzero().flatten()
+            if len(left):
+                fooled[left] = fools(model, perturb, x[left], y[left], eps_255)
+        for index, fell in zip(tried, fooled.tolist(), strict=True):
+            joint[index] = eps_255 if fell else joint[index]
     return joint
 
 
-def fools(model: Any, perturb: Perturb, x: Tensor, y: Tensor, eps_255: int) -> bool:
-    """Whether the picture that an attack returns lies in the ball and is answered wrongly."""
+def fools(model: Any, perturb: Perturb, x: Tensor, y: Tensor, eps_255: int) -> Tensor:
+    """Whether the pictures that an attack returns are answered wrongly (N,); they must lie in the ball."""
     adversarial = perturb(x, y).detach()
     assert float((adversarial - x).abs().max()) <= eps_255 / 255 + 1e-6
     with torch.no_grad():
-        return bool((model(adversarial).argmax(1) != y).item())
+        wrong: Tensor = model(adversarial).argmax(1) != y
+    return wrong
 
 
 def standing(found: list[int], grid: tuple[int, ...]) -> list[int]:
@@ -113,9 +123,10 @@ def main() -> None:
     arguments.add_argument("--eps", default="1,2,3,4,5,6,7,8")
     arguments.add_argument("--seeds", default="0,1,2")
     arguments.add_argument("--arms", default=",".join(PEERS))
+    arguments.add_argument("--device", default="cpu")
     options = arguments.parse_args()
     grid = tuple(int(eps) for eps in options.eps.split(","))
-    loaded, images = opened(options.model, options.data, options.limit)
+    loaded, images = opened(options.model, options.data, options.limit, options.device)
     peers = [peer for peer in options.arms.split(",") if find_spec(peer)]
     seeds = [int(seed) for seed in options.seeds.split(",")]
     print(f"{circumstances(options.model)}, {len(images)} images, eps {options.eps}/255, seeds {seeds}")

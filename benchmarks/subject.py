@@ -53,6 +53,6 @@ def preset_engine(
         n_classes=loaded.info.n_classes,
         chosen=False,
     )
-    speedups = speedups_of("auto", (), torch.device("cpu"))
+    speedups = speedups_of("auto", (), loaded.classifier.mean.device)
     surrogate = other.network if other else None
     return Engine(loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, surrogate)

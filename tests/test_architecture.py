@@ -9,7 +9,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "robaudit"
 
-LEAVES = {"errors", "records", "files", "tally", "progress", "intervals", "inert", "significance", "memory", "typed"}
+LEAVES = {
+    "errors", "records", "files", "tally", "progress", "intervals", "inert", "significance", "memory", "typed",
+    "float32",
+}  # fmt: skip
 MEASURING = {"front", "load", "attack"}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -20,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inert": set(),
     "typed": set(),
     "memory": set(),
+    "float32": set(),
     "significance": set(),
     "files": {"errors"},
     "records": {"errors"},

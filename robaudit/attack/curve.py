@@ -41,6 +41,7 @@ from robaudit.attack.step import within_ball
 from robaudit.attack.threats import AnyAttack, Attack, FoolboxAttack, Source
 from robaudit.attack.trial import Plan, smallest_eps
 from robaudit.errors import ModelError, SettingsError, first_line
+from robaudit.float32 import true_float32
 from robaudit.load.classifier import Classifier
 from robaudit.load.features import last_layer
 from robaudit.load.images import ImageRef, Images
@@ -111,6 +112,7 @@ class Engine:
     progress: Progress = field(default_factory=Silent)
     """Told what the model is asked, and where memory ran out."""
 
+    @true_float32()
     def __post_init__(self) -> None:
         """Prepare the working copies, and find a batch shape that fits.
 

@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from robaudit.attack.batching import Logits
 from robaudit.errors import ModelError
+from robaudit.float32 import true_float32
 from robaudit.load.classifier import Classifier
 from robaudit.memory import ran_out
 
@@ -85,19 +86,13 @@ class StraightThrough(nn.Module):
 
 @contextmanager
 def judging(model: nn.Module) -> Iterator[Logits]:
-    """The untouched model in eval mode and true float32; modes and numeric settings are restored at the end.
-
-    On GPUs, cuDNN would otherwise round to TF32's 10 bits and choose algorithms that differ from run to run.
-    """
+    """The untouched model in eval mode and true float32; modes and numeric settings are restored at the end."""
     modes = {module: module.training for module in model.modules()}
-    matmul_precision = torch.get_float32_matmul_precision()
     model.eval()
     try:
-        torch.set_float32_matmul_precision("highest")
-        with torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False):
+        with true_float32():
             yield model
     finally:
-        torch.set_float32_matmul_precision(matmul_precision)
         for module, mode in modes.items():
             module.training = mode
 

@@ -20,6 +20,7 @@ from robaudit.checks.evidence import Share
 from robaudit.errors import DataError, SettingsError
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.fleet.fleet import Fleet
+from robaudit.float32 import true_float32
 from robaudit.load.apart import require_outside_images
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images
@@ -34,6 +35,7 @@ from robaudit.progress import Progress, Silent
 from robaudit.records import AuditRecord
 
 
+@true_float32()
 def scan(
     model: Path | str | nn.Module,
     data: Location | str,

@@ -13,6 +13,7 @@ from robaudit import __version__
 from robaudit.errors import ModelError, OutputError, SettingsError
 from robaudit.files import write_text
 from robaudit.fleet.choice import EngineName, Workforce
+from robaudit.float32 import true_float32
 from robaudit.front.front import Front, Modules
 from robaudit.load.apart import require_other_than_model, require_outside_images
 from robaudit.load.classifier import Classifier, LoadedModel
@@ -60,6 +61,7 @@ class Reading(TypedDict):
     progress: Progress
 
 
+@true_float32()
 def assimilate(
     model: Path | str,
     data: Location | str,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import SettingsError, TrainingError
+from robaudit.float32 import true_float32
 from robaudit.load.classifier import Classifier
 from robaudit.load.features import head_weights
 from robaudit.progress import Progress
@@ -47,6 +48,7 @@ class Trained:
     seconds: float
 
 
+@true_float32()
 @torch.random.fork_rng()
 def train(
     classifier: Classifier,

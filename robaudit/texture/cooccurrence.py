@@ -6,6 +6,7 @@ exactly at an integer level). A pair of pixels so falls into 2x2 bins, and P dep
 Shapes: patches are (S, S, M), patches last, in grey levels [0, L-1]; N pairs per patch.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,8 +15,12 @@ from torch.autograd.function import once_differentiable
 
 from robaudit.texture.patches import Offset, pairs
 
-_TABLE_ELEMENTS = 2**19
-"""Co-occurrence counts held at a time: they should stay in the processor's cache (measured best at 2 to 4 MB)."""
+_TABLE_ELEMENTS, _TABLE_ELEMENTS_ON_GPU = 2**19, 2**25
+"""Co-occurrence counts held at a time: a processor's should stay in its cache (measured best at 2 to 4 MB); a GPU has
+the memory, and gains by every kernel that it need not start."""
+
+_UNIT = 2.0**-40
+"""Of the integers that a GPU counts in."""
 
 
 def cooccurrence(patches: Tensor, offset: Offset, levels: int) -> Tensor:
@@ -60,7 +65,8 @@ def second_moment_and_slope(
     """
     low, fraction = _split(patches, levels)
     values, slopes = [], []
-    step = max(1, _TABLE_ELEMENTS // levels**2)
+    n_elements = _TABLE_ELEMENTS if patches.device.type == "cpu" else _TABLE_ELEMENTS_ON_GPU
+    step = max(1, n_elements // levels**2)
     for chunk_low, chunk_fraction in zip(torch.split(low, step, 2), torch.split(fraction, step, 2), strict=True):
         pair = _Pair(chunk_low, chunk_fraction, offset, levels)
         table = pair.table()
@@ -102,8 +108,17 @@ class _Pair:
     def table(self) -> Tensor:
         """Counts, (M, L*L)."""
         both = self.first * self.second
-        flat = self.first.new_zeros(self.shape[2] * self.levels**2)
         weights = (1 - self.first - self.second + both, self.second - both, self.first - both, both)
+        if both.is_cuda:
+            return self._sums([(weight / _UNIT).round().long() for weight in weights]).to(both.dtype) * _UNIT
+        return self._sums(weights)
+
+    def _sums(self, weights: Sequence[Tensor]) -> Tensor:
+        """Weights of the four corners, added up bin by bin, (M, L*L).
+
+        A GPU adds in any order: floats would not come out the same every time, integers do.
+        """
+        flat = weights[0].new_zeros(self.shape[2] * self.levels**2)
         for corner, weight in zip(self._corners(flat), weights, strict=True):
             corner.scatter_add_(0, self.bins, weight)
         return flat.view(self.shape[2], -1)

@@ -26,8 +26,8 @@ FEATURES = ("asm", "contrast", "homogeneity", "correlation", "dissimilarity")
 COLUMNS = tuple(f"{feature}@{angle}" for angle in ORIENTATIONS for feature in FEATURES)
 """Name of every column."""
 
-_PATCHES_AT_A_TIME = 400
-"""Patches worked on together: what is computed on the way should stay in the processor's cache."""
+_PATCHES_AT_A_TIME, _PATCHES_AT_A_TIME_ON_GPU = 400, 2**14
+"""Patches worked on together: what a processor computes on the way should stay in its cache; a GPU is given much."""
 
 LEVELS = 32
 """Grey levels of the co-occurrence matrix; docs/texture.md says why."""
@@ -92,7 +92,8 @@ def _matrix(
     if patch <= distance:
         raise ValueError(f"a patch of {patch} pixels has no pixel pairs {distance} apart")
     rows, columns = grid(grey.shape[2], grey.shape[3], patch)
-    group = max(1, _PATCHES_AT_A_TIME // (rows * columns))
+    n_patches = _PATCHES_AT_A_TIME if grey.device.type == "cpu" else _PATCHES_AT_A_TIME_ON_GPU
+    group = max(1, n_patches // (rows * columns))
     return torch.cat([_of_group(images, levels, patch, distance, features) for images in torch.split(grey, group)])
 
 
