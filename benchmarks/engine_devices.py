@@ -2,15 +2,16 @@
 
     python benchmarks/engine_devices.py MODEL DATA [--device cuda] [--limit 64] [--cpu-limit 8]
 
-`busy` is the share of wall time in which the device ran our kernels, from the profiler (on a CPU it says nothing).
-`other` counts values (image x attack) that differ from a float32 run on the CPU, over the first --cpu-limit images.
+`busy` is the share of wall time in which the device ran our kernels, from the profiler, under BIM alone (on a CPU it
+says nothing). Last, values (image x attack) that differ from a float32 run on the CPU, over --cpu-limit of the images.
+Every line is printed as soon as it is known: a borrowed GPU may go before the end.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from subject import circumstances, opened, parser
@@ -22,7 +23,10 @@ from robaudit.attack.names import parse_attacks
 from robaudit.attack.prepare import Speedups
 from robaudit.attack.threats import EPS_GRID, FOUR
 from robaudit.attack.trial import Plan
+from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images
+
+KINDS = ("gradients", "forwards")
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,6 @@ class Run:
 
     measured: list[Measured]
     seconds: float
-    busy: float | None
-    """Share of the time in which the device ran our kernels; None where it is no GPU."""
     width: int
 
     @property
@@ -41,19 +43,27 @@ class Run:
         return {(each.row.id, attack): tally.fooling_eps(each.row, attack) for each in self.measured for attack in FOUR}
 
 
-def measured_on(device: str, model: Path, data: Path, limit: int, bfloat16: bool) -> Run:
-    """Measure the first images of DATA, seeded."""
-    loaded, images = opened(model, data, limit, device)
-    plan = Plan(parse_attacks(FOUR), EPS_GRID, seed=0)
+def engine_on(loaded: LoadedModel, images: Images, attacks: Sequence[str], bfloat16: bool) -> Engine:
+    """An engine that has been warmed up; no wider than the set, as a scan has it."""
+    plan = Plan(parse_attacks(attacks), EPS_GRID, seed=0)
     engine = Engine(loaded.classifier, loaded.size, images.channels, plan, None, Speedups(bfloat16=bfloat16))
-    timed(engine, images.limited(1, 0))  # warms up
-    measured, seconds = timed(engine, images)
-    busy = None
-    if engine.device.type == "cuda":
-        with profile(activities=[ProfilerActivity.CUDA]) as profiler:  # apart, for profiling slows
-            _, profiled = timed(engine, images.limited(engine.width, 0))
-        busy = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6 / profiled
-    return Run(measured, seconds, busy, engine.width)
+    engine.width = min(engine.width, len(images))
+    timed(engine, images.limited(1, 0))
+    return engine
+
+
+def measured_on(loaded: LoadedModel, images: Images, bfloat16: bool) -> Run:
+    """Measure the images under the four attacks."""
+    engine = engine_on(loaded, images, FOUR, bfloat16)
+    return Run(*timed(engine, images), engine.width)
+
+
+def busy_share(loaded: LoadedModel, images: Images, bfloat16: bool) -> float:
+    """Share of the time in which the GPU runs our kernels; apart, for profiling slows."""
+    engine = engine_on(loaded, images, ("bim",), bfloat16)
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        _, seconds = timed(engine, images)
+    return float(sum(event.self_device_time_total for event in profiler.key_averages())) / 1e6 / seconds
 
 
 def timed(engine: Engine, images: Images) -> tuple[list[Measured], float]:
@@ -66,26 +76,33 @@ def timed(engine: Engine, images: Images) -> tuple[list[Measured], float]:
 
 
 def main() -> None:
-    """Run both precisions on the device, and a few images on the CPU beside."""
+    """Run both precisions on the device, then a few images on the CPU beside."""
     arguments = parser(__doc__)
     arguments.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments.add_argument("--limit", type=int, default=64)
     arguments.add_argument("--cpu-limit", type=int, default=8)
     options = arguments.parse_args()
-    name = torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else options.device
+    on_gpu = options.device.startswith("cuda")
+    name = torch.cuda.get_device_name(options.device) if on_gpu else options.device
     print(f"{circumstances(options.model)}, {name}, {options.limit} images")
-    reference = measured_on("cpu", options.model, options.data, options.cpu_limit, bfloat16=False).values
-    print(f"{'precision':10} {'batch':>6} {'gradients/image':>16} {'images/s':>9} {'busy':>6} {'other':>9}")
-    for bfloat16 in (False, True):
-        run = measured_on(options.device, options.model, options.data, options.limit, bfloat16)
-        found, n = run.values, len(run.measured)
-        other = sum(found[key] != value for key, value in reference.items())
-        gradients = sum(each.work.gradients for each in run.measured)
+    print(f"{'precision':10} {'batch':>6} {'gradients/image':>16} {'forwards/image':>15} {'images/s':>9} {'busy':>6}")
+    loaded, images = opened(options.model, options.data, options.limit, options.device)
+    runs = {}
+    for precision in ("bfloat16", "float32"):
+        runs[precision] = run = measured_on(loaded, images, precision == "bfloat16")
+        n = len(run.measured)
+        gradients, forwards = (sum(getattr(each.work, kind) for each in run.measured) / n for kind in KINDS)
         print(
-            f"{'bfloat16' if bfloat16 else 'float32':10} {run.width:6d} {gradients / n:16.1f} {n / run.seconds:9.2f} "
-            f"{'-' if run.busy is None else f'{run.busy:.0%}':>6} {other:4d}/{len(reference)}",
+            f"{precision:10} {run.width:6d} {gradients:16.1f} {forwards:15.1f} {n / run.seconds:9.2f}",
+            f"{busy_share(loaded, images, precision == 'bfloat16'):6.0%}" if on_gpu else f"{'-':>6}",
             flush=True,
         )
+    few = images.limited(options.cpu_limit, 0)
+    reference = measured_on(opened(options.model, options.data, device="cpu")[0], few, bfloat16=False).values
+    for precision, run in runs.items():
+        found = run.values
+        other = sum(found[key] != value for key, value in reference.items())
+        print(f"{precision}: {other} of {len(reference)} values differ from float32 on the CPU")
 
 
 if __name__ == "__main__":

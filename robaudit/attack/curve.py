@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +91,17 @@ class Pursued:
     """Attack -> whether it had fooled what it follows by then, and not the model; likewise."""
     error: str | None = None
     """Why there is no answer, where there is none."""
+
+
+@dataclass(frozen=True)
+class Said(Generic[T]):
+    """What came of a dialogue with one image."""
+
+    answer: T | None
+    """None also where the model fails on what it was asked about."""
+    work: Work
+    error: str | None = None
+    """Why it fails, where it does."""
 
 
 @dataclass
@@ -200,16 +211,13 @@ class Engine:
         """Run one more attack on the images of `worst_255`, below the eps at which each fell (None: it stood)."""
 
         def pursuit(ref: ImageRef, target: Target, work: Work) -> Dialogue[Pursued]:
-            try:
-                found = yield from smallest_eps(target, attack, self.plan, self._foolbox(ref, work), worst_255[ref.id])
-            except UnanswerableError as error:
-                return Pursued(0, None, work, error=self._blamed(error))
+            found = yield from smallest_eps(target, attack, self.plan, self._foolbox(ref, work), worst_255[ref.id])
             smallest = min(found, default=None)
             adversarial = None if smallest is None else found[smallest]
             return Pursued(smallest, adversarial, work, target.unfinished, target.refused)
 
-        for ref, pursued, _ in self.interview(images, worst_255.keys(), clean, pursuit):
-            yield ref, pursued
+        for ref, said in self.interview(images, worst_255.keys(), clean, pursuit):
+            yield ref, said.answer or Pursued(0, None, said.work, error=said.error)
 
     def interview(
         self,
@@ -217,19 +225,21 @@ class Engine:
         ids: Collection[str],
         clean: Mapping[str, Sight],
         dialogue: Callable[[ImageRef, Target, Work], Dialogue[T]],
-    ) -> Iterator[tuple[ImageRef, T, Work]]:
-        """Conduct a dialogue of one's own with each of these images, in no particular order; tells what each cost."""
+    ) -> Iterator[tuple[ImageRef, Said[T]]]:
+        """Conduct a dialogue of one's own with each of these images, in no particular order."""
 
-        def told(ref: ImageRef, work: Work) -> Dialogue[tuple[ImageRef, tuple[T, Work]]]:
-            answer = yield from dialogue(ref, self._target(images, ref, clean[ref.id]), work)
-            return ref, (answer, work)
+        def told(ref: ImageRef, work: Work) -> Dialogue[tuple[ImageRef, Said[T]]]:
+            try:
+                answer = yield from dialogue(ref, self._target(images, ref, clean[ref.id]), work)
+            except UnanswerableError as error:
+                return ref, Said(None, work, self._blamed(error))
+            return ref, Said(answer, work)
 
-        def task(ref: ImageRef) -> Task[tuple[ImageRef, tuple[T, Work]]]:
+        def task(ref: ImageRef) -> Task[tuple[ImageRef, Said[T]]]:
             work = Work()
             return Task(told(ref, work), work, ref.id)
 
-        for ref, (answer, work) in self._conduct([ref for ref in images.refs if ref.id in ids], task):
-            yield ref, answer, work
+        yield from self._conduct([ref for ref in images.refs if ref.id in ids], task)
 
     def failed(self, ref: ImageRef, work: Work, why: str) -> Measured:
         """An image that could not be attacked to the end: it has withstood nothing."""

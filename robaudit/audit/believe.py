@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import TypeVar
 
 from robaudit import tally
@@ -175,30 +175,30 @@ class Doubts:
         self.progress.advance(len(sample) - len(ids))
         rows = self._rows(ids)
         started = time.monotonic()
-        for ref, found_255, answer, work in self._answers(question, ids, rows):
+        for probe, work in self._answers(question, ids, rows):
             now = time.monotonic()
-            probe = Probe(
-                check=question.check, name=question.name, id=ref.id, found_255=found_255, answer=answer,
-                spent=spent(work, now - started), gradients=gradient_counts(work),
-            )  # fmt: skip
+            costs = {"spent": spent(work, now - started), "gradients": gradient_counts(work)}
+            probe = probe.model_copy(update=costs)
             started = now
             self.journal.append_probe(probe)
             self.progress.advance(note=question.check)
 
     def _answers(
         self, question: Question, ids: Sequence[str], rows: dict[str, ImageRow]
-    ) -> Iterator[tuple[ImageRef, int | None, bool | None, Work]]:
+    ) -> Iterator[tuple[Probe, Work]]:
+        """What each image answers, and what that cost."""
+        probe = partial(Probe, check=question.check, name=question.name)
         if question.attack is not None:
             worst = {id_: self._worst(rows[id_]) for id_ in ids}
             for ref, pursued in self.engine.pursue(self.images, question.attack, worst, self.clean):
-                yield ref, pursued.found_255, None, pursued.work
+                yield probe(id=ref.id, found_255=pursued.found_255, error=pursued.error), pursued.work
         elif question.ask is not None:
             ask = question.ask
             asked = self.engine.interview(
                 self.images, ids, self.clean, lambda ref, target, work: ask(rows[ref.id], target, work)
             )
-            for ref, answer, work in asked:
-                yield ref, None, answer, work
+            for ref, said in asked:
+                yield probe(id=ref.id, answer=said.answer, error=said.error), said.work
 
     def _pursue(self, attack: AnyAttack) -> None:
         """Run one more attack on all images, and amend their entries."""

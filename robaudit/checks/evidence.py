@@ -46,6 +46,8 @@ class Probe(Record):
     """Smallest eps at which the attack newly fooled the image; null: none."""
     answer: bool | None = None
     """The check's own finding for the image, where it is no eps; null: it does not apply to this image."""
+    error: str | None = None
+    """Why there is no answer, where the model fails on what the check asked about."""
     spent: Spent = Spent()
     gradients: GradientCounts = GradientCounts()
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from robaudit.attack.batching import Batches, Dialogue, Logits, Task, Work, ascend, query
+from robaudit.attack.batching import Batches, Dialogue, Logits, Task, UnanswerableError, Work, ascend, query
 from robaudit.attack.climb import Target, climb
 from robaudit.attack.losses import Loss
 from robaudit.attack.names import doubled, parse_attack
@@ -241,8 +241,16 @@ def _planted(features: Callable[[Tensor], Tensor], eps_255: int) -> Ask:
     """Whether attacks find an adversarial planted by a new head on the features (Zimmermann et al. 2022)."""
 
     def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+        def answered(x: Tensor) -> Tensor:
+            try:
+                return features(x)
+            except NotAskedError:
+                raise
+            except Exception as error:  # the model's own
+                raise UnanswerableError(row.id, error) from error
+
         try:
-            head = _plant(features, target, eps_255 / 255, work)
+            head = _plant(answered, target, eps_255 / 255, work)
             if head is None:
                 return None
             # A network of its own: answered here, one picture at a time, and not in the batches of the audited model.

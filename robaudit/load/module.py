@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.load.classifier import Classifier, LoadedModel
+from robaudit.memory import ran_out
 from robaudit.records import InputSize, ModelInfo, Normalization
 
 
@@ -87,12 +88,16 @@ def _channels_taken(network: nn.Module, size: tuple[int, int], device: torch.dev
             try:
                 with torch.no_grad():
                     network(torch.zeros(2, channels, *size, device=device))
-            except (RuntimeError, ValueError, AssertionError):
+            except Exception as error:  # whatever the network raises on what it does not take
+                if ran_out(error):
+                    raise
+                why = f"{type(error).__name__}: {first_line(error)}"
                 continue
             return channels
     finally:
         for module, mode in modes.items():
             module.training = mode
     raise ModelError(
-        f"the model in memory takes neither 3x{size[0]}x{size[1]} nor 1x{size[0]}x{size[1]} pictures; pass input_size"
+        f"the model in memory takes neither 3x{size[0]}x{size[1]} nor 1x{size[0]}x{size[1]} pictures ({why}); pass "
+        "input_size"
     )

@@ -240,3 +240,13 @@ def test_a_network_of_half_precision_is_refused_saying_why(data: Path, tmp_path:
 def test_a_network_with_other_outputs_than_classes_is_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="answers with 3 numbers for 2 classes"):
         scan(zoo.trained(3), data, out=tmp_path / "out", attacks=["fgsm"], eps=[8])
+
+
+def test_a_network_that_takes_no_such_pictures_says_why_itself(data: Path, tmp_path: Path) -> None:
+    class Volumes(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise KeyError("depth")
+
+    said = r"takes neither 3x20x20 nor 1x20x20 pictures \(KeyError: 'depth'\); pass input_size"
+    with pytest.raises(ModelError, match=said):
+        scan(Volumes(), data, out=tmp_path / "out", attacks=["fgsm"], eps=[8])

@@ -142,6 +142,38 @@ def test_an_image_that_cannot_be_asked_about_is_named_and_makes_the_verdict_inco
     assert ("batch_sizes" in record.environment.settings) == bool(n_halvings)
 
 
+class AfraidOfGrey(torch.nn.Module):
+    """Raises on a picture of plain grey, which checks show it and no attack does."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        if bool((x == 0.5).flatten(1).all(1).any()):
+            raise ZeroDivisionError("no contrast")
+        return self.inner(x)
+
+
+def test_a_model_that_fails_on_what_a_check_shows_it_is_measured_and_called_out(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    images = open_images(data)
+    network = load_model(model, folder_classes=images.classes).classifier
+    options = {"attacks": ("fgsm", "pgd-margin"), "eps": GRID, "check_sample": 4, "classes": images.classes}
+    afraid, brave = (
+        scan(each, data, out=tmp_path / name, accept_preprocessing=True, **options)
+        for name, each in (("afraid", AfraidOfGrey(network).eval()), ("brave", network))
+    )
+    assert afraid.worst_case == brave.worst_case
+    assert afraid.clean.n_errors == 0
+    assert afraid.verdict.kind == "inconclusive"
+    said = next(check for check in afraid.checks if check.id == "finite-answers")
+    assert (said.status, said.value) == ("failed", 4)
+    assert "failed on changed pictures of 4 of the sampled images" in said.why
+    assert "the model fails on this image (ZeroDivisionError: no contrast)" in said.why
+
+
 # What programs are told
 
 
