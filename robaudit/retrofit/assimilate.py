@@ -171,7 +171,7 @@ def assimilate(
             looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
             shown = [ref.id for ref in looked_at.refs], pixels, labels
             progress.asking(shown[0])
-            introduce(classifier, task, progress)
+            introduce(classifier, task, progress, _epochs_done(folder))
             before = Examined(vanilla.classifier, *shown, "before", progress)
             trained = crew.train(
                 classifier,
@@ -209,6 +209,12 @@ def assimilate(
         write_text(folder / TRAINING_FILE, record.model_dump_json(indent=2) + "\n")
         take_place(folder, out)
     return record
+
+
+def _epochs_done(folder: Path) -> int:
+    """How many epochs an interrupted training goes on after."""
+    n_lines = len(_lines(folder / METRICS_FILE)) if (folder / STATE_FILE).exists() else 0
+    return max(0, n_lines - 1)  # the first line is the model before the first step
 
 
 def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: TrainConfig) -> Classifier:
@@ -332,10 +338,13 @@ def _plain(value: object) -> object:
     return value.model_dump(mode="json") if isinstance(value, ModelInfo | DataInfo) else value
 
 
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
 def _append(path: Path, metrics: EpochMetrics) -> None:
     """Add a line, dropping those of epochs that an interruption came before the state of."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = lines[: metrics.epoch]
+    kept = _lines(path)[: metrics.epoch]
     write_text(path, "\n".join([*kept, metrics.model_dump_json()]) + "\n")
 
 

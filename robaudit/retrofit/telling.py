@@ -12,8 +12,8 @@ from robaudit.retrofit.task import Task
 from robaudit.retrofit.train import Trained
 
 
-def introduce(classifier: Classifier, task: Task, progress: Progress) -> None:
-    """Say what is about to be trained, and what it will cost."""
+def introduce(classifier: Classifier, task: Task, progress: Progress, n_done: int = 0) -> None:
+    """Say what is about to be trained, and what it will cost; `n_done` epochs were trained before an interruption."""
     front, config = classifier.front, task.config
     if shared := _in_both(task):
         progress.say(
@@ -35,9 +35,10 @@ def introduce(classifier: Classifier, task: Task, progress: Progress) -> None:
     pace = measured_pace(
         classifier, config, task.size, task.training.channels, len(task.training), len(task.validation)
     )
-    epochs = "up to 1 epoch" if config.epochs == 1 else f"up to {config.epochs} epochs"
+    left = config.epochs - n_done
+    epochs = f"up to {left} {'more ' * bool(n_done)}epoch{'s' * (left != 1)}"
     progress.say(
-        f"{epochs} of about {duration(pace.epoch)}, {duration(pace.all_epochs(config.epochs))} in all on this machine, "
+        f"{epochs} of about {duration(pace.epoch)}, {duration(pace.all_epochs(left))} in all on this machine, "
         f"diagnostics before and after included; stops after {config.patience} epochs without improvement"
     )
     if config.adversary.on:

@@ -50,9 +50,15 @@ CALLED_OUT = {
     "reversed gradient": "uphill",
     "another pass for gradients": "uphill",
     "noise off the grid": "repeatable",
+    "equalised": "gradients-present",
+    "pruned at random": "repeatable",
+    "ranked answers": "gradients-present",
 }
 """Fake defence -> a check that must fail on it."""
-TWINS = {"logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes", "vote"}
+TWINS = {
+    "logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes", "vote", "equalised",
+    "pruned at random", "ranked answers",
+}  # fmt: skip
 """Much like another member, or long: audited with -m slow alone."""
 JAGGED = "noise made of the image"
 """Easier to fool than the model behind it, for those who ask often enough."""

@@ -274,6 +274,42 @@ def noisy_off_the_grid(x: Tensor) -> Tensor:
     return x + is_off * 0.1 * torch.randn_like(x)
 
 
+def equalised(x: Tensor) -> Tensor:
+    """Every pixel's rank among the others: histogram equalisation, which has no slope."""
+    ranks = x.flatten(1).argsort(1).argsort(1) / (x[0].numel() - 1)
+    return 0.35 + 0.3 * ranks.view_as(x)
+
+
+class Pruned(nn.Module):
+    """Leaves small activations out by chance, and makes up for it in the others (Dhillon et al. 2018)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [*trained().children()]
+        self.before, self.after = nn.Sequential(*layers[:4]), nn.Sequential(*layers[4:])
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.before(x)
+        share = seen.abs() / seen.abs().sum((1, 2, 3), keepdim=True)
+        kept = 1 - (1 - share) ** seen[0].numel()
+        return self.after(seen * (torch.rand_like(seen) < kept) / kept.clamp_min(1e-6))
+
+
+class Ranked(nn.Module):
+    """Answers with the share of its training pictures that were further from the class: isotonic, and a staircase."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = trained()
+        z = self.inner(pictures(2, 200, seed=0)[0])
+        self.known = (z[:, 1] - z[:, 0]).sort().values
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.inner(x)
+        share = torch.searchsorted(self.known, z[:, 1] - z[:, 0]) / len(self.known)
+        return torch.stack([1 - share, share], 1)
+
+
 class Vote(nn.Module):
     """Three networks vote, two of them of one mind: whoever looks behind the answers sees the one outvoted."""
 
@@ -348,4 +384,7 @@ FAKE: dict[str, Callable[[], nn.Module]] = {
     "centred over the batch": lambda: Around(trained(), after=batch_centred),
     "noise off the grid": lambda: Around(trained(), before=noisy_off_the_grid),
     "vote": Vote,
+    "equalised": lambda: Around(trained(), before=equalised),
+    "pruned at random": Pruned,
+    "ranked answers": Ranked,
 }

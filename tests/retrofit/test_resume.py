@@ -91,6 +91,10 @@ def test_epochs_done_before_an_interruption_count_as_done_from_the_start(model, 
     class Counting(Silent):
         done = 0
 
+        def say(self, line):
+            if line.startswith("up to"):
+                self.announced = line
+
         def start(self, stage, total, done=0):
             if stage == "training":
                 self.total, self.done_before, self.done = total, done, done
@@ -102,6 +106,7 @@ def test_epochs_done_before_an_interruption_count_as_done_from_the_start(model, 
     counting = Counting()
     assimilate(model, data, out=tmp_path / "out", progress=counting, **SETTINGS)
     assert counting.total - counting.done_before == 2 * 16
+    assert counting.announced.startswith("up to 2 more epochs of about")
     assert counting.done == counting.total
 
 
