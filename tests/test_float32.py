@@ -1,21 +1,50 @@
-"""Float32 that is none, and how GPUs compute: torch's settings inside and after."""
+"""Float32 that is none, and how GPUs compute: torch's settings inside and after, whichever way they were set before."""
+
+import subprocess
+import sys
 
 import pytest
-import torch
 
+SETTINGS = """
+import torch
 from robaudit.float32 import true_float32
 
+cudnn, cuda, mkldnn = torch.backends.cudnn, torch.backends.cuda, torch.backends.mkldnn
 
 def settings():
-    cudnn, precision = torch.backends.cudnn, torch.get_float32_matmul_precision()
-    attention = torch.backends.cuda.mem_efficient_sdp_enabled()
-    return cudnn.enabled, cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark, precision, attention
+    places = (cudnn.conv, cudnn.rnn, cuda.matmul, mkldnn.conv, mkldnn.rnn, mkldnn.matmul)
+    repeatable = cudnn.deterministic, not cudnn.benchmark, not cuda.mem_efficient_sdp_enabled()
+    return cudnn.enabled, repeatable, [place.fp32_precision for place in places]
+
+{before}
+before = settings()
+with true_float32():
+    inside = settings()
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert not cudnn.allow_tf32
+    with true_float32():
+        assert settings() == inside
+    assert settings() == inside
+assert inside == (before[0], (True, True, True), ["ieee"] * 6), inside
+assert settings() == before, (before, settings())
+"""
+
+BEFORE = {
+    "nothing": "",
+    "cuDNN off": "cudnn.enabled = False",
+    "fastest kernels": "cudnn.benchmark = True",
+    "TF32 as it was said before": "cuda.matmul.allow_tf32 = True; cudnn.allow_tf32 = True",
+    "lowest matrix products": "torch.set_float32_matmul_precision('medium')",
+    "TF32 everywhere": "torch.backends.fp32_precision = 'tf32'",
+    "TF32 nowhere": "cudnn.conv.fp32_precision = 'ieee'; cudnn.rnn.fp32_precision = 'ieee'",
+    "TF32 in one place": "cudnn.conv.fp32_precision = 'ieee'",
+    "TF32 in products": "cuda.matmul.fp32_precision = 'tf32'",
+}
 
 
-@pytest.mark.parametrize("enabled", [True, False])
-def test_it_is_exact_and_repeatable_inside_and_leaves_no_trace(enabled):
-    with torch.backends.cudnn.flags(enabled, benchmark=True, deterministic=False, allow_tf32=True):
-        before = settings()
-        with true_float32():
-            assert settings() == (enabled, False, True, False, "highest", False), "cuDNN itself stays as it was"
-        assert settings() == before
+@pytest.mark.parametrize("before", BEFORE.values(), ids=list(BEFORE))
+def test_it_is_exact_and_repeatable_inside_and_leaves_no_trace(before):
+    """In a process of its own: some of these settings cannot be taken back."""
+    code = SETTINGS.format(before=before)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
