@@ -9,7 +9,6 @@ step of ResNet18 behind T and C, on clean images and under fast FGSM, per image,
 
 import argparse
 import platform
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -24,6 +23,7 @@ from robaudit.load.classifier import Classifier
 from robaudit.records import Normalization
 from robaudit.retrofit.draws import Draws
 from robaudit.retrofit.objective import Objective
+from robaudit.retrofit.pace import seconds_of
 from robaudit.retrofit.samples import Batch
 from robaudit.retrofit.settings import train_config
 from robaudit.texture.orientations import COMPUTED
@@ -94,18 +94,9 @@ def step_seconds(attack: str, arguments: argparse.Namespace) -> tuple[float, flo
     return best[0], best[1]
 
 
-def seconds_of(job: Callable[[], object], device: str) -> float:
-    """Wall time of one call, until the device is done."""
-    start = time.perf_counter()
-    job()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
 def where(arguments: argparse.Namespace) -> str:
     """What computes."""
-    if arguments.device.startswith("cuda"):
+    if arguments.device.type == "cuda":
         return torch.cuda.get_device_name(arguments.device)
     return f"{arguments.threads} thread(s)"
 
@@ -132,7 +123,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--step-images", type=int, default=8, help="batch of the training step")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     return parser.parse_args()
 
 

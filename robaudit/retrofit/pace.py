@@ -96,14 +96,16 @@ def duration(seconds: float) -> str:
 
 def fastest(work: Callable[[], object], device: torch.device) -> float:
     """Seconds that work on a device takes, the faster of two runs: the first one warms up."""
-    seconds = []
-    for _ in range(2):
-        started = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+    return min(seconds_of(work, device) for _ in range(2))
+
+
+def seconds_of(work: Callable[[], object], device: torch.device) -> float:
+    """Wall time of one run, until the device is done."""
+    started = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
 
 
 def _some_batch(config: TrainConfig, size: tuple[int, int], channels: int, device: torch.device) -> Batch:
