@@ -188,7 +188,7 @@ class _StepHalving:
 
     def __init__(self, steps: int) -> None:
         self.checkpoints = set(_checkpoints(steps))
-        self.n_gradients = 0
+        self.n_steps = -1  # taken before the point just evaluated
         self.n_increases = 0
         self.since_checkpoint = -1  # the first evaluation has none before it to compare with
         self.last_value = float("inf")
@@ -198,16 +198,16 @@ class _StepHalving:
 
     def after_gradient(self, iterate: Iterate, seen: Evaluation) -> None:
         """Take note of the point just evaluated, and change the next one where the rule says so."""
-        self.n_gradients += 1
+        self.n_steps += 1
         self.since_checkpoint += 1
         self.n_increases += seen.loss > self.last_value
         self.last_value = seen.loss
-        if self.n_gradients == 1 or seen.loss > self.best_value:
+        if self.n_steps == 0 or seen.loss > self.best_value:
             # Where a copy in bfloat16 gives no number, any number that follows is better.
             self.best_value = float("-inf") if math.isnan(seen.loss) else seen.loss
             self.best_point, self.best_gradient = seen.point.clone(), seen.gradient.clone()
         iterate.inertia = self.INERTIA  # the first step, taken with inertia 1, is plain
-        if self.n_gradients in self.checkpoints:
+        if self.n_steps in self.checkpoints:
             self._at_checkpoint(iterate)
 
     def _at_checkpoint(self, iterate: Iterate) -> None:
@@ -223,7 +223,7 @@ class _StepHalving:
 
 
 def _checkpoints(steps: int) -> Iterator[int]:
-    """Iterations after which APGD may halve: fractions p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06)."""
+    """Steps after which APGD may halve: fractions p_1 = 0.22, p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06)."""
     before, at = 0, 22  # in hundredths, so that no rounding moves a checkpoint
     while at <= 100:
         yield math.ceil(Fraction(at * steps, 100))

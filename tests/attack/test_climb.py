@@ -207,11 +207,11 @@ def apgd_of_the_paper(model, target, start, eps, steps):
         z = clip(x + step * gradient.sign())
         share = 1 if k == 1 else 0.75
         x, before = clip(x + share * (z - x) + (1 - share) * (x - before)), x
-        if k in checkpoints[1:]:
-            since = values[max(checkpoints[len(highest_at) - 1] - 1, 0) :]
-            rises = sum(b > a for a, b in itertools.pairwise(since))
+        if k - 1 in checkpoints[1:]:  # k evaluations are k - 1 steps
+            since_checkpoint = k - 1 - checkpoints[len(highest_at) - 1]
+            rises = sum(b > a for a, b in itertools.pairwise(values[-since_checkpoint - 1 :]))
             same_step = len(highest_at) > 1 and len(highest_at) - 1 not in halved_at
-            if rises < 0.75 * (len(since) - 1) or (same_step and highest_at[-1] == max(values)):
+            if rises < 0.75 * since_checkpoint or (same_step and highest_at[-1] == max(values)):
                 step /= 2
                 halved_at.append(len(highest_at))
                 x, before = clip(best + 0.75 * (clip(best + step * best_gradient.sign()) - best)), best
