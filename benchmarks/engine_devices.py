@@ -46,8 +46,8 @@ class Run:
 def engine_on(loaded: LoadedModel, images: Images, attacks: Sequence[str], bfloat16: bool) -> Engine:
     """An engine that has been warmed up; no wider than the set, as a scan has it."""
     plan = Plan(parse_attacks(attacks), EPS_GRID, seed=0)
-    engine = Engine(loaded.classifier, loaded.size, images.channels, plan, None, Speedups(bfloat16=bfloat16))
-    engine.width = min(engine.width, len(images))
+    speedups = Speedups(bfloat16=bfloat16)
+    engine = Engine(loaded.classifier, loaded.size, images.channels, plan, speedups=speedups, n_images=len(images))
     timed(engine, images.limited(1, 0))
     return engine
 

@@ -122,6 +122,8 @@ class Engine:
     """Another model of the same pixels and classes, for attacks that transfer."""
     progress: Progress = field(default_factory=Silent)
     """Told what the model is asked, and where memory ran out."""
+    n_images: int | None = None
+    """Images there will be, where that is known: a wider batch would never be full."""
 
     @true_float32()
     def __post_init__(self) -> None:
@@ -151,7 +153,8 @@ class Engine:
                     f"--attacks {attack.name}: looks behind what is done to the answers of the last linear layer, and "
                     "this model does nothing to them; leave it out"
                 )
-        self.width = self.batch_size or self._fitting_width()
+        width = self.batch_size or self._fitting_width()
+        self.width = min(width, self.n_images or width)
 
     @property
     def has_head(self) -> bool:

@@ -167,9 +167,8 @@ def scan(
     speedups = speedups_of(precision, without, loaded.classifier.mean.device)
     own_engine = Engine(
         loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, other.network if other else None,
-        progress,
+        progress, len(images),
     )  # fmt: skip
-    own_engine.width = min(own_engine.width, len(images))  # a wider batch would never be full
     _introduce(loaded, images, own_engine, other, progress)
     started = draft(
         loaded, images, own_engine, surrogate=other.file if other else None, sample_size=sample_size,

@@ -125,8 +125,24 @@ class TrainConfig:
         return settings | texture | adversary
 
     def ours(self) -> tuple[str, ...]:
-        """Names of the settings that the source does not state, or states otherwise."""
-        return tuple(name for name, value in self.flat().items() if STATED.get(name) != value)
+        """Names of the settings in use that the source does not state, or states otherwise."""
+        idle = self._idle()
+        return tuple(name for name, value in self.flat().items() if name not in idle and STATED.get(name) != value)
+
+    def _idle(self) -> set[str]:
+        """Names of the settings that nothing looks at, given the others."""
+        idle = set()
+        if self.front == "none":
+            idle |= {"front_learning_rate", "random_front"}
+        if self.front in ("T", "none"):
+            idle |= {"tint", "glcm_on"}
+        if self.alpha == 1:
+            idle |= {field.name for field in fields(TextureTerm)}
+        if not self.adversary.on:
+            idle |= {field.name for field in fields(Adversary)}
+        elif self.adversary.robust != "trades":
+            idle |= {"trades_beta"}
+        return idle
 
 
 def train_config(preset: str | None = None, **chosen: Any) -> TrainConfig:

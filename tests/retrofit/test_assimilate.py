@@ -362,6 +362,23 @@ def test_the_paper_preset_is_what_the_source_states_and_can_be_overridden():
 
 
 @pytest.mark.parametrize(
+    ("settings", "idle", "in_use"),
+    [
+        ({}, {"robust", "robust_eps_255", "trades_beta", "val_steps"}, {"tint", "random_front", "rows", "glcm_on"}),
+        ({"alpha": 1.0}, {"levels", "patch", "rows", "scaled", "glcm_on"}, {"alpha", "tint"}),
+        ({"front": "T"}, {"tint", "glcm_on"}, {"front", "levels"}),
+        ({"front": "none"}, {"tint", "random_front", "front_learning_rate", "levels"}, {"front", "schedule"}),
+        ({"robust": "fgsm"}, {"trades_beta"}, {"robust", "robust_eps_255", "robust_steps", "val_steps"}),
+        ({"robust": "trades"}, set(), {"robust", "trades_beta"}),
+    ],
+)
+def test_settings_that_nothing_looks_at_are_not_told_as_ours(settings, idle, in_use):
+    ours = set(train_config(**settings).ours())
+    assert not idle & ours
+    assert in_use <= ours
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"alpha": 1.5}, "alpha is 1.5, wanted between 0 and 1"),
