@@ -1,7 +1,7 @@
 """Which two audits may stand side by side, and which may be tested against each other image by image."""
 
 from robaudit.errors import RecordError
-from robaudit.records import AuditRecord
+from robaudit.records import AttackCurve, AuditRecord
 from robaudit.report.believability import believable
 from robaudit.report.curves import ran_on_survivors
 from robaudit.report.words import attack_name, listed
@@ -75,8 +75,7 @@ def further_attacks(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
 def _attack_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
     further = further_attacks(before, after)
     first, second = (
-        {attack.name: (attack.params, ran_on_survivors(attack)) for attack in record.attacks}
-        for record in (before, after)
+        {attack.name: _settings(record, attack) for attack in record.attacks} for record in (before, after)
     )
     common = [attack_name(name) for name in first if name in second and first[name] != second[name]]
     alone = [
@@ -86,6 +85,13 @@ def _attack_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
         *([f"settings of {listed(common)}"] if common else []),
         *([f"{'attack' if len(alone) == 1 else 'attacks'} {listed(alone)} (in one audit only)"] if alone else []),
     ]
+
+
+def _settings(record: AuditRecord, attack: AttackCurve) -> tuple[object, ...]:
+    """All that decides what an attack does, besides the images and the model attacked."""
+    transfers = attack.params.get("source") == "surrogate"
+    surrogate = record.surrogate.sha256 if transfers and record.surrogate else None
+    return attack.params, ran_on_survivors(attack), surrogate
 
 
 def _protocol_differences(before: AuditRecord, after: AuditRecord) -> list[str]:

@@ -4,7 +4,7 @@ import pytest
 from made_up_audits import PARAMS, make_data, make_model, make_record, make_rows
 
 from robaudit.errors import RecordError
-from robaudit.records import AuditRecord, InputSize, Loading, Verdict
+from robaudit.records import AuditRecord, FileRef, InputSize, Loading, Verdict
 from robaudit.report.believability import believable
 from robaudit.report.comparable import further_attacks, require_comparable, unpairable
 
@@ -81,6 +81,17 @@ def test_a_search_that_finds_another_eps_is_a_difference(name: str):
     first, second = searched(**{name: "one"}, batch_size_asked=None), searched(**{name: "other"}, batch_size_asked=4)
     assert unpairable(first, second) == (f"{name} (one against other)",)
     assert unpairable(first, first) == ()
+
+
+def test_another_surrogate_makes_another_transfer_attack_and_is_nothing_to_the_others():
+    def transferred(sha256: str) -> AuditRecord:
+        attack = RECORD.attacks[0].model_copy(update={"name": "transfer", "params": {"source": "surrogate"}})
+        return changed(attacks=(*RECORD.attacks, attack), surrogate=FileRef(path="other.pt", sha256=sha256))
+
+    assert unpairable(transferred("a" * 64), transferred("b" * 64)) == ("settings of transfer",)
+    assert unpairable(transferred("a" * 64), transferred("a" * 64)) == ()
+    of_check_alone = (changed(surrogate=FileRef(path="other.pt", sha256=each * 64)) for each in "ab")
+    assert unpairable(*of_check_alone) == ()
 
 
 def further(name: str = "bpda", scope: str = "survivors") -> AuditRecord:
