@@ -38,26 +38,6 @@ class Ascend:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What was seen at an iterate's point before it moved on. Views into a batch: clone what is to be kept."""
-
-    point: Tensor
-    gradient: Tensor
-    loss: float
-    prediction: int | None
-    """Of the source of the gradient; None where it gave no finite answer."""
-
-
-@dataclass(frozen=True)
-class Query:
-    """Ask for logits of pictures, without a gradient: of a working copy, or of the untouched model."""
-
-    pictures: Sequence[Tensor]
-    source: Source | None = None
-    """None: the untouched model, in float32, which alone decides."""
-
-
-@dataclass(frozen=True)
 class Sight:
     """What a model sees in one picture."""
 
@@ -70,6 +50,26 @@ class Sight:
     def margin(self, label: int) -> float:
         """Best wrong logit minus the true one; above 0 the model errs."""
         return max(logit for index, logit in enumerate(self.logits) if index != label) - self.logits[label]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was seen at an iterate's point before it moved on. Views into a batch: clone what is to be kept."""
+
+    point: Tensor
+    gradient: Tensor
+    loss: float
+    sight: Sight
+    """Of the source of the gradient."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """Ask for logits of pictures, without a gradient: of a working copy, or of the untouched model."""
+
+    pictures: Sequence[Tensor]
+    source: Source | None = None
+    """None: the untouched model, in float32, which alone decides."""
 
 
 Answer = Evaluation | list[Sight]
@@ -233,10 +233,10 @@ class Batches:
         gradients = gradients_at(x, losses)
         sizes = gradients.flatten(1).abs().amax(1).tolist()
         ready: Ready[T] = []
-        answers = zip(asked, iterates, gradients, losses.tolist(), _predictions(logits), sizes, strict=False)
-        for (opened, point), iterate, gradient, loss, prediction, size in answers:
+        answers = zip(asked, iterates, gradients, losses.tolist(), _sights(logits), sizes, strict=False)
+        for (opened, point), iterate, gradient, loss, sight, size in answers:
             _count(opened.task.work, source, iterate.loss, size)
-            ready.append((opened.task, Evaluation(point, gradient, loss, prediction)))
+            ready.append((opened.task, Evaluation(point, gradient, loss, sight)))
         take_steps(iterates, gradients[: len(iterates)])
         return ready
 

@@ -24,6 +24,9 @@ STILL_RISING = 0.05
 """Share of a climb's whole rise gained in its last steps from which it counts as unfinished (Pintor et al. 2022)."""
 LAST_PART = 1 / 10
 """Of the steps, that count as the last ones: Pintor et al. take ten of a hundred."""
+CATCH_UP = 1 / 2
+"""Of what a refused claim lacked for the untouched model to err, what the margin must gain before the next is judged: a
+copy in bfloat16 is off by much the same amount all along a climb, and a judgement costs as much as a step."""
 LONG_CLIMB = 20
 """Steps from which the last tenth tells anything."""
 
@@ -86,13 +89,18 @@ def _one_climb(
     # What fools another model need not fool this one: only the last iterate is worth a judgement.
     early_stop_here = early_stop and attack.source is not Source.SURROGATE
     losses = []
+    worth_judging = -math.inf
     for _ in range(steps_left):
         seen = yield from ascend(iterate, attack.source)
-        # The success test of a point comes with its gradient; a claim counts once the untouched model agrees.
-        if early_stop_here and seen.prediction != target.label:
-            found = yield from judged(target, [seen.point])
-            if found[0] is not None:
-                return found[0]
+        margin = seen.sight.margin(target.label)
+        # The success test of a point comes with its gradient; a claim counts once the untouched model agrees. Where it
+        # did not, the next claim is made later. (Not below, rather than above: a margin may be no number.)
+        if early_stop_here and seen.sight.prediction != target.label and not margin < worth_judging:
+            (judgement,) = yield from query([seen.point])
+            if judgement.prediction != target.label:
+                return Adversarial(seen.point.clone(), judgement.prediction)
+            if attack.source is not Source.HEAD:  # whose margins are on another scale
+                worth_judging = margin - CATCH_UP * judgement.margin(target.label)
         losses.append(seen.loss)
         if schedule:
             schedule.after_gradient(iterate, seen)
@@ -101,7 +109,7 @@ def _one_climb(
     found = yield from (screened if early_stop else judged)(target, [last])
     if len(losses) >= LONG_CLIMB:
         target.unfinished[attack.name] = found[0] is None and still_rising(losses)
-        target.refused[attack.name] = found[0] is None and seen.prediction != target.label
+        target.refused[attack.name] = found[0] is None and seen.sight.prediction != target.label
     return found[0]
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from small_models import SIDE, small_network
 
-from robaudit.attack.batching import Batches, Evaluation, Task, Work
+from robaudit.attack.batching import Batches, Evaluation, Sight, Task, Work
 from robaudit.attack.climb import Target, _start, _StepHalving, climb
 from robaudit.attack.losses import Loss, ascent_loss
 from robaudit.attack.seeding import derived_seed, uniform
@@ -132,6 +132,32 @@ def test_a_climb_stops_at_the_first_iterate_that_fools(model, target):
     assert torch.equal(found.picture, points[wrong.index(True)])
     assert found.prediction != target.label
     assert work.gradients == min(wrong.index(True) + 1, attack.steps)
+
+
+@pytest.mark.parametrize("offset", [0.03, 0.1, 10.0])
+def test_after_a_refused_claim_the_next_waits_until_half_of_what_it_lacked_is_made_up(model, target, offset):
+    """As where a copy in bfloat16 errs all the way: it is asked a few times instead of at every step."""
+    judged, towards_wrong = [], offset * (1 - F.one_hot(torch.tensor(target.label), 2).float())
+
+    def untouched(x):
+        judged.append(x[0])
+        return model(x)
+
+    found, _ = conduct(climb(target, TABLE["pgd"], 20), lambda x: model(x) + towards_wrong, untouched)
+    points = torch.stack(iterates_of(model, target, TABLE["pgd"], eps_255=20)[:-1])  # the offset turns no gradient
+    with torch.no_grad():
+        true, other = model(points).gather(1, torch.tensor([[target.label, 1 - target.label]]).expand(40, 2)).T
+    expected, lacking = [], math.inf
+    for point, lack in zip(points, (true - other).tolist(), strict=True):
+        if lack < offset and lack <= lacking / 2 + 1e-6:
+            expected.append(point)
+            if lack < 0:
+                break
+            lacking = lack
+    assert 1 < len(expected) < 15
+    torch.testing.assert_close(torch.stack(judged[: len(expected)]), torch.stack(expected), rtol=0, atol=1e-6)
+    assert len(judged) <= len(expected) + 1  # the last iterate
+    assert (found is not None) == bool((true < other).any())
 
 
 def test_a_resisted_climb_costs_every_step_and_one_judgement(target):
@@ -273,7 +299,7 @@ def test_apgd_returns_to_a_point_that_has_a_loss(target):
     iterate = Iterate(target.origin, 0, eps=0.1, step_size=0.2, x=target.origin, adaptive=True)
     for index, loss in enumerate([math.nan, 1.0, 0.5]):
         point = torch.full_like(target.origin, index)
-        schedule.after_gradient(iterate, Evaluation(point, torch.zeros_like(point), loss, 0))
+        schedule.after_gradient(iterate, Evaluation(point, torch.zeros_like(point), loss, Sight((), 0)))
     assert schedule.best_value == 1.0
     assert torch.equal(schedule.best_point, torch.ones_like(target.origin))
 
