@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "robaudit"
 
 LEAVES = {
     "errors", "records", "files", "tally", "progress", "intervals", "inert", "significance", "memory", "typed",
-    "float32",
+    "float32", "alike",
 }  # fmt: skip
 MEASURING = {"front", "load", "attack"}
 
@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "records": {"errors"},
     "tally": {"records"},
+    "alike": {"records"},
     # Modules and functions that need only torch.
     "front": set(),
     "texture": set(),

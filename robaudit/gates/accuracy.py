@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from math import ceil, floor, sqrt
 
+from robaudit.alike import attack_settings, input_grid, search_settings
 from robaudit.errors import PolicyError, SettingsError
 from robaudit.gates.policy import AccuracyRule, AttackRule, CleanRule, Mode
 from robaudit.gates.verdicts import Estimate, Outcome
@@ -42,8 +43,9 @@ def judge_accuracy(
     before = _tally(rule, baseline)
     if not (after and after.n_images and before and before.n_images):
         return Outcome.INCONCLUSIVE, "not measured in both audits", None
-    if _attack_settings(rule, audit) != _attack_settings(rule, baseline):
-        return Outcome.INCONCLUSIVE, "the two audits attacked with different settings", None
+    ours, theirs = _measured_with(rule, audit), _measured_with(rule, baseline)
+    if differing := [name for name, value in ours.items() if theirs[name] != value]:
+        return Outcome.INCONCLUSIVE, f"the two audits differ in {_listed(differing)}; audit both alike", None
     estimate = _drop(before, after)
     found = f"from {_counts(before)} to {_counts(after)} (drop {_percent(estimate, ceil)})"
     return _at_most(estimate, Fraction(rule.max_drop), mode), found, estimate
@@ -90,8 +92,8 @@ def _share(tally: Tally) -> Estimate:
 def _drop(before: Tally, after: Tally) -> Estimate:
     """Difference of two shares with Newcombe's hybrid of their Wilson intervals (1998, method 10).
 
-    It treats the audits as independent. On the same images they are not, and the true interval is
-    narrower: a strict rule is then slower to decide, never quicker.
+    It treats the audits as independent. Where images hard for one model are hard for the other, as they usually are, the
+    true interval is narrower, and a strict rule slower to decide than it need be; where they are easy for it, quicker.
     """
     p, q = _share(before), _share(after)
     below = sqrt((p.value - p.low) ** 2 + (q.high - q.value) ** 2)
@@ -129,20 +131,34 @@ def _tallies(rule: AccuracyRule, audit: AuditRecord) -> ClassTallies | None:
 
 def _survivors(rule: AccuracyRule, audit: AuditRecord) -> str:
     """Say where an attack's counts are not its own alone: it ran on what the attacks before it left standing."""
-    scopes = {curve.name: curve.scope for curve in audit.attacks}
-    alone = not isinstance(rule, AttackRule) or scopes.get(rule.attack) != "survivors"
-    return "" if alone else ", what it and the attacks before it left standing"
+    joint = isinstance(rule, AttackRule) and _on_survivors(audit, rule.attack)
+    return ", what it and the attacks before it left standing" if joint else ""
 
 
-def _attack_settings(rule: AccuracyRule, audit: AuditRecord) -> object:
-    """What must be alike for a drop to mean anything: the attacks behind the counts, and the grid that eps is of."""
+def _measured_with(rule: AccuracyRule, audit: AuditRecord) -> dict[str, object]:
+    """What must be alike for a drop to mean anything, by name; nothing where no attack is behind the counts."""
     if isinstance(rule, CleanRule):
-        return None
-    grid = audit.model.input.height, audit.model.input.width
-    settings = {curve.name: (curve.params, curve.scope) for curve in audit.attacks}
-    own = settings.get(rule.attack) if isinstance(rule, AttackRule) else None
-    # What an attack on survivors leaves depends on every attack before it.
-    return grid, own if own is not None and own[1] == "all" else settings
+        return {}
+    settings = {curve.name: attack_settings(audit, curve) for curve in audit.attacks}
+    own = rule.attack if isinstance(rule, AttackRule) else None
+    attacks: object = settings
+    if own is not None:
+        names = list(settings)
+        # What an attack on survivors leaves depends on every attack before it, in their order.
+        behind = names[: names.index(own)] if _on_survivors(audit, own) else []
+        attacks = [(name, settings[name]) for name in (*behind, own)]
+    stands_alone = audit.protocol == "paper" and own is not None and not _on_survivors(audit, own)
+    return {
+        "attack settings": attacks,
+        "input grid": input_grid(audit),
+        # Counts are nested in eps, and what is found at a larger one is tried at the next smaller one of the grid.
+        "eps grid": None if stands_alone else audit.threat_model.eps_255,
+        **search_settings(audit),
+    }
+
+
+def _on_survivors(audit: AuditRecord, attack: str) -> bool:
+    return any(curve.name == attack and curve.scope == "survivors" for curve in audit.attacks)
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -52,8 +52,16 @@ def _asked(rule: Rule) -> str:
 
 
 def _judge_images(rule: ImagesRule, audit: AuditRecord) -> tuple[Outcome, str]:
-    found = audit.data.n_images if rule.class_name is None else audit.data.per_class.get(rule.class_name, 0)
-    return (Outcome.PASSED if found >= rule.at_least else Outcome.FAILED), f"{found} images"
+    if rule.class_name is not None and rule.class_name not in audit.model.classes:
+        raise PolicyError(f"the audit has no class {rule.class_name!r}, only {', '.join(audit.model.classes)}")
+    of_all = audit.data.n_images if rule.class_name is None else audit.data.per_class.get(rule.class_name, 0)
+    if of_all < rule.at_least:
+        return Outcome.FAILED, f"{of_all} images"
+    if audit.status == "complete":
+        return Outcome.PASSED, f"{of_all} images"
+    done = audit.clean if rule.class_name is None else audit.clean.per_class[rule.class_name]
+    outcome = Outcome.PASSED if done.n_images >= rule.at_least else Outcome.INCONCLUSIVE
+    return outcome, f"{done.n_images} of {of_all} images so far"
 
 
 def _judge_check(rule: CheckRule, mode: Mode, audit: AuditRecord) -> tuple[Outcome, str]:
@@ -81,7 +89,7 @@ def _doubts(audit: AuditRecord, role: str) -> tuple[str, ...]:
 
 
 def _require_same_experiment(audit: AuditRecord, baseline: AuditRecord) -> None:
-    """Refuse to subtract numbers that were not measured alike; seeds and eps grids may differ."""
+    """Refuse to subtract numbers that were not measured alike; seeds may differ, and what a rule needs alike besides it says itself."""
     for field, ours, theirs in (
         ("data.sha256", audit.data.sha256, baseline.data.sha256),
         ("model.classes", audit.model.classes, baseline.model.classes),

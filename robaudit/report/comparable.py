@@ -1,13 +1,11 @@
 """Which two audits may stand side by side, and which may be tested against each other image by image."""
 
+from robaudit.alike import attack_settings, input_grid, search_settings
 from robaudit.errors import RecordError
-from robaudit.records import AttackCurve, AuditRecord
+from robaudit.records import AuditRecord
 from robaudit.report.believability import believable
 from robaudit.report.curves import ran_on_survivors
 from robaudit.report.words import attack_name, listed
-
-SEARCH_SETTINGS = ("search", "rescale", "warm_start")
-"""Of the engine: they decide which eps is found first, for the same attack."""
 
 
 def require_comparable(before: AuditRecord, after: AuditRecord) -> None:
@@ -75,7 +73,7 @@ def further_attacks(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
 def _attack_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
     further = further_attacks(before, after)
     first, second = (
-        {attack.name: _settings(record, attack) for attack in record.attacks} for record in (before, after)
+        {attack.name: attack_settings(record, attack) for attack in record.attacks} for record in (before, after)
     )
     common = [attack_name(name) for name in first if name in second and first[name] != second[name]]
     alone = [
@@ -87,29 +85,12 @@ def _attack_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
     ]
 
 
-def _settings(record: AuditRecord, attack: AttackCurve) -> tuple[object, ...]:
-    """All that decides what an attack does, besides the images and the model attacked."""
-    transfers = attack.params.get("source") == "surrogate"
-    surrogate = record.surrogate.sha256 if transfers and record.surrogate else None
-    return attack.params, ran_on_survivors(attack), surrogate
-
-
 def _protocol_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
-    aspects = {
-        "protocol": (before.protocol, after.protocol),
-        # eps is measured on the input grid: the same eps on another grid is another attacker.
-        "input grid": (_grid(before), _grid(after)),
-        **{name: (_setting(before, name), _setting(after, name)) for name in SEARCH_SETTINGS},
-    }
-    return [f"{name} ({first} against {second})" for name, (first, second) in aspects.items() if first != second]
-
-
-def _setting(record: AuditRecord, name: str) -> object:
-    return record.environment.settings.get(name, "not recorded")
-
-
-def _grid(record: AuditRecord) -> str:
-    return f"{record.model.input.height}×{record.model.input.width}"
+    first, second = (
+        {"protocol": record.protocol, "input grid": input_grid(record), **search_settings(record)}
+        for record in (before, after)
+    )
+    return [f"{name} ({first[name]} against {second[name]})" for name in first if first[name] != second[name]]
 
 
 def _unfinished(before: AuditRecord, after: AuditRecord) -> list[str]:

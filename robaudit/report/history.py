@@ -1,6 +1,6 @@
 """Many audits -> one page: a model's history, or several candidates. Each is compared with the first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +14,7 @@ from robaudit.report.recall import headline_point, worst_class
 from robaudit.report.rival import Recipe, Rivals, read_recipe, rivals, what_they_add
 from robaudit.report.sides import Side, many_sides, names_from_paths
 from robaudit.report.sources import Source, read_source
-from robaudit.report.verdict import TONES, Alarm, Verdict, change, in_words
+from robaudit.report.verdict import LABELS, TONES, Alarm, Verdict, change, everywhere, in_words, tone_of
 from robaudit.report.words import eps, listed, number, p_value
 from robaudit.significance import holm, mcnemar
 
@@ -107,7 +107,9 @@ def history(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[R
     tested = next((test for test in tests if test), None)
     return History(
         title=f"{len(sides)} audits",
-        verdict=_verdict(entries, sides, _added(names, sources, recipes)),
+        verdict=_verdict(
+            entries, sides, _added(names, sources, recipes), [one for test in tests if test for one in test.attacked]
+        ),
         shared=shared(sides, drawn=drawn),
         entries=entries,
         largest_eps=eps(sides[0].record.threat_model.eps_255[-1]),
@@ -118,22 +120,21 @@ def history(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[R
 
 
 def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[_Tested | None]:
-    """Test each audit against the first; p is corrected over all audits and eps at once."""
+    """Test each audit against the first; p is corrected over all audits and eps at once, clean over all audits."""
     first = sources[0]
     raw = [
         _raw(first, source) if position and not why else None
         for position, (source, why) in enumerate(zip(sources, whys, strict=True))
     ]
-    attacked = [test for tests in raw if tests for test in tests[1]]
-    adjusted = iter(holm([mcnemar(test.only_before, test.only_after) for test in attacked]))
-    return [
-        tests
-        and _Tested(
-            tests[0],
-            tuple(replace(test, p=next(adjusted)) for test in tests[1]),
-        )
-        for tests in raw
-    ]
+    clean = _adjusted([tests[0] for tests in raw if tests])
+    attacked = _adjusted([test for tests in raw if tests for test in tests[1]])
+    return [tests and _Tested(next(clean), tuple(next(attacked) for _ in tests[1])) for tests in raw]
+
+
+def _adjusted(tests: Sequence[PairedTest]) -> Iterator[PairedTest]:
+    """The same tests, their p corrected for all of them."""
+    adjusted = holm([mcnemar(test.only_before, test.only_after) for test in tests])
+    return (replace(test, p=p) for test, p in zip(tests, adjusted, strict=True))
 
 
 def _raw(first: Source, other: Source) -> tuple[PairedTest, tuple[PairedTest, ...]]:
@@ -170,7 +171,9 @@ def _answered(test: PairedTest) -> Answered:
     return Answered(eps(test.eps_255), test.answer, TONES[test.answer], p_value(test.p))
 
 
-def _verdict(entries: Sequence[Entry], sides: Sequence[Side], added: Sequence[str]) -> Verdict:
+def _verdict(
+    entries: Sequence[Entry], sides: Sequence[Side], added: Sequence[str], tests: Sequence[PairedTest]
+) -> Verdict:
     first, others = entries[0], entries[1:]
     where = eps(headline_point(sides[0].record).eps_255)
     found = {answer: [entry.side.name for entry in others if entry.answer == in_words(answer)] for answer in _WORDS}
@@ -180,10 +183,10 @@ def _verdict(entries: Sequence[Entry], sides: Sequence[Side], added: Sequence[st
         headline = f"Against {first.side.name}, worst-case robust accuracy at {where} is {'; '.join(clauses)}."
     else:
         headline = f"No claim: none of these audits can be tested against {first.side.name}."
-    tone = _tone(bool(found["improved"]), bool(found["worse"]), bool(clauses))
+    tone = tone_of(tests) if clauses else "unpaired"
     return Verdict(
-        tone=tone[0],
-        label=tone[1],
+        tone=tone,
+        label=LABELS[tone] if everywhere(tests) else f"{LABELS[tone]} in part",
         headline=headline,
         sentences=(
             *added,
@@ -218,16 +221,6 @@ def _checks_spoken(sides: Sequence[Side]) -> str:
     spoke = [f"{name} ({number(count)})" for name, count in loud.items() if count]
     said = f"Checks spoke up in {listed(spoke)}." if spoke else "No check spoke up."
     return f"{said} No believability checks were run in {listed(unchecked)}." if unchecked else said
-
-
-def _tone(improved: bool, worse: bool, tested: bool) -> tuple[str, str]:
-    if improved and worse:
-        return "mixed", "Mixed"
-    if improved:
-        return "improved", "Improved"
-    if worse:
-        return "worse", "Worse"
-    return ("none", "No evidence of a change") if tested else ("unpaired", "No claim")
 
 
 def _alarms(sides: Sequence[Side]) -> list[Alarm]:

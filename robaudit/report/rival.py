@@ -105,9 +105,8 @@ def what_they_add(pair: Rivals, tests: Sequence[PairedTest], why: str) -> str:
 
 
 def _answer(pair: Rivals, over: str, tests: Sequence[PairedTest]) -> str:
-    grid = [test.eps_255 for test in tests]
     better, worse, neither = (
-        eps_ranges([test.eps_255 for test in tests if test.answer == answer], grid)
+        eps_ranges([test.eps_255 for test in tests if test.answer == answer])
         for answer in ("improved", "worse", "no evidence")
     )
     tested = f"(exact McNemar tests, Holm’s correction over {len(tests)} eps)"

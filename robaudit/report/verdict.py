@@ -63,7 +63,7 @@ class Verdict:
     figures: tuple[Figure, ...]
 
 
-_LABELS = {
+LABELS = {
     "improved": "Improved",
     "worse": "Worse",
     "mixed": "Mixed",
@@ -71,6 +71,7 @@ _LABELS = {
     "unpaired": "No paired claim",
     "inconclusive": "Inconclusive",
 }
+"""Tone -> tag of the first screen."""
 
 TONES: dict[Answer, str] = {"improved": "improved", "worse": "worse", "no evidence": "none"}
 """Answer -> class of report.css."""
@@ -95,9 +96,10 @@ def verdict(
         added: what T and C add, where the first model is the network that was trained alike without them.
     """
     tone, headline = _headline(before, after, paired, differing, names)
+    label = LABELS[tone] if everywhere(paired[1] if paired else ()) else f"{LABELS[tone]} at some eps"
     return Verdict(
         tone=tone,
-        label=_label(tone, paired),
+        label=label,
         headline=headline,
         sentences=(
             *([added] if added else []),
@@ -114,10 +116,16 @@ def verdict(
     )
 
 
-def _label(tone: str, paired: Paired | None) -> str:
-    """A tag for the headline; a change at some eps only must not read as one at all of them."""
-    everywhere = paired is None or all(test.answer != "no evidence" for test in paired[1])
-    return _LABELS[tone] if everywhere or tone not in ("improved", "worse") else f"{_LABELS[tone]} at some eps"
+def tone_of(tests: Sequence[PairedTest]) -> str:
+    """What paired tests say together: improved, worse, mixed or none."""
+    found = {test.answer for test in tests} - {"no evidence"}
+    return "mixed" if len(found) > 1 else next((TONES[answer] for answer in found), "none")
+
+
+def everywhere(tests: Sequence[PairedTest]) -> bool:
+    """Whether they all say the same, or contradict each other: a change at some eps only must not read as one at all."""
+    found = {test.answer for test in tests}
+    return len(found) <= 1 or found >= {"improved", "worse"}
 
 
 def _headline(
@@ -138,17 +146,16 @@ def _claim(tests: Sequence[PairedTest], names: Naming) -> tuple[str, str]:
     higher, lower, neither = (
         [test.eps_255 for test in tests if test.answer == answer] for answer in ("improved", "worse", "no evidence")
     )
-    tested = f"eps tested ({eps_ranges(grid, grid)})"
+    tested = f"eps tested ({eps_ranges(grid)})"
     if neither == grid:
         return "none", f"No evidence that worst-case robust accuracy changed at any {tested}."
     clauses = [
-        f"{word} at {f'every {tested}' if chosen == grid else eps_ranges(chosen, grid)}"
+        f"{word} at {f'every {tested}' if chosen == grid else eps_ranges(chosen)}"
         for word, chosen in (("higher", higher), ("lower", lower))
         if chosen
     ]
-    ending = f"; no evidence of a change at {eps_ranges(neither, grid)}" if neither else ""
-    tone = "mixed" if higher and lower else "improved" if higher else "worse"
-    return tone, f"Worst-case robust accuracy of {names.the_after} is {listed(clauses)}{ending}."
+    ending = f"; no evidence of a change at {eps_ranges(neither)}" if neither else ""
+    return tone_of(tests), f"Worst-case robust accuracy of {names.the_after} is {listed(clauses)}{ending}."
 
 
 def _attacked(before: AuditRecord, after: AuditRecord, paired: Paired | None, names: Naming) -> str:

@@ -1,9 +1,11 @@
 """How names and numbers are worded, in the page and in the terminal alike."""
 
 from collections.abc import Sequence
+from math import floor
 
 from robaudit.intervals import wilson
 from robaudit.records import Tally
+from robaudit.significance import SIGNIFICANCE
 
 UPPER_BOUND = (
     "Robust accuracy is an upper bound: it is what the listed attacks left standing, "
@@ -29,13 +31,11 @@ def eps(eps_255: int) -> str:
     return f"{eps_255}/255" if eps_255 else CLEAN
 
 
-def eps_ranges(chosen: Sequence[int], grid: Sequence[int]) -> str:
-    """Word some eps of a grid as runs of neighbours: `1–3/255 and 6/255`."""
+def eps_ranges(chosen: Sequence[int]) -> str:
+    """Word some eps, ascending, as runs without a gap: `1–3/255 and 6/255`."""
     runs: list[list[int]] = []
-    for position, eps_255 in enumerate(grid):
-        if eps_255 not in chosen:
-            continue
-        if runs and position and runs[-1][-1] == grid[position - 1]:
+    for eps_255 in chosen:
+        if runs and runs[-1][-1] == eps_255 - 1:
             runs[-1].append(eps_255)
         else:
             runs.append([eps_255])
@@ -81,8 +81,10 @@ def interval(tally: Tally) -> str:
 
 
 def p_value(p: float) -> str:
-    """Word a p-value."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    """Word a p-value; what is below the level of significance never reads as being at it."""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {floor(p * 1e4) / 1e4:.4f}" if p < SIGNIFICANCE <= round(p, 3) else f"p = {p:.3f}"
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from robaudit.gates.gate import gate
 from robaudit.gates.policy import Policy
 from robaudit.gates.verdicts import Verdicts
 from robaudit.intervals import wilson
-from robaudit.records import AttackCurve, AuditRecord, Check, DataInfo, InputSize, Tally, Verdict
+from robaudit.records import AttackCurve, AuditRecord, Check, DataInfo, FileRef, InputSize, Tally, Verdict
 
 PolicyOf = Callable[[str], Policy]
 AuditOf = Callable[..., AuditRecord]
@@ -185,6 +185,29 @@ def test_minimum_images(policy_of: PolicyOf, audit_of: AuditOf, per_class: dict[
     assert gate(audit, policy=policy_of('[[rule]]\nmeasure = "images"\nat_least = 100')).outcome == "failed"
 
 
+def test_images_of_a_misspelt_class_are_an_error(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    policy = policy_of('[[rule]]\nmeasure = "images"\nclass = "cancr"\nat_least = 50')
+    with pytest.raises(PolicyError, match="no class 'cancr', only cancer, no-cancer"):
+        gate(audit_of(), policy=policy)
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcome", "found"),
+    [
+        ("at_least = 40", "passed", "50 of 100 images so far"),
+        ("at_least = 60", "inconclusive", "50 of 100 images so far"),
+        ("at_least = 101", "failed", "100 images"),
+        ('class = "cancer"\nat_least = 40', "inconclusive", "25 of 50 images so far"),
+    ],
+)
+def test_images_that_an_unfinished_audit_has_not_got_to_do_not_count(
+    policy_of: PolicyOf, audit_of: AuditOf, rule: str, outcome: str, found: str
+) -> None:
+    audit = audit_of(30, 100, status="partial", clean=audit_of(30, 50).clean)
+    (verdict,) = gate(audit, policy=policy_of(f'[[rule]]\nmeasure = "images"\n{rule}')).rules
+    assert (verdict.outcome, verdict.found) == (outcome, found)
+
+
 @pytest.mark.parametrize(
     ("status", "strict", "lenient"),
     [
@@ -266,6 +289,55 @@ def test_what_an_attack_on_survivors_leaves_depends_on_those_before_it(policy_of
     alone, after_fgsm = (audit_of(attacks=attacks) for attacks in ((survivors,), (_named(pgd, "fgsm"), survivors)))
     assert gate(alone, policy=policy, baseline=alone).outcome == "passed"
     assert gate(alone, policy=policy, baseline=after_fgsm).outcome == "inconclusive"
+
+
+def test_the_order_before_an_attack_on_survivors_decides_what_it_leaves(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    policy = policy_of(f'{LENIENT}[[rule]]\nmeasure = "attack"\nattack = "square"\neps_255 = 4\nmax_drop = 0.05')
+    (pgd,) = audit_of().attacks
+    apgd, square = (_named(pgd, name).model_copy(update={"scope": "survivors"}) for name in ("apgd", "square"))
+    audit = audit_of(attacks=(pgd, square, apgd))
+    assert gate(audit, policy=policy, baseline=audit_of(attacks=(pgd, square))).outcome == "passed"
+    (verdict,) = gate(audit, policy=policy, baseline=audit_of(attacks=(pgd, apgd, square))).rules
+    assert (verdict.outcome, "attack settings" in verdict.found) == ("inconclusive", True)
+
+
+def _changed(audit: AuditRecord, change: str) -> AuditRecord:
+    """The audit, measured otherwise in one respect."""
+    environment, wider = audit.environment, audit.threat_model.model_copy(update={"eps_255": (1, 2, 3, 4)})
+    (pgd,) = audit.attacks
+    transferred = pgd.model_copy(update={"params": {**pgd.params, "source": "surrogate"}})
+    changes: dict[str, dict[str, object]] = {
+        "eps grid": {"threat_model": wider},
+        "gradient precision": {"environment": environment.model_copy(update={"precision": "bfloat16"})},
+        "search": {"environment": environment.model_copy(update={"settings": {"search": "bisect"}})},
+        "attack settings": {"attacks": (transferred,), "surrogate": FileRef(path="other.pt", sha256="3" * 64)},
+    }
+    return audit.model_copy(update=changes[change])
+
+
+@pytest.mark.parametrize("change", ["eps grid", "gradient precision", "search", "attack settings"])
+@pytest.mark.parametrize("measure", ["worst_case", 'attack"\nattack = "pgd'])
+def test_what_decides_which_eps_is_found_must_be_alike(
+    policy_of: PolicyOf, audit_of: AuditOf, measure: str, change: str
+) -> None:
+    """On a finer grid an image falls at an eps that a coarser one does not try, and counts are nested in eps."""
+    policy = policy_of(f'{LENIENT}[[rule]]\nmeasure = "{measure}"\neps_255 = 4\nmax_drop = 0.05\n{CLEAN}max_drop = 0')
+    other = _changed(audit_of(), change)
+    attacked, clean = gate(audit_of(), policy=policy, baseline=other).rules
+    alike, _ = gate(other, policy=policy, baseline=other).rules
+    said = f"the two audits differ in {change}; audit both alike"
+    assert (attacked.outcome, attacked.found) == ("inconclusive", said)
+    assert (clean.outcome, alike.outcome) == ("passed", "passed")
+
+
+def test_under_the_papers_protocol_an_eps_stands_alone(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    """Each eps is run on its own; the worst case over all attacks stays nested."""
+    policy = policy_of(
+        f'{LENIENT}[[rule]]\nmeasure = "attack"\nattack = "pgd"\neps_255 = 4\nmax_drop = 0\n{WORST}max_drop = 0'
+    )
+    audit = audit_of(protocol="paper")
+    outcomes = [rule.outcome for rule in gate(audit, policy=policy, baseline=_changed(audit, "eps grid")).rules]
+    assert outcomes == ["passed", "inconclusive"]
 
 
 def _named(attack: AttackCurve, name: str) -> AttackCurve:

@@ -83,6 +83,11 @@ def test_a_search_that_finds_another_eps_is_a_difference(name: str):
     assert unpairable(first, first) == ()
 
 
+def test_gradients_in_fewer_bits_are_a_difference():
+    in_bfloat16 = changed(environment=RECORD.environment.model_copy(update={"precision": "bfloat16"}))
+    assert unpairable(RECORD, in_bfloat16) == ("gradient precision (float32 against bfloat16)",)
+
+
 def test_another_surrogate_makes_another_transfer_attack_and_is_nothing_to_the_others():
     def transferred(sha256: str) -> AuditRecord:
         attack = RECORD.attacks[0].model_copy(update={"name": "transfer", "params": {"source": "surrogate"}})

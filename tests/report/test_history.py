@@ -6,7 +6,7 @@ from typing import Any
 from made_up_audits import make_data, make_model, make_record, make_rows, write_audit
 from test_page import Page, assert_static
 
-from robaudit.records import Check, ThreatModel, Verdict
+from robaudit.records import Check, ImageRow, ThreatModel, Verdict
 from robaudit.report.history import MOST_DRAWN, History, history
 from robaudit.report.html import read_page, write_report
 from robaudit.report.paired import holm, mcnemar
@@ -48,6 +48,56 @@ def test_p_is_corrected_over_all_audits_and_eps_at_once():
     page = many(*sources)
     assert page.n_tests == "16"
     assert [answered.p for entry in page.entries for answered in entry.answers if answered.eps != "clean"] == expected
+
+
+def with_clean_errors(source: Source, n: int) -> Source:
+    """The same audit, but the model is wrong about its first n images."""
+    rows = tuple(
+        row.model_copy(update={"prediction": None if row.error else "no-cancer" if row.label == "cancer" else "cancer",
+                               "fooled_at": dict.fromkeys(row.fooled_at, 0)}) if position < n else row
+        for position, row in enumerate(source.rows)
+    )  # fmt: skip
+    return Source(make_record(rows), rows, {})
+
+
+def test_clean_accuracy_of_many_audits_is_as_many_questions():
+    first = audit(3)
+    others = [with_clean_errors(first, n) for n in (6, 9, 14)]
+    raw = []
+    for other in others:
+        right = [[row.prediction == row.label for row in source.rows] for source in (first, other)]
+        pairs = list(zip(*right, strict=True))
+        raw.append(mcnemar(pairs.count((True, False)), pairs.count((False, True))))
+    expected = ["p < 0.001" if p < 0.001 else f"p = {p:.3f}" for p in holm(raw)]
+    assert raw[0] < 0.05
+    page = many(first, *others)
+    assert [entry.answers[0].p for entry in page.entries[1:]] == expected
+    assert len(set(expected)) > 1
+
+
+def test_a_change_at_some_eps_or_in_some_audits_is_not_tagged_as_one_everywhere():
+    assert many(audit(3), audit(30, 2), audit(3)).verdict.label == "Improved in part"
+    everywhere = many(audit(0.1), audit(300, 2))
+    assert {answered.answer for answered in everywhere.entries[1].answers[1:]} == {"improved"}
+    assert everywhere.verdict.label == "Improved"
+
+
+def test_worse_at_other_eps_than_the_headline_is_not_tagged_improved():
+    first = audit(3)
+    rows = tuple(_falls_at(row, None if position % 4 else 1) for position, row in enumerate(first.rows))
+    page = many(
+        Source(first.record, tuple(_falls_at(row, 3) for row in first.rows), {}),
+        Source(make_record(rows), rows, {}),
+    )
+    answers = [answered.answer for answered in page.entries[1].answers[1:]]
+    assert {"worse", "improved"} <= set(answers)
+    assert page.entries[1].answer == "improved"
+    assert (page.verdict.tone, page.verdict.label) == ("mixed", "Mixed")
+
+
+def _falls_at(row: ImageRow, eps: int | None) -> ImageRow:
+    at = 0 if row.prediction != row.label else eps
+    return row.model_copy(update={"fooled_at": dict.fromkeys(row.fooled_at, at)})
 
 
 def test_what_is_not_comparable_is_listed_and_not_tested():
