@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from robaudit.errors import RecordError
 
@@ -53,6 +53,13 @@ class Tally(Record):
     n_errors: Count = 0
     """Images for which the model gave no finite answer; never counted as correct."""
 
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.n_correct + self.n_errors > self.n_images:
+            counts = f"{self.n_correct} correct and {self.n_errors} errors"
+            raise ValueError(f"{counts} are more than {self.n_images} images")
+        return self
+
 
 class ClassTallies(Tally):
     """A tally, with one tally per class beside it."""
@@ -67,6 +74,16 @@ class Point(ClassTallies):
     eps_255: Eps255
     """L-inf budget in grey levels of 255: 8 means 8/255 of the full range."""
 
+
+def _ascending(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    grid = [point.eps_255 for point in points]
+    if grid != sorted(set(grid)):
+        raise ValueError(f"the eps of a curve do not ascend: {grid}")
+    return points
+
+
+Points = Annotated[tuple[Point, ...], AfterValidator(_ascending)]
+"""A curve: one point for each eps, ascending."""
 
 GradientKind = Literal["fine", "zero", "non_finite"]
 
@@ -111,16 +128,16 @@ class AttackCurve(Record):
     and this one leave together."""
     added_by: str | None = None
     """Id of the check that asked for it, where it is a repair; null where the settings did."""
-    points: tuple[Point, ...]
+    points: Points
     """Nested in eps (once fooled, fooled at every larger eps), unless the protocol is `paper`."""
-    raw_points: tuple[Point, ...] | None = None
+    raw_points: Points | None = None
     """Each eps judged on its own, where every eps was run; may rise again."""
 
 
 class WorstCase(Record):
     """Per image the worst over all attacks; nested in eps."""
 
-    points: tuple[Point, ...]
+    points: Points
 
 
 class ThreatModel(Record):
@@ -224,6 +241,8 @@ class DataInfo(Record):
     per_class: dict[str, Count]
     positive: str | None = None
     """The class whose recall is called sensitivity, where the user named it."""
+    n_skipped: Count = 0
+    """Images that could not be read and were left out (`--on-bad-image skip`); not among `n_images`."""
     note: str | None = None
     """What a reader must know about these images first (synthetic, patients unknown, ...)."""
     shown: tuple[str, ...] = ()

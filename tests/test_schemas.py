@@ -108,3 +108,20 @@ def test_a_record_of_an_older_schema_is_read(written: Callable[..., Path], monke
     path.write_text(json.dumps(old), encoding="utf-8")
     record = read_audit(path)
     assert (record.seed, record.schema_version) == (7, 1)
+
+
+def test_more_correct_answers_than_images_are_refused(
+    written: Callable[..., Path], audit_of: Callable[..., AuditRecord]
+) -> None:
+    clean = {**audit_of(60, 100).clean.model_dump(), "n_correct": 95, "n_errors": 6}
+    with pytest.raises(RecordError, match="95 correct and 6 errors are more than 100 images"):
+        read_audit(written(clean=clean))
+
+
+def test_a_curve_with_two_points_for_one_eps_is_refused(
+    written: Callable[..., Path], audit_of: Callable[..., AuditRecord]
+) -> None:
+    """Else whichever comes last would decide what a gate sees."""
+    (point,) = audit_of(60, 100).model_dump(mode="json")["worst_case"]["points"]
+    with pytest.raises(RecordError, match=r"the eps of a curve do not ascend: \[4, 4\]"):
+        read_audit(written(worst_case={"points": [point, {**point, "n_correct": 90}]}))

@@ -68,6 +68,7 @@ def draft(
             sha256=images.sha256,
             n_images=len(images),
             per_class=images.per_class,
+            n_skipped=images.n_skipped,
             positive=positive,
             note=note,
             shown=images.view.flags,

@@ -33,7 +33,8 @@ def judge_accuracy(
             return Outcome.INCONCLUSIVE, "not measured", None
         estimate = _share(after)
         outcome = share_at_least(after.n_correct, after.n_images, Fraction(rule.at_least), mode)
-        return outcome, f"{_counts(after)} ({_percent(estimate, floor)}){_survivors(rule, audit)}", estimate
+        at_most = "" if isinstance(rule, CleanRule) else "at most "  # robust accuracy is an upper bound
+        return outcome, f"{at_most}{_counts(after)} ({_percent(estimate, floor)}){_survivors(rule, audit)}", estimate
 
     assert rule.max_drop is not None, "the policy lets no rule pass without a bound"
     if baseline is None:
@@ -92,8 +93,8 @@ def _share(tally: Tally) -> Estimate:
 def _drop(before: Tally, after: Tally) -> Estimate:
     """Difference of two shares with Newcombe's hybrid of their Wilson intervals (1998, method 10).
 
-    It treats the audits as independent. Where images hard for one model are hard for the other, as they usually are, the
-    true interval is narrower, and a strict rule slower to decide than it need be; where they are easy for it, quicker.
+    It treats the audits as independent. Where images hard for one model are hard for the other, as they usually are,
+    the true interval is narrower, and a strict rule slower to decide than it need be; where they are easy, quicker.
     """
     p, q = _share(before), _share(after)
     below = sqrt((p.value - p.low) ** 2 + (q.high - q.value) ** 2)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from robaudit import __version__
 from robaudit.gates.verdicts import Estimate, Outcome, Verdict, Verdicts
-from robaudit.gates.words import bound, decimals, worse_decimals
+from robaudit.gates.words import UPPER_BOUND, bound, decimals, worse_decimals
 from robaudit.records import AuditRecord, Count, Record, Tally
 
 
@@ -19,6 +19,8 @@ class JudgedAudit(Record):
     data: str
     data_sha256: str
     n_images: Count
+    n_skipped: Count
+    """Images that could not be read and were left out."""
     created: datetime
     status: Literal["complete", "partial"]
     verdict: Literal["measured", "inconclusive"]
@@ -69,6 +71,8 @@ class GateDocument(Record):
     doubts: tuple[str, ...]
     """Why the audit itself cannot be relied on, whatever the rules say."""
     rules: tuple[JudgedRule, ...]
+    upper_bound: str = UPPER_BOUND
+    """How to read a share under attack."""
 
 
 def document(verdicts: Verdicts) -> str:
@@ -95,6 +99,7 @@ def _audit(record: AuditRecord) -> JudgedAudit:
         data=record.data.path,
         data_sha256=record.data.sha256,
         n_images=record.data.n_images,
+        n_skipped=record.data.n_skipped,
         created=record.created,
         status=record.status,
         verdict=record.verdict.kind,

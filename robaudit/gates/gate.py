@@ -89,7 +89,7 @@ def _doubts(audit: AuditRecord, role: str) -> tuple[str, ...]:
 
 
 def _require_same_experiment(audit: AuditRecord, baseline: AuditRecord) -> None:
-    """Refuse to subtract numbers that were not measured alike; seeds may differ, and what a rule needs alike besides it says itself."""
+    """Refuse to subtract what was not measured alike. Seeds may differ; what else must not, each rule knows itself."""
     for field, ours, theirs in (
         ("data.sha256", audit.data.sha256, baseline.data.sha256),
         ("model.classes", audit.model.classes, baseline.model.classes),

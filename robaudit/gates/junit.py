@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 from robaudit.gates.policy import AttackRule, Rule
 from robaudit.gates.verdicts import Outcome, Verdict, Verdicts
-from robaudit.gates.words import DOUBT, DOUBT_IN_WORDS, headline, model_name, policy_uri
+from robaudit.gates.words import DOUBT, DOUBT_IN_WORDS, UPPER_BOUND, headline, model_name, policy_uri
 from robaudit.inert import inert
 
 _ELEMENTS = {Outcome.FAILED: "failure", Outcome.INCONCLUSIVE: "error"}
@@ -28,7 +28,7 @@ def junit(verdicts: Verdicts) -> str:
     root = ET.Element("testsuites", counts)
     suite = ET.SubElement(root, "testsuite", {
         **counts, "skipped": "0", "timestamp": verdicts.audit.created.strftime("%Y-%m-%dT%H:%M:%S"),
-        "file": policy_uri(verdicts),
+        "file": inert(policy_uri(verdicts)),
     })  # fmt: skip
     _add_properties(suite, verdicts)
     _add_case(suite, verdicts, DOUBT, DOUBT_IN_WORDS, Outcome.INCONCLUSIVE if verdicts.doubts else Outcome.PASSED,
@@ -72,6 +72,8 @@ def _add_properties(suite: ET.Element, verdicts: Verdicts) -> None:
         "data": audit.data.path,
         "data.sha256": audit.data.sha256,
         "images": str(audit.data.n_images),
+        "images left out": str(audit.data.n_skipped),
+        "robust accuracy": UPPER_BOUND,
     }
     properties = ET.SubElement(suite, "properties")
     for name, value in facts.items():

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from robaudit.gates.verdicts import Outcome, Verdicts
-from robaudit.gates.words import policy_uri
+from robaudit.gates.words import UPPER_BOUND, policy_uri
 from robaudit.inert import inert
-from robaudit.records import AuditRecord
+from robaudit.records import AuditRecord, DataInfo
 
 LARGEST_BYTES = 64 * 1024
 
@@ -14,7 +14,6 @@ _ANSWERS = {Outcome.PASSED: "passed", Outcome.FAILED: "**failed**", Outcome.INCO
 _LONGEST_CELL = 600
 _MOST_DOUBTS = 4
 _ROOM_FOR_FACTS = 16 * 1024
-_UPPER_BOUND = "Robust accuracy is an upper bound: a stronger attack can only lower it."
 
 
 def markdown(verdicts: Verdicts) -> str:
@@ -30,7 +29,7 @@ def markdown(verdicts: Verdicts) -> str:
         "",
         "</details>",
         "",
-        f"_{_UPPER_BOUND}_",
+        f"_{UPPER_BOUND}_",
         "",
     ]
     room = LARGEST_BYTES - len("\n".join([*head, *foot]).encode())
@@ -72,12 +71,16 @@ def _audit(role: str, record: AuditRecord) -> Iterator[str]:
     model, data = record.model, record.data
     yield (
         f"* {role}: {_text(model.arch)} from {_text(model.path)}, SHA-256 {_text(model.sha256[:12])}…, "
-        f"on {data.n_images} images of {_text(data.path)}, {created}"
+        f"on {data.n_images} images of {_text(data.path)}{_left_out(data)}, {created}"
     )
     yield f"  * {_text(record.verdict.sentence)}"
     for check in record.checks:
         if check.status in ("warning", "failed"):
             yield f"  * check {_text(check.id)}, {check.status}: {_text(check.why)}"
+
+
+def _left_out(data: DataInfo) -> str:
+    return f" ({data.n_skipped} more could not be read and were left out)" if data.n_skipped else ""
 
 
 def _text(text: str) -> str:

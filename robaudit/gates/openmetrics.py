@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from robaudit.gates.verdicts import Outcome, Verdicts
-from robaudit.gates.words import bound, decimals, worse_decimals
+from robaudit.gates.words import UPPER_BOUND, bound, decimals, worse_decimals
 from robaudit.inert import inert
 from robaudit.records import Tally
 
@@ -18,7 +18,7 @@ def openmetrics(verdicts: Verdicts) -> str:
     estimates = [(name, verdict.estimate) for name, verdict in named if verdict.estimate is not None]
     bounds = [(name, bound(verdict.asked)) for name, verdict in named]
     lines = [
-        *_family("robaudit_accuracy_ratio", "gauge", "Worst-case accuracy; eps 0 is clean.", (
+        *_family("robaudit_accuracy_ratio", "gauge", f"Worst-case accuracy; eps 0 is clean. {UPPER_BOUND}", (
             ({"eps_255": str(eps_255)}, decimals(_share(tally))) for eps_255, tally in _curve(verdicts).items()
         )),
         *_family("robaudit_images", "gauge", "Images audited.", [({}, str(verdicts.audit.data.n_images))]),

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from robaudit import __version__
 from robaudit.gates.policy import CheckRule, Rule
 from robaudit.gates.verdicts import Outcome, Verdicts
-from robaudit.gates.words import DOUBT, fingerprint, headline, policy_uri
+from robaudit.gates.words import DOUBT, UPPER_BOUND, fingerprint, headline, policy_uri
 from robaudit.inert import inert
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -37,7 +37,7 @@ _RULES = {
 _HELP = (
     "The policy file states what an audit must show. `strict` wants the whole 95% interval on the right side of a "
     "bound, `lenient` lets the estimate decide. Inconclusive is not failed: more images, or the remedy that the "
-    "audit's check names, will tell. Robust accuracy is an upper bound: a stronger attack can only lower it."
+    f"audit's check names, will tell. {UPPER_BOUND}"
 )
 
 

@@ -1,10 +1,10 @@
 """What a gate answers: one verdict per rule, and the exit code they add up to."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from itertools import chain, count
 
 from robaudit.errors import ExitCode
 from robaudit.gates.policy import Mode, Rule, subject
@@ -92,11 +92,12 @@ class Verdicts:
 
         Two rules about the same thing are told apart by their order.
         """
-        seen: Counter[str] = Counter()
+        taken: set[str] = set()
         for verdict in self.rules:
-            name = subject(verdict.asked)
-            seen[name] += 1
-            yield (name if seen[name] == 1 else f"{name}-{seen[name]}"), verdict
+            about = subject(verdict.asked)
+            name = next(name for name in chain([about], (f"{about}-{n}" for n in count(2))) if name not in taken)
+            taken.add(name)
+            yield name, verdict
 
     def count(self, outcome: Outcome) -> int:
         """How many rules gave this answer."""

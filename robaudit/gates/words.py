@@ -11,6 +11,7 @@ from robaudit.gates.policy import CheckRule, ImagesRule, Rule
 from robaudit.gates.verdicts import Estimate, Outcome, Verdicts
 from robaudit.inert import inert
 
+UPPER_BOUND = "Robust accuracy is an upper bound: a stronger attack can only lower it."
 DOUBT = "audit"
 """Name of the question that stands before all rules: can the audit be relied on?"""
 DOUBT_IN_WORDS = "the audit can be relied on"

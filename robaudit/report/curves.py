@@ -160,6 +160,8 @@ def _classes(sides: Sequence[Side]) -> list[_Subject]:
     kinds: dict[str, str] = {}
     for side in sides:
         kinds |= recall_kinds(side.record)
+    if len({side.record.data.positive for side in sides}) > 1:
+        kinds = dict.fromkeys(kinds, "recall")  # what is sensitivity in one audit is not in the other
     return [
         _Subject(name, "worst", "circle", tuple((side, _of_class(side.record, name)) for side in sides), note=kind)
         for name, kind in kinds.items()

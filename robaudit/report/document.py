@@ -34,6 +34,8 @@ class PageDocument(Record):
     sentences: tuple[str, ...]
     alarms: tuple[str, ...]
     """What takes the numbers back."""
+    upper_bound: str
+    """How to read robust accuracy."""
     paired: tuple[PairedDocument, ...] | None
     """Of two audits; null where no test was made, or where there are not two."""
 
@@ -48,6 +50,7 @@ def document(page: Page, written: Path) -> str:
         headline=verdict.headline,
         sentences=verdict.sentences,
         alarms=tuple(f"{alarm.title}: {' '.join(alarm.sentences)}" for alarm in verdict.alarms),
+        upper_bound=page.shared.upper_bound,
         paired=_paired(page.tests) if isinstance(page, Comparison) and page.tests else None,
     )
     # ASCII, so that a name with control or bidi characters can be looked at in a terminal.

@@ -136,6 +136,7 @@ def _images(record: AuditRecord) -> dict[str, str]:
         "folder": data.path,
         "images, SHA-256": data.sha256,
         "images": number(data.n_images),
+        **({"left out": f"{number(data.n_skipped)} that could not be read"} if data.n_skipped else {}),
         "per class": ", ".join(f"{name} {number(count)}" for name, count in data.per_class.items()),
         "positive class": data.positive or "not named",
         "attacked channels": "one (grey)" if record.threat_model.image_channels == "grey" else "three (RGB)",

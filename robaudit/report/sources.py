@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord, ImageRow, read_audit, read_rows
-from robaudit.tally import worst_case
+from robaudit.tally import clean_tallies, worst_case
 
 IMAGES_FOLDER = "images"
 
@@ -51,8 +51,9 @@ def read_source(path: Path) -> Source:
     record = read_audit(path)
     _inside(path.parent, record.images)
     rows = read_rows(path, record)
-    counted = worst_case(rows, record.model.classes, record.threat_model.eps_255)
-    if counted != record.worst_case.points:
+    classes = record.model.classes
+    counted = clean_tallies(rows, classes), worst_case(rows, classes, record.threat_model.eps_255)
+    if counted != (record.clean, record.worst_case.points):
         raise RecordError(f"{path.parent / record.images}: its rows do not add up to {path.name}; scan again")
     files = [file for item in record.artifacts for file in item.files.values()]
     return Source(record, rows, {file: read_picture(path.parent, file) for file in files})

@@ -142,8 +142,8 @@ def test_each_measure_reads_its_own_counts(policy_of: PolicyOf, audit_of: AuditO
     )
     assert [rule.found.split(" (")[0] for rule in gate(audit, policy=policy).rules] == [
         "90 of 100",
-        "40 of 100",
-        "50 of 100",
+        "at most 40 of 100",
+        "at most 50 of 100",
     ]
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -223,7 +224,9 @@ def test_annotations_point_to_the_rules_that_did_not_pass(judged: Verdicts) -> N
         ("error", "20"),
     ]
     assert commands[0] is not None
-    assert commands[0][4].startswith("worst-case accuracy at 4/255 at least 0.90: 60 of 100 (60.0%25, 95%25 interval")
+    assert commands[0][4].startswith(
+        "worst-case accuracy at 4/255 at least 0.90: at most 60 of 100 (60.0%25, 95%25 interval"
+    )
     assert lines[-1] == "::notice::robaudit gate failed: 2 passed, 2 failed, 2 inconclusive"
 
 
@@ -317,3 +320,28 @@ def test_the_document_keeps_thresholds_as_spelled(judged: Verdicts) -> None:
     drop = rules["worst_case/4/cancer/max_drop"]["share"]
     assert (drop["counted"]["n_correct"], drop["baseline"]["n_correct"]) == (30, 40)
     assert rules["check/masking"]["share"] is None
+
+
+def test_every_output_that_has_room_says_that_robust_accuracy_is_an_upper_bound(judged: Verdicts) -> None:
+    for output in (document, junit, markdown, openmetrics, sarif):
+        assert "upper bound" in output(judged)
+
+
+def test_no_two_rules_share_a_name(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    rules = "".join(f'[[rule]]\nmeasure = "check"\ncheck = "{name}"\n' for name in ("a", "a", "a-2", "a"))
+    names = [name for name, _ in gate(audit_of(), policy=policy_of(rules)).named]
+    assert names == ["check/a", "check/a-2", "check/a-2-2", "check/a-3"]
+
+
+def test_a_policy_of_any_name_leaves_well_formed_xml(judged: Verdicts) -> None:
+    root = ET.fromstring(junit(replace(judged, policy="a\x01b.toml")))
+    assert root[0].attrib["file"] == "a\\x01b.toml"
+
+
+def test_images_left_out_are_told(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    audit = audit_of()
+    skipping = audit.model_copy(update={"data": audit.data.model_copy(update={"n_skipped": 500})})
+    verdicts = gate(skipping, policy=policy_of(PASSES))
+    assert json.loads(document(verdicts))["audit"]["n_skipped"] == 500
+    assert "500 more could not be read" in markdown(verdicts)
+    assert '"images left out" value="500"' in junit(verdicts)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from robaudit.cli.main import app
 from robaudit.errors import SettingsError
-from robaudit.records import AuditRecord, Verdict
+from robaudit.records import AuditRecord, Verdict, WorstCase
 from robaudit.report.badge import badge
 
 ROWS = make_rows(n_per_class=50, resistance=4)
@@ -26,6 +26,16 @@ def test_it_says_worst_case_accuracy_at_the_chosen_eps():
         stands = sum(min(99 if e is None else e for e in row.fooled_at.values()) > eps for row in ROWS)
         assert texts(make_record(ROWS), eps) == [f"robust accuracy at {eps}/255", f"≤ {stands}.0%"]
     assert texts(make_record(ROWS))[0] == "robust accuracy at 4/255"
+
+
+@pytest.mark.parametrize(("n_correct", "said"), [(1, "≤ 0.1%"), (1000, "≤ 33.4%"), (300, "≤ 10.0%"), (0, "≤ 0.0%")])
+def test_a_bound_is_never_rounded_below_what_was_counted(n_correct: int, said: str):
+    """Of 3,000 images: 1 is 0.03%, 1,000 are 33.33%."""
+    record = make_record(ROWS)
+    points = tuple(
+        point.model_copy(update={"n_correct": n_correct, "n_images": 3000}) for point in record.worst_case.points
+    )
+    assert texts(record.model_copy(update={"worst_case": WorstCase(points=points)}))[1] == said
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,14 @@ def test_an_unfinished_audit_is_said_aloud():
     assert "The assimilated audit is unfinished" in [alarm.title for alarm in page.verdict.alarms]
 
 
+def test_images_left_out_are_said_aloud():
+    rows = make_rows(seed=1)
+    page = compare_sources(audit(rows, data=make_data(rows, n_skipped=500)), audit(rows))
+    [alarm] = page.verdict.alarms
+    assert alarm.title.endswith("left out 500 unreadable images")
+    assert alarm.sentences == (f"Every number is of the {len(rows)} images that could be read.",)
+
+
 def test_a_retrofit_of_another_model_is_said_aloud():
     front = FrontInfo(vanilla=FileRef(path="other.pt", sha256="f" * 64))
     rows = make_rows(seed=1)
@@ -181,6 +189,8 @@ def test_a_named_positive_class_makes_sensitivity_and_specificity():
     notes = [group.note for group in compare_sources(named, named).shared.classes.groups]
     assert notes == ["sensitivity", "specificity"]
     assert [group.note for group in compared(6).shared.classes.groups] == ["recall", "recall"]
+    otherwise = audit(rows, data=make_data(rows, positive="no-cancer"))
+    assert [group.note for group in compare_sources(named, otherwise).shared.classes.groups] == ["recall", "recall"]
 
 
 def test_of_three_classes_only_the_positive_one_is_renamed():
@@ -274,6 +284,12 @@ def test_rows_that_contradict_the_record_are_refused(tmp_path: Path, after: Path
     contradiction = write_audit(tmp_path / "other", record, make_rows(seed=5))
     with pytest.raises(RecordError, match="do not add up"):
         read_comparison(contradiction, after)
+
+
+def test_a_clean_count_that_the_rows_contradict_is_refused(before: Path, after: Path):
+    edit(before, lambda record: record["clean"].update(n_correct=record["clean"]["n_images"]))
+    with pytest.raises(RecordError, match="do not add up"):
+        read_comparison(before, after)
 
 
 def test_comparing_loads_neither_torch_nor_scipy_until_it_must():
