@@ -18,6 +18,10 @@ DOMAINS = ("", "ai.onnx")
 MAX_NODES = 200_000
 _N_OUTPUTS = ("Split",)
 """Operators that must know how many outputs the node names."""
+_OPSET = ("Softmax", "LogSoftmax")
+"""Operators that changed their meaning, and must know the opset."""
+MIN_OPSET = 7
+"""Before it, broadcasting had to be asked for, and BatchNormalization and Dropout were told to be in training."""
 
 
 class GraphError(ValueError):
@@ -72,7 +76,8 @@ class _Graph:
         self.input = inputs[0].name
         self.input_shape = _shape(inputs[0])
         self.outputs = [value.name for value in graph.output]
-        self.nodes = [_node(node, numbers) for node in graph.node]
+        opset = _opset(model)
+        self.nodes = [_node(node, numbers, opset) for node in graph.node]
 
     def __deepcopy__(self, memo: object) -> _Graph:
         return self
@@ -182,13 +187,23 @@ def missing_operators(names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in OPERATORS and name != "Constant"]
 
 
-def _node(node: Any, numbers: _Numbers) -> _Node:
+def _opset(model: Any) -> int:
+    """The version of ONNX whose operators are meant."""
+    opset = max((int(entry.version) for entry in model.opset_import if _text(entry.domain) in DOMAINS), default=0)
+    if opset < MIN_OPSET:
+        raise GraphError(f"its operators are of opset {opset}, wanted {MIN_OPSET} or later")
+    return opset
+
+
+def _node(node: Any, numbers: _Numbers, opset: int) -> _Node:
     attributes = {attribute.name: _attribute(attribute, numbers) for attribute in node.attribute}
     if node.op_type == "Constant":
         value = _constant(attributes)
         return _Node(lambda: value, (), tuple(node.output), {})
     if node.op_type in _N_OUTPUTS:
         attributes["n_outputs"] = len(node.output)
+    if node.op_type in _OPSET:
+        attributes["opset"] = opset
     return _Node(OPERATORS[node.op_type], tuple(node.input), tuple(node.output), attributes)
 
 

@@ -1,7 +1,7 @@
 """ONNX operators in torch, so that a graph has gradients. What is not here is named when it is met.
 
 A function takes the node's inputs (None where one is left out) and its attributes by name, and returns a tensor or a
-tuple of them. Semantics: the operator's page at https://onnx.ai/onnx/operators/, opset 9 and later.
+tuple of them. Semantics: the operator's page at https://onnx.ai/onnx/operators/, opset 7 and later.
 """
 
 from __future__ import annotations
@@ -135,14 +135,17 @@ def _hard_sigmoid(x: Tensor, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
     return (alpha * x + beta).clamp(0, 1)
 
 
-@operator("Softmax")
-def _softmax(x: Tensor, axis: int = -1) -> Tensor:
-    return x.softmax(axis)
+def _softmax(softmax: Callable[[Tensor, int], Tensor]) -> Operator:
+    def computed(x: Tensor, opset: int, axis: int | None = None) -> Tensor:
+        """Before opset 13 all from the axis on is one row, and the axis is 1 where it is left out."""
+        if opset >= 13:
+            return softmax(x, -1 if axis is None else axis)
+        return softmax(x.flatten(1 if axis is None else axis), -1).reshape(x.shape)
+
+    return computed
 
 
-@operator("LogSoftmax")
-def _log_softmax(x: Tensor, axis: int = -1) -> Tensor:
-    return x.log_softmax(axis)
+_pointwise({"Softmax": _softmax(torch.softmax), "LogSoftmax": _softmax(torch.log_softmax)})
 
 
 @operator("Einsum")

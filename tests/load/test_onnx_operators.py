@@ -141,7 +141,9 @@ BEHIND: dict[str, tuple[list[Any], Case]] = {
 }
 
 
-def write(path: Path, nodes: list[Any], constants: dict[str, np.ndarray], outputs: Sequence[str] = ("y",)) -> Path:
+def write(
+    path: Path, nodes: list[Any], constants: dict[str, np.ndarray], outputs: Sequence[str] = ("y",), opset: int = 21
+) -> Path:
     graph = helper.make_graph(
         nodes,
         "g",
@@ -149,7 +151,8 @@ def write(path: Path, nodes: list[Any], constants: dict[str, np.ndarray], output
         [helper.make_value_info(name, onnx.TypeProto()) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    onnx.save(model, path)
     return path
 
 
@@ -187,6 +190,62 @@ def test_an_operator_behind_another(tmp_path: Path, name: str) -> None:
     before, case = BEHIND[name]
     made, constants = node(case, "m")
     compare(write(tmp_path / "m.onnx", [*before, made], {**constants, "zero": np.zeros(1, np.float32)}))
+
+
+def pads(*amounts: int) -> dict[str, Any]:
+    return {"pads": [0, 0, *amounts[:2], 0, 0, *amounts[2:]]}
+
+
+AT_OPSETS: list[tuple[int, Case]] = [
+    *((opset, (name, [], attributes))
+      for opset in (7, 9, 11, 12, 13)
+      for name in ("Softmax", "LogSoftmax")
+      for attributes in ({}, {"axis": 1}, {"axis": 2}, {"axis": 3})),
+    (9, ("ReduceSum", [], {"axes": [2, 3], "keepdims": 0})),
+    (9, ("ReduceMean", [], {"axes": [-1]})),
+    (9, ("Unsqueeze", [], {"axes": [0, 5]})),
+    (9, ("Split", [], {"axis": 1, "split": [1, 3]})),
+    (9, ("Slice", [], {"starts": [1, 0], "ends": [3, -1], "axes": [1, 3]})),
+    (9, ("Clip", [], {"min": -0.5, "max": 0.5})),
+    (9, ("Pad", [], {**pads(1, 2, 0, 1), "value": 0.5})),
+    (9, ("Pad", [], {**pads(1, 2, 0, 1), "mode": "reflect"})),
+    (9, ("BatchNormalization", [f(4), f(4), f(4), np.abs(f(4)) + 0.5], {})),
+    (9, ("Dropout", [], {})),
+    (9, ("MaxPool", [], {"kernel_shape": [2, 2], "strides": [2, 2]})),
+    (9, ("DepthToSpace", [], {"blocksize": 2})),
+    (11, ("ReduceSum", [], {"axes": [-1]})),
+    (11, ("Clip", [np.float32(-0.5), np.float32(0.5)], {})),
+    (11, ("Pad", [i(0, 0, 1, 2, 0, 0, 0, 1), np.float32(0.5)], {})),
+    (11, ("Slice", [i(1, 0), i(3, -1), i(1, 3), i(1, 2)], {})),
+    (11, ("AveragePool", [], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1})),
+    (13, ("ReduceSum", [i(2, 3)], {})),
+    (13, ("Unsqueeze", [i(0, 5)], {})),
+    (13, ("Split", [i(1, 3)], {"axis": 1})),
+]  # fmt: skip
+"""Operators that changed from one opset to another, with the opset."""
+
+
+def compare_with_runtime(path: Path, opset: int, case: Case) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    made, constants = node(case, outputs=("y", "z") if case[0] == "Split" else ("y",))
+    write(path, [made], constants, opset=opset)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    picture = f(*SHAPE)
+    with torch.no_grad():
+        found = read_onnx(path)[0](torch.from_numpy(picture))
+    [wanted] = session.run(None, {"x": picture})
+    assert tuple(found.shape) == wanted.shape
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("opset", "case"), AT_OPSETS, ids=lambda part: part if isinstance(part, int) else part[0])
+def test_an_operator_means_what_it_did_at_the_opset_of_the_file(tmp_path: Path, opset: int, case: Case) -> None:
+    compare_with_runtime(tmp_path / "m.onnx", opset, case)
+
+
+def test_opsets_of_another_time_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="opset 6, wanted 7 or later"):
+        read_onnx(write(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], {}, opset=6))
 
 
 def test_squeeze_and_split(tmp_path: Path) -> None:
