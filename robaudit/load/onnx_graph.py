@@ -18,7 +18,7 @@ DOMAINS = ("", "ai.onnx")
 MAX_NODES = 200_000
 _N_OUTPUTS = ("Split",)
 """Operators that must know how many outputs the node names."""
-_OPSET = ("Softmax", "LogSoftmax")
+_OPSET = ("Softmax", "LogSoftmax", "Resize", "Upsample")
 """Operators that changed their meaning, and must know the opset."""
 MIN_OPSET = 7
 """Before it, broadcasting had to be asked for, and BatchNormalization and Dropout were told to be in training."""

@@ -484,32 +484,76 @@ def _pad(
 
 @operator("Resize", "Upsample")
 def _resize(
-    x: Tensor, *inputs: Tensor | None, mode: bytes = b"nearest", coordinate_transformation_mode: bytes = b"half_pixel",
-    nearest_mode: bytes = b"round_prefer_floor", scales: Sequence[float] | None = None, cubic_coeff_a: float = -0.75,
-    antialias: int = 0, **_: Any,
+    x: Tensor, *inputs: Tensor | None, opset: int, mode: bytes = b"nearest",
+    coordinate_transformation_mode: bytes = b"half_pixel", nearest_mode: bytes = b"round_prefer_floor",
+    scales: Sequence[float] | None = None, axes: Sequence[int] | None = None, cubic_coeff_a: float = -0.75,
+    keep_aspect_ratio_policy: bytes = b"stretch", exclude_outside: int = 0, antialias: int = 0,
+    extrapolation_value: float = 0.0,
 ) -> Tensor:  # fmt: skip
-    """Inputs are (roi, scales, sizes); before opset 11 (scales) alone."""
+    """Inputs are (roi, scales, sizes); before opset 11 (scales) alone, or the attribute.
+
+    Before opset 11 nothing says where the new pixels lie. PyTorch's exporters wrote such files of networks with any
+    answer to that; what is computed here is what ONNX Runtime does: who deploys the file gets that.
+    """
+    if antialias or exclude_outside or keep_aspect_ratio_policy != b"stretch":
+        raise OperatorError("Resize with antialias, exclude_outside or keep_aspect_ratio_policy")
+    if opset < 11:
+        coordinate_transformation_mode = b"asymmetric"
     given = [tensor for tensor in inputs if tensor is not None and tensor.numel()]
-    last = given[-1] if given else torch.tensor(scales)
-    wanted = (
-        [round(float(n) * float(s)) for n, s in zip(x.shape[2:], last[2:], strict=True)]
-        if last.is_floating_point()
-        else last[2:].tolist()
-    )
-    aligned = coordinate_transformation_mode == b"align_corners"
-    half = coordinate_transformation_mode in (b"half_pixel", b"pytorch_half_pixel")
-    options: dict[str, Any] = {"antialias": True} if antialias else {}
-    if mode == b"nearest" and coordinate_transformation_mode == b"asymmetric" and nearest_mode == b"floor":
-        return F.interpolate(x, wanted, mode="nearest")
-    if mode == b"nearest" and half and nearest_mode in (b"round_prefer_floor", b"round_prefer_ceil", b"floor"):
-        whole = all(size % n == 0 for size, n in zip(wanted, x.shape[2:], strict=True))
-        if whole:  # then every rounding agrees
-            return F.interpolate(x, wanted, mode="nearest")
-    if mode == b"linear" and (aligned or half) and x.dim() == 4:
-        return F.interpolate(x, wanted, mode="bilinear", align_corners=aligned, **options)
-    if mode == b"cubic" and (aligned or half) and x.dim() == 4 and cubic_coeff_a == -0.75:
-        return F.interpolate(x, wanted, mode="bicubic", align_corners=aligned, **options)
-    raise OperatorError(f"Resize with mode {mode.decode()}, {coordinate_transformation_mode.decode()}")
+    wanted = given[-1].cpu() if given else torch.tensor(scales)
+    along = [axis % x.dim() for axis in axes or range(x.dim())]
+    before = torch.tensor([x.shape[axis] for axis in along])
+    # Both in float32, where 10 times 0.7 are 7, as in ONNX Runtime.
+    after, ratios = ((wanted * before).long(), wanted) if wanted.is_floating_point() else (wanted, wanted / before)
+    if after.equal(before):
+        return x
+    for axis, size, ratio in zip(along, after.tolist(), ratios, strict=True):
+        if ratio != 1:
+            at = _sources(x.shape[axis], size, ratio, coordinate_transformation_mode)
+            rounding = nearest_mode if opset >= 11 else b"floor" if ratio > 1 else b"ceil"
+            x = _sampled(x, axis, at, mode, rounding, cubic_coeff_a)
+    return x
+
+
+def _sources(n: int, size: int, ratio: Tensor, coordinates: bytes) -> Tensor:
+    """Where on an axis of n pixels each of the `size` new ones lies."""
+    new = torch.arange(size, dtype=torch.float32)
+    if coordinates == b"asymmetric":
+        return new / ratio
+    if coordinates == b"align_corners":
+        return new * (n - 1) / max(size - 1, 1)
+    if coordinates == b"pytorch_half_pixel" and size == 1:
+        return new
+    if coordinates in (b"half_pixel", b"pytorch_half_pixel"):
+        return (new + 0.5) / ratio - 0.5
+    raise OperatorError(f"Resize with coordinate_transformation_mode {coordinates.decode(errors='replace')}")
+
+
+_ROUNDED: dict[bytes, Callable[[Tensor], Tensor]] = {
+    b"floor": torch.floor, b"round_prefer_floor": lambda at: (at - 0.5).ceil(),
+    b"ceil": torch.ceil, b"round_prefer_ceil": lambda at: (at + 0.5).floor(),
+}  # fmt: skip
+
+
+def _sampled(x: Tensor, axis: int, at: Tensor, mode: bytes, rounding: bytes, a: float) -> Tensor:
+    """Numbers at places between the pixels of one axis; beyond the edge lies more of the same."""
+    n = x.shape[axis]
+    if mode == b"nearest" and rounding in _ROUNDED:
+        return x.index_select(axis, _ROUNDED[rounding](at).clamp(0, n - 1).long().to(x.device))
+    if mode not in (b"linear", b"cubic"):
+        raise OperatorError(f"Resize with mode {mode.decode(errors='replace')}, {rounding.decode(errors='replace')}")
+    first, shares = at.floor(), torch.zeros(len(at), n)
+    for offset in (0, 1) if mode == b"linear" else (-1, 0, 1, 2):
+        far = (at - first - offset).abs()
+        share = 1 - far if mode == b"linear" else _cubic(far, a)
+        shares.scatter_add_(1, (first + offset).clamp(0, n - 1).long()[:, None], share[:, None])
+    return (x.movedim(axis, -1) @ shares.to(x).T).movedim(-1, axis)
+
+
+def _cubic(far: Tensor, a: float) -> Tensor:
+    """Keys' cubic convolution: what a pixel counts that lies so far away, up to 2 pixels."""
+    near = ((a + 2) * far - (a + 3)) * far**2 + 1
+    return torch.where(far <= 1, near, ((a * far - 5 * a) * far + 8 * a) * far - 4 * a)
 
 
 @operator("DepthToSpace")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from robaudit.errors import ModelError
-from robaudit.load.onnx_operators import OPERATORS
+from robaudit.load.onnx_operators import OPERATORS, OperatorError
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -196,6 +196,10 @@ def pads(*amounts: int) -> dict[str, Any]:
     return {"pads": [0, 0, *amounts[:2], 0, 0, *amounts[2:]]}
 
 
+def scales(*numbers: float) -> np.ndarray:
+    return np.array([1, 1, *numbers], np.float32)
+
+
 AT_OPSETS: list[tuple[int, Case]] = [
     *((opset, (name, [], attributes))
       for opset in (7, 9, 11, 12, 13)
@@ -241,6 +245,56 @@ def compare_with_runtime(path: Path, opset: int, case: Case) -> None:
 @pytest.mark.parametrize(("opset", "case"), AT_OPSETS, ids=lambda part: part if isinstance(part, int) else part[0])
 def test_an_operator_means_what_it_did_at_the_opset_of_the_file(tmp_path: Path, opset: int, case: Case) -> None:
     compare_with_runtime(tmp_path / "m.onnx", opset, case)
+
+
+RESIZED: list[tuple[int, Case]] = [
+    *((9, ("Upsample", [scales(1.6, 2)], {"mode": mode})) for mode in ("nearest", "linear")),
+    (7, ("Upsample", [], {"mode": "linear", "scales": [1.0, 1.0, 2.0, 3.0]})),
+    *((10, ("Resize", [scales(*numbers)], {"mode": mode}))
+      for mode in ("nearest", "linear")
+      for numbers in ((2, 2), (1.6, 0.7), (1.05, 1.05))),
+    *((11, ("Resize", [f(0), scales(*numbers)], {"mode": mode}))
+      for mode in ("nearest", "linear", "cubic")
+      for numbers in ((2, 2), (1.6, 0.7))),
+    *((19, ("Resize", [None, *how], {"mode": mode, "coordinate_transformation_mode": places}))
+      for mode in ("nearest", "linear", "cubic")
+      for places in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+      for how in ([scales(1.6, 0.7)], [None, i(2, 4, 9, 4)], [None, i(2, 4, 1, 11)])),
+    *((19, ("Resize", [None, None, i(2, 4, 9, 4)], {"nearest_mode": mode}))
+      for mode in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")),
+    (19, ("Resize", [None, None, i(11, 4)], {"mode": "linear", "axes": [3, 2]})),
+    (19, ("Resize", [None, np.array([1.6], np.float32)], {"mode": "linear", "axes": [-1]})),
+    (19, ("Resize", [None, scales(1.7 / 6, 0.7)], {"mode": "cubic", "cubic_coeff_a": -0.5})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("opset", "case"), RESIZED, ids=str)
+def test_pictures_are_resized_as_another_runtime_does(tmp_path: Path, opset: int, case: Case) -> None:
+    compare_with_runtime(tmp_path / "m.onnx", opset, case)
+
+
+@pytest.mark.parametrize("n", [10, 20, 30])
+def test_sizes_are_rounded_down_in_float32(tmp_path: Path, n: int) -> None:
+    """As float64, 10 times the float32 0.7 are 6.9999998."""
+    made, constants = node(("Resize", [None, scales(1, 0.7)], {"mode": "linear"}))
+    network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants))
+    assert network(torch.rand(1, 2, 3, n)).shape[3] == n * 7 // 10
+
+
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({"mode": "linear", "antialias": 1}, "antialias"),
+        ({"mode": "cubic", "exclude_outside": 1}, "exclude_outside"),
+        ({"mode": "linear", "keep_aspect_ratio_policy": "not_larger"}, "keep_aspect_ratio_policy"),
+        ({"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"}, "half_pixel_symmetric"),
+    ],
+)
+def test_a_form_of_resize_that_is_not_computed_is_named(tmp_path: Path, attributes: dict[str, Any], named: str) -> None:
+    made, constants = node(("Resize", [None, None, i(2, 4, 9, 4)], attributes))
+    network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants))
+    with pytest.raises(OperatorError, match=named):
+        network(torch.rand(SHAPE))
 
 
 def test_opsets_of_another_time_are_refused(tmp_path: Path) -> None:
