@@ -16,7 +16,7 @@ from robaudit.load.onnx_operators import OPERATORS, Operator
 
 DOMAINS = ("", "ai.onnx")
 MAX_NODES = 200_000
-_N_OUTPUTS = ("Split",)
+_N_OUTPUTS = ("Split", "BatchNormalization")
 """Operators that must know how many outputs the node names."""
 _OPSET = ("Softmax", "LogSoftmax", "Resize", "Upsample")
 """Operators that changed their meaning, and must know the opset."""

@@ -100,8 +100,8 @@ def _clip(
         return x
     return torch.clamp(
         x,
-        float(lower) if isinstance(lower, Tensor) else lower,
-        float(upper) if isinstance(upper, Tensor) else upper,
+        lower.item() if isinstance(lower, Tensor) else lower,
+        upper.item() if isinstance(upper, Tensor) else upper,
     )
 
 
@@ -224,12 +224,13 @@ def _conv(
 def _conv_transpose(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, kernel_shape: Sequence[int] | None = None,
     strides: Sequence[int] | None = None, pads: Sequence[int] | None = None, dilations: Sequence[int] | None = None,
-    output_padding: Sequence[int] | None = None, group: int = 1, auto_pad: bytes = b"NOTSET",
+    output_padding: Sequence[int] | None = None, output_shape: Sequence[int] | None = None, group: int = 1,
+    auto_pad: bytes = b"NOTSET",
 ) -> Tensor:  # fmt: skip
     n = weight.dim() - 2
     symmetric = _symmetric(pads or [0] * 2 * n)
-    if symmetric is None or auto_pad not in (b"NOTSET", b"VALID") or n != 2:
-        raise OperatorError("ConvTranspose with uneven padding")
+    if symmetric is None or auto_pad not in (b"NOTSET", b"VALID") or output_shape or n != 2:
+        raise OperatorError("ConvTranspose with uneven padding, output_shape, or not over 2 dimensions")
     return F.conv_transpose2d(
         x, weight, bias, list(strides or [1] * n), symmetric, list(output_padding or [0] * n), group,
         list(dilations or [1] * n),
@@ -293,10 +294,13 @@ def _local_response_norm(x: Tensor, size: int, alpha: float = 0.0001, beta: floa
 @operator("BatchNormalization")
 def _batch_norm(
     x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor, epsilon: float = 1e-5, momentum: float = 0.9,
-    training_mode: int = 0, spatial: int = 1,
+    training_mode: int = 0, spatial: int = 1, n_outputs: int = 1,
 ) -> Tensor:  # fmt: skip
-    if training_mode or not spatial:
+    """Before opset 14 a node that names statistics as outputs is in training mode."""
+    if training_mode or n_outputs > 1:
         raise OperatorError("BatchNormalization in training mode")
+    if not spatial:
+        raise OperatorError("BatchNormalization with statistics of every pixel")
     return F.batch_norm(x, mean, var, scale, bias, False, 0.0, epsilon)
 
 
@@ -323,7 +327,12 @@ def _group_norm(
 
 
 @operator("Dropout")
-def _dropout(x: Tensor, *_: Any, **__: Any) -> Tensor:
+def _dropout(
+    x: Tensor, share: Tensor | None = None, training: Tensor | None = None, ratio: float = 0.5, seed: int = 0
+) -> Tensor:
+    """Nothing, but where the file says that it is being trained."""
+    if training is not None and training.any():
+        raise OperatorError("Dropout in training mode")
     return x
 
 
@@ -346,8 +355,7 @@ def _size(x: Tensor) -> Tensor:
 
 @operator("Flatten")
 def _flatten(x: Tensor, axis: int = 1) -> Tensor:
-    axis = axis % (x.dim() + 1) if axis < 0 else axis
-    return x.reshape(x.shape[:axis].numel() if axis else 1, -1)
+    return x.reshape(x.shape[:axis].numel(), -1)
 
 
 @operator("Reshape")
@@ -474,6 +482,8 @@ def _pad(
     fill = float(constant) if constant is not None else value
     if mode == b"constant":
         return _padded(x, amounts, fill)
+    if mode not in (b"reflect", b"edge"):
+        raise OperatorError(f"Pad with mode {mode.decode(errors='replace')}")
     n = x.dim()
     kept = [along for along in range(n) if amounts[along] or amounts[along + n]]
     if kept and kept[0] < 2:
@@ -642,4 +652,6 @@ _pointwise(
 
 @operator("ArgMax")
 def _arg_max(x: Tensor, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Tensor:
+    if select_last_index:
+        raise OperatorError("ArgMax with select_last_index")
     return x.argmax(axis, bool(keepdims))

@@ -217,11 +217,13 @@ AT_OPSETS: list[tuple[int, Case]] = [
     (9, ("Dropout", [], {})),
     (9, ("MaxPool", [], {"kernel_shape": [2, 2], "strides": [2, 2]})),
     (9, ("DepthToSpace", [], {"blocksize": 2})),
+    (11, ("Flatten", [], {"axis": -1})),
     (11, ("ReduceSum", [], {"axes": [-1]})),
     (11, ("Clip", [np.float32(-0.5), np.float32(0.5)], {})),
     (11, ("Pad", [i(0, 0, 1, 2, 0, 0, 0, 1), np.float32(0.5)], {})),
     (11, ("Slice", [i(1, 0), i(3, -1), i(1, 3), i(1, 2)], {})),
     (11, ("AveragePool", [], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1})),
+    (13, ("Dropout", [np.float32(0.5), np.array(False)], {})),
     (13, ("ReduceSum", [i(2, 3)], {})),
     (13, ("Unsqueeze", [i(0, 5)], {})),
     (13, ("Split", [i(1, 3)], {"axis": 1})),
@@ -295,6 +297,32 @@ def test_a_form_of_resize_that_is_not_computed_is_named(tmp_path: Path, attribut
     network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants))
     with pytest.raises(OperatorError, match=named):
         network(torch.rand(SHAPE))
+
+
+@pytest.mark.parametrize(
+    ("opset", "case", "named", "outputs"),
+    [
+        (13, ("Dropout", [np.float32(0.5), np.array(True)], {}), "Dropout in training mode", 1),
+        (13, ("BatchNormalization", [f(4)] * 4, {}), "BatchNormalization in training mode", 5),
+        (15, ("BatchNormalization", [f(4)] * 4, {"training_mode": 1}), "BatchNormalization in training mode", 3),
+        (8, ("BatchNormalization", [f(4, 6, 6)] * 4, {"spatial": 0}), "statistics of every pixel", 1),
+        (12, ("ArgMax", [], {"select_last_index": 1}), "ArgMax with select_last_index", 1),
+        (19, ("Pad", [i(0, 0, 1, 2, 0, 0, 0, 1)], {"mode": "wrap"}), "Pad with mode wrap", 1),
+        (11, ("ConvTranspose", [f(4, 3, 2, 2)], {"output_shape": [9, 9]}), "output_shape", 1),
+    ],
+    ids=lambda part: part[0] if isinstance(part, tuple) else None,
+)
+def test_a_form_that_is_not_computed_is_named(tmp_path: Path, opset: int, case: Case, named: str, outputs: int) -> None:
+    made, constants = node(case, outputs=[f"y{index}" for index in range(outputs)])
+    network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants, ("y0",), opset))
+    with pytest.raises(OperatorError, match=named):
+        network(torch.rand(SHAPE))
+
+
+def test_whole_numbers_stay_whole_within_limits(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Shape", ["x"], ["n"]), helper.make_node("Clip", ["n", "low"], ["c"])]
+    nodes += [helper.make_node("ConstantOfShape", ["c"], ["y"])]
+    compare(write(tmp_path / "m.onnx", nodes, {"low": np.array(3)}))
 
 
 def test_opsets_of_another_time_are_refused(tmp_path: Path) -> None:
