@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from math import prod
+from collections.abc import Callable, Iterable, Mapping
+from math import inf, prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,8 @@ from robaudit.load.onnx_operators import OPERATORS, Operator
 
 DOMAINS = ("", "ai.onnx")
 MAX_NODES = 200_000
+MAX_GROWTH = 2**28
+"""Bytes by which a graph may grow when its functions are written out; those of exporters hold few numbers."""
 _N_OUTPUTS = ("Split", "BatchNormalization")
 """Operators that must know how many outputs the node names."""
 _OPSET = ("Softmax", "LogSoftmax", "Resize", "Upsample")
@@ -163,13 +165,52 @@ def _parse(path: Path) -> Any:
         import onnx
         import onnx.inliner
         from google.protobuf.message import DecodeError
+        from onnx.checker import ValidationError
     except ImportError:
         raise ModelError(f"{path}: is an ONNX graph; pip install 'robaudit[onnx]' to read it") from None
     try:
         model = onnx.load(path, load_external_data=False)
-        return onnx.inliner.inline_local_functions(model) if model.functions else model
-    except (DecodeError, ValueError, RuntimeError, RecursionError, OSError, TypeError) as error:
+        return onnx.inliner.inline_local_functions(_not_bomb(model)) if model.functions else model
+    except GraphError:
+        raise
+    except (DecodeError, ValidationError, ValueError, RuntimeError, RecursionError, OSError, TypeError) as error:
         raise GraphError(f"no ONNX file: {(str(error).splitlines() or [''])[0][:120]}") from None
+
+
+def _not_bomb(model: Any) -> Any:
+    """The model, where its functions can be written out; functions that call functions can double at every step."""
+    functions = {_called(function, function.name): function for function in model.functions}
+    if len(functions) < len(model.functions):
+        raise GraphError("two functions of one name")
+    if _expanded(model.graph.node, functions, lambda _: 1, {}) > MAX_NODES:
+        raise GraphError(f"more than {MAX_NODES} nodes with its functions written out, or a function that calls itself")
+    most = model.ByteSize() + MAX_GROWTH
+    if _expanded(model.graph.node, functions, lambda node: int(node.ByteSize()), {}) > most:
+        raise GraphError(f"more than {most} bytes with its functions written out")
+    return model
+
+
+def _expanded(
+    nodes: Iterable[Any], functions: Mapping[Any, Any], size: Callable[[Any], int], known: dict[Any, float]
+) -> float:
+    """Size of nodes with the functions that they call, however deep; infinite where one calls itself."""
+    total = 0.0
+    for node in nodes:
+        total += size(node)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                total += _expanded(graph.node, functions, size, known)
+        called = _called(node, node.op_type)
+        if called in functions:
+            if called not in known:
+                known[called] = inf
+                known[called] = _expanded(functions[called].node, functions, size, known)
+            total += known[called]
+    return total
+
+
+def _called(by: Any, name: str) -> tuple[Any, ...]:
+    return "" if by.domain in DOMAINS else by.domain, name, by.overload
 
 
 def _name(node: Any) -> str:
