@@ -22,6 +22,8 @@ _N_OUTPUTS = ("Split", "BatchNormalization")
 """Operators that must know how many outputs the node names."""
 _OPSET = ("Softmax", "LogSoftmax", "Resize", "Upsample")
 """Operators that changed their meaning, and must know the opset."""
+_FLOAT32, _WIDENED = 1, (10, 11)
+"""Types of numbers, as ONNX counts them; float16 and float64."""
 MIN_OPSET = 7
 """Before it, broadcasting had to be asked for, and BatchNormalization and Dropout were told to be in training."""
 
@@ -64,6 +66,11 @@ class _Graph:
 
     def __init__(self, model: Any, numbers: _Numbers) -> None:
         graph = model.graph
+        named = {tensor.name for tensor in graph.initializer}
+        inputs = [value for value in graph.input if value.name not in named]
+        if len(inputs) != 1:
+            raise GraphError(f"it takes {len(inputs)} inputs, wanted one")
+        numbers.in_float32 = _is_widened(inputs[0])
         tensors = {tensor.name: numbers.tensor(tensor) for tensor in graph.initializer}
         statistics = {name for node in graph.node if node.op_type == "BatchNormalization" for name in node.input[3:5]}
         self.trained = {
@@ -72,9 +79,6 @@ class _Graph:
             if tensor.is_floating_point() and tensor.numel() > 1 and name not in statistics
         }
         self.fixed = {name: tensor for name, tensor in tensors.items() if name not in self.trained}
-        inputs = [value for value in graph.input if value.name not in tensors]
-        if len(inputs) != 1:
-            raise GraphError(f"it takes {len(inputs)} inputs, wanted one")
         self.input = inputs[0].name
         self.input_shape = _shape(inputs[0])
         self.outputs = [value.name for value in graph.output]
@@ -93,6 +97,8 @@ class _Numbers:
         self._size_bytes = path.stat().st_size
         self.files: dict[Path, None] = {}
         """Beside the file, that numbers were read from."""
+        self.in_float32 = False
+        """Whether numbers of half or double precision become float32."""
 
     def tensor(self, described: Any) -> Tensor:
         """The numbers of an initialiser, which must be there in full."""
@@ -106,7 +112,8 @@ class _Numbers:
         n_bytes = prod(shape) * np.dtype(_numpy_type(described.data_type)).itemsize
         if n_bytes > max(self._size_bytes, len(described.raw_data)):
             raise GraphError(f"{described.name}: a tensor of shape {shape} does not fit into the file")
-        return torch.from_numpy(np.array(numpy_helper.to_array(described)))
+        tensor = torch.from_numpy(np.array(numpy_helper.to_array(described)))
+        return tensor.float() if self.in_float32 and described.data_type in _WIDENED else tensor
 
     def _fetch(self, described: Any) -> None:
         """Read numbers that lie in another file of the same folder, and in no other place."""
@@ -228,6 +235,21 @@ def missing_operators(names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in OPERATORS and name != "Constant"]
 
 
+def _is_widened(value: Any) -> bool:
+    """Whether a graph with this input is computed in float32 instead of its half or double precision.
+
+    float32 holds every number of half precision, in which small gradients are 0.
+    """
+    from onnx import TensorProto
+
+    held = value.type.tensor_type.elem_type
+    if held not in (_FLOAT32, *_WIDENED):
+        raise GraphError(
+            f"its input is {TensorProto.DataType.Name(held).lower()}, wanted float32; export it with such an input"
+        )
+    return held in _WIDENED
+
+
 def _opset(model: Any) -> int:
     """The version of ONNX whose operators are meant."""
     opset = max((int(entry.version) for entry in model.opset_import if _text(entry.domain) in DOMAINS), default=0)
@@ -243,6 +265,8 @@ def _node(node: Any, numbers: _Numbers, opset: int) -> _Node:
         return _Node(lambda: value, (), tuple(node.output), {})
     if node.op_type in _N_OUTPUTS:
         attributes["n_outputs"] = len(node.output)
+    if node.op_type == "Cast" and numbers.in_float32 and attributes["to"] in _WIDENED:
+        attributes["to"] = _FLOAT32
     if node.op_type in _OPSET:
         attributes["opset"] = opset
     return _Node(OPERATORS[node.op_type], tuple(node.input), tuple(node.output), attributes)

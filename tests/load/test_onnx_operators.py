@@ -319,6 +319,47 @@ def test_a_form_that_is_not_computed_is_named(tmp_path: Path, opset: int, case: 
         network(torch.rand(SHAPE))
 
 
+def write_taking(path: Path, kind: Any, nodes: list[Any], weight: np.ndarray) -> Path:
+    """A graph that takes numbers of another kind, and weighs columns."""
+    write(path, [*nodes, helper.make_node("MatMul", ["h", "w"], ["y"])], {"w": weight}, opset=13)
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = kind
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(TensorProto.FLOAT16, np.float16), (TensorProto.DOUBLE, np.float64)])
+def test_half_and_double_precision_are_computed_in_float32(tmp_path: Path, kind: Any, dtype: Any) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    constant = numpy_helper.from_array(np.array(0.75, dtype))
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["f"], ["g"], to=kind),
+        helper.make_node("Constant", [], ["c"], value=constant),
+        helper.make_node("Mul", ["g", "c"], ["h"]),
+    ]
+    path = write_taking(tmp_path / "m.onnx", kind, nodes, f(6, 3).astype(dtype))
+    picture = f(*SHAPE).astype(np.float16)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    [wanted] = session.run(None, {"x": picture.astype(dtype)})
+    network, _, _ = read_onnx(path)
+    found = network(torch.from_numpy(picture).float())
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.detach().numpy(), wanted, atol=2e-2 if dtype == np.float16 else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [(TensorProto.UINT8, "uint8"), (TensorProto.INT64, "int64"), (TensorProto.BFLOAT16, "bfloat16")]
+)
+def test_an_input_of_another_kind_is_refused(tmp_path: Path, kind: Any, named: str) -> None:
+    """float32 would be given to what divides by 255."""
+    path = write_taking(
+        tmp_path / "m.onnx", kind, [helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT)], f(6, 3)
+    )
+    with pytest.raises(GraphError, match=f"its input is {named}, wanted float32"):
+        read_onnx(path)
+
+
 def test_whole_numbers_stay_whole_within_limits(tmp_path: Path) -> None:
     nodes = [helper.make_node("Shape", ["x"], ["n"]), helper.make_node("Clip", ["n", "low"], ["c"])]
     nodes += [helper.make_node("ConstantOfShape", ["c"], ["y"])]
