@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from math import prod
+from collections.abc import Callable, Iterable, Mapping
+from math import inf, prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,16 @@ from robaudit.load.onnx_operators import OPERATORS, Operator
 
 DOMAINS = ("", "ai.onnx")
 MAX_NODES = 200_000
-_N_OUTPUTS = ("Split",)
+MAX_GROWTH = 2**28
+"""Bytes by which a graph may grow when its functions are written out; those of exporters hold few numbers."""
+_N_OUTPUTS = ("Split", "BatchNormalization")
 """Operators that must know how many outputs the node names."""
+_OPSET = ("Softmax", "LogSoftmax", "Resize", "Upsample")
+"""Operators that changed their meaning, and must know the opset."""
+_FLOAT32, _WIDENED = 1, (10, 11)
+"""Types of numbers, as ONNX counts them; float16 and float64."""
+MIN_OPSET = 7
+"""Before it, broadcasting had to be asked for, and BatchNormalization and Dropout were told to be in training."""
 
 
 class GraphError(ValueError):
@@ -58,6 +66,11 @@ class _Graph:
 
     def __init__(self, model: Any, numbers: _Numbers) -> None:
         graph = model.graph
+        named = {tensor.name for tensor in graph.initializer}
+        inputs = [value for value in graph.input if value.name not in named]
+        if len(inputs) != 1:
+            raise GraphError(f"it takes {len(inputs)} inputs, wanted one")
+        numbers.in_float32 = _is_widened(inputs[0])
         tensors = {tensor.name: numbers.tensor(tensor) for tensor in graph.initializer}
         statistics = {name for node in graph.node if node.op_type == "BatchNormalization" for name in node.input[3:5]}
         self.trained = {
@@ -66,13 +79,11 @@ class _Graph:
             if tensor.is_floating_point() and tensor.numel() > 1 and name not in statistics
         }
         self.fixed = {name: tensor for name, tensor in tensors.items() if name not in self.trained}
-        inputs = [value for value in graph.input if value.name not in tensors]
-        if len(inputs) != 1:
-            raise GraphError(f"it takes {len(inputs)} inputs, wanted one")
         self.input = inputs[0].name
         self.input_shape = _shape(inputs[0])
         self.outputs = [value.name for value in graph.output]
-        self.nodes = [_node(node, numbers) for node in graph.node]
+        opset = _opset(model)
+        self.nodes = [_node(node, numbers, opset) for node in graph.node]
 
     def __deepcopy__(self, memo: object) -> _Graph:
         return self
@@ -86,6 +97,8 @@ class _Numbers:
         self._size_bytes = path.stat().st_size
         self.files: dict[Path, None] = {}
         """Beside the file, that numbers were read from."""
+        self.in_float32 = False
+        """Whether numbers of half or double precision become float32."""
 
     def tensor(self, described: Any) -> Tensor:
         """The numbers of an initialiser, which must be there in full."""
@@ -99,7 +112,8 @@ class _Numbers:
         n_bytes = prod(shape) * np.dtype(_numpy_type(described.data_type)).itemsize
         if n_bytes > max(self._size_bytes, len(described.raw_data)):
             raise GraphError(f"{described.name}: a tensor of shape {shape} does not fit into the file")
-        return torch.from_numpy(np.array(numpy_helper.to_array(described)))
+        tensor = torch.from_numpy(np.array(numpy_helper.to_array(described)))
+        return tensor.float() if self.in_float32 and described.data_type in _WIDENED else tensor
 
     def _fetch(self, described: Any) -> None:
         """Read numbers that lie in another file of the same folder, and in no other place."""
@@ -158,13 +172,52 @@ def _parse(path: Path) -> Any:
         import onnx
         import onnx.inliner
         from google.protobuf.message import DecodeError
+        from onnx.checker import ValidationError
     except ImportError:
         raise ModelError(f"{path}: is an ONNX graph; pip install 'robaudit[onnx]' to read it") from None
     try:
         model = onnx.load(path, load_external_data=False)
-        return onnx.inliner.inline_local_functions(model) if model.functions else model
-    except (DecodeError, ValueError, RuntimeError, RecursionError, OSError, TypeError) as error:
+        return onnx.inliner.inline_local_functions(_not_bomb(model)) if model.functions else model
+    except GraphError:
+        raise
+    except (DecodeError, ValidationError, ValueError, RuntimeError, RecursionError, OSError, TypeError) as error:
         raise GraphError(f"no ONNX file: {(str(error).splitlines() or [''])[0][:120]}") from None
+
+
+def _not_bomb(model: Any) -> Any:
+    """The model, where its functions can be written out; functions that call functions can double at every step."""
+    functions = {_called(function, function.name): function for function in model.functions}
+    if len(functions) < len(model.functions):
+        raise GraphError("two functions of one name")
+    if _expanded(model.graph.node, functions, lambda _: 1, {}) > MAX_NODES:
+        raise GraphError(f"more than {MAX_NODES} nodes with its functions written out, or a function that calls itself")
+    most = model.ByteSize() + MAX_GROWTH
+    if _expanded(model.graph.node, functions, lambda node: int(node.ByteSize()), {}) > most:
+        raise GraphError(f"more than {most} bytes with its functions written out")
+    return model
+
+
+def _expanded(
+    nodes: Iterable[Any], functions: Mapping[Any, Any], size: Callable[[Any], int], known: dict[Any, float]
+) -> float:
+    """Size of nodes with the functions that they call, however deep; infinite where one calls itself."""
+    total = 0.0
+    for node in nodes:
+        total += size(node)
+        for attribute in node.attribute:
+            for graph in (attribute.g, *attribute.graphs):
+                total += _expanded(graph.node, functions, size, known)
+        called = _called(node, node.op_type)
+        if called in functions:
+            if called not in known:
+                known[called] = inf
+                known[called] = _expanded(functions[called].node, functions, size, known)
+            total += known[called]
+    return total
+
+
+def _called(by: Any, name: str) -> tuple[Any, ...]:
+    return "" if by.domain in DOMAINS else by.domain, name, by.overload
 
 
 def _name(node: Any) -> str:
@@ -182,13 +235,40 @@ def missing_operators(names: Iterable[str]) -> list[str]:
     return [name for name in names if name not in OPERATORS and name != "Constant"]
 
 
-def _node(node: Any, numbers: _Numbers) -> _Node:
+def _is_widened(value: Any) -> bool:
+    """Whether a graph with this input is computed in float32 instead of its half or double precision.
+
+    float32 holds every number of half precision, in which small gradients are 0.
+    """
+    from onnx import TensorProto
+
+    held = value.type.tensor_type.elem_type
+    if held not in (_FLOAT32, *_WIDENED):
+        raise GraphError(
+            f"its input is {TensorProto.DataType.Name(held).lower()}, wanted float32; export it with such an input"
+        )
+    return held in _WIDENED
+
+
+def _opset(model: Any) -> int:
+    """The version of ONNX whose operators are meant."""
+    opset = max((int(entry.version) for entry in model.opset_import if _text(entry.domain) in DOMAINS), default=0)
+    if opset < MIN_OPSET:
+        raise GraphError(f"its operators are of opset {opset}, wanted {MIN_OPSET} or later")
+    return opset
+
+
+def _node(node: Any, numbers: _Numbers, opset: int) -> _Node:
     attributes = {attribute.name: _attribute(attribute, numbers) for attribute in node.attribute}
     if node.op_type == "Constant":
         value = _constant(attributes)
         return _Node(lambda: value, (), tuple(node.output), {})
     if node.op_type in _N_OUTPUTS:
         attributes["n_outputs"] = len(node.output)
+    if node.op_type == "Cast" and numbers.in_float32 and attributes["to"] in _WIDENED:
+        attributes["to"] = _FLOAT32
+    if node.op_type in _OPSET:
+        attributes["opset"] = opset
     return _Node(OPERATORS[node.op_type], tuple(node.input), tuple(node.output), attributes)
 
 

@@ -1,7 +1,7 @@
 """ONNX operators in torch, so that a graph has gradients. What is not here is named when it is met.
 
 A function takes the node's inputs (None where one is left out) and its attributes by name, and returns a tensor or a
-tuple of them. Semantics: the operator's page at https://onnx.ai/onnx/operators/, opset 9 and later.
+tuple of them. Semantics: the operator's page at https://onnx.ai/onnx/operators/, opset 7 and later.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def _clip(
         return x
     return torch.clamp(
         x,
-        float(lower) if isinstance(lower, Tensor) else lower,
-        float(upper) if isinstance(upper, Tensor) else upper,
+        lower.item() if isinstance(lower, Tensor) else lower,
+        upper.item() if isinstance(upper, Tensor) else upper,
     )
 
 
@@ -135,14 +135,17 @@ def _hard_sigmoid(x: Tensor, alpha: float = 0.2, beta: float = 0.5) -> Tensor:
     return (alpha * x + beta).clamp(0, 1)
 
 
-@operator("Softmax")
-def _softmax(x: Tensor, axis: int = -1) -> Tensor:
-    return x.softmax(axis)
+def _softmax(softmax: Callable[[Tensor, int], Tensor]) -> Operator:
+    def computed(x: Tensor, opset: int, axis: int | None = None) -> Tensor:
+        """Before opset 13 all from the axis on is one row, and the axis is 1 where it is left out."""
+        if opset >= 13:
+            return softmax(x, -1 if axis is None else axis)
+        return softmax(x.flatten(1 if axis is None else axis), -1).reshape(x.shape)
+
+    return computed
 
 
-@operator("LogSoftmax")
-def _log_softmax(x: Tensor, axis: int = -1) -> Tensor:
-    return x.log_softmax(axis)
+_pointwise({"Softmax": _softmax(torch.softmax), "LogSoftmax": _softmax(torch.log_softmax)})
 
 
 @operator("Einsum")
@@ -221,12 +224,13 @@ def _conv(
 def _conv_transpose(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, kernel_shape: Sequence[int] | None = None,
     strides: Sequence[int] | None = None, pads: Sequence[int] | None = None, dilations: Sequence[int] | None = None,
-    output_padding: Sequence[int] | None = None, group: int = 1, auto_pad: bytes = b"NOTSET",
+    output_padding: Sequence[int] | None = None, output_shape: Sequence[int] | None = None, group: int = 1,
+    auto_pad: bytes = b"NOTSET",
 ) -> Tensor:  # fmt: skip
     n = weight.dim() - 2
     symmetric = _symmetric(pads or [0] * 2 * n)
-    if symmetric is None or auto_pad not in (b"NOTSET", b"VALID") or n != 2:
-        raise OperatorError("ConvTranspose with uneven padding")
+    if symmetric is None or auto_pad not in (b"NOTSET", b"VALID") or output_shape or n != 2:
+        raise OperatorError("ConvTranspose with uneven padding, output_shape, or not over 2 dimensions")
     return F.conv_transpose2d(
         x, weight, bias, list(strides or [1] * n), symmetric, list(output_padding or [0] * n), group,
         list(dilations or [1] * n),
@@ -290,10 +294,13 @@ def _local_response_norm(x: Tensor, size: int, alpha: float = 0.0001, beta: floa
 @operator("BatchNormalization")
 def _batch_norm(
     x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor, epsilon: float = 1e-5, momentum: float = 0.9,
-    training_mode: int = 0, spatial: int = 1,
+    training_mode: int = 0, spatial: int = 1, n_outputs: int = 1,
 ) -> Tensor:  # fmt: skip
-    if training_mode or not spatial:
+    """Before opset 14 a node that names statistics as outputs is in training mode."""
+    if training_mode or n_outputs > 1:
         raise OperatorError("BatchNormalization in training mode")
+    if not spatial:
+        raise OperatorError("BatchNormalization with statistics of every pixel")
     return F.batch_norm(x, mean, var, scale, bias, False, 0.0, epsilon)
 
 
@@ -320,7 +327,12 @@ def _group_norm(
 
 
 @operator("Dropout")
-def _dropout(x: Tensor, *_: Any, **__: Any) -> Tensor:
+def _dropout(
+    x: Tensor, share: Tensor | None = None, training: Tensor | None = None, ratio: float = 0.5, seed: int = 0
+) -> Tensor:
+    """Nothing, but where the file says that it is being trained."""
+    if training is not None and training.any():
+        raise OperatorError("Dropout in training mode")
     return x
 
 
@@ -343,8 +355,7 @@ def _size(x: Tensor) -> Tensor:
 
 @operator("Flatten")
 def _flatten(x: Tensor, axis: int = 1) -> Tensor:
-    axis = axis % (x.dim() + 1) if axis < 0 else axis
-    return x.reshape(x.shape[:axis].numel() if axis else 1, -1)
+    return x.reshape(x.shape[:axis].numel(), -1)
 
 
 @operator("Reshape")
@@ -471,6 +482,8 @@ def _pad(
     fill = float(constant) if constant is not None else value
     if mode == b"constant":
         return _padded(x, amounts, fill)
+    if mode not in (b"reflect", b"edge"):
+        raise OperatorError(f"Pad with mode {mode.decode(errors='replace')}")
     n = x.dim()
     kept = [along for along in range(n) if amounts[along] or amounts[along + n]]
     if kept and kept[0] < 2:
@@ -481,32 +494,76 @@ def _pad(
 
 @operator("Resize", "Upsample")
 def _resize(
-    x: Tensor, *inputs: Tensor | None, mode: bytes = b"nearest", coordinate_transformation_mode: bytes = b"half_pixel",
-    nearest_mode: bytes = b"round_prefer_floor", scales: Sequence[float] | None = None, cubic_coeff_a: float = -0.75,
-    antialias: int = 0, **_: Any,
+    x: Tensor, *inputs: Tensor | None, opset: int, mode: bytes = b"nearest",
+    coordinate_transformation_mode: bytes = b"half_pixel", nearest_mode: bytes = b"round_prefer_floor",
+    scales: Sequence[float] | None = None, axes: Sequence[int] | None = None, cubic_coeff_a: float = -0.75,
+    keep_aspect_ratio_policy: bytes = b"stretch", exclude_outside: int = 0, antialias: int = 0,
+    extrapolation_value: float = 0.0,
 ) -> Tensor:  # fmt: skip
-    """Inputs are (roi, scales, sizes); before opset 11 (scales) alone."""
+    """Inputs are (roi, scales, sizes); before opset 11 (scales) alone, or the attribute.
+
+    Before opset 11 nothing says where the new pixels lie. PyTorch's exporters wrote such files of networks with any
+    answer to that; what is computed here is what ONNX Runtime does: who deploys the file gets that.
+    """
+    if antialias or exclude_outside or keep_aspect_ratio_policy != b"stretch":
+        raise OperatorError("Resize with antialias, exclude_outside or keep_aspect_ratio_policy")
+    if opset < 11:
+        coordinate_transformation_mode = b"asymmetric"
     given = [tensor for tensor in inputs if tensor is not None and tensor.numel()]
-    last = given[-1] if given else torch.tensor(scales)
-    wanted = (
-        [round(float(n) * float(s)) for n, s in zip(x.shape[2:], last[2:], strict=True)]
-        if last.is_floating_point()
-        else last[2:].tolist()
-    )
-    aligned = coordinate_transformation_mode == b"align_corners"
-    half = coordinate_transformation_mode in (b"half_pixel", b"pytorch_half_pixel")
-    options: dict[str, Any] = {"antialias": True} if antialias else {}
-    if mode == b"nearest" and coordinate_transformation_mode == b"asymmetric" and nearest_mode == b"floor":
-        return F.interpolate(x, wanted, mode="nearest")
-    if mode == b"nearest" and half and nearest_mode in (b"round_prefer_floor", b"round_prefer_ceil", b"floor"):
-        whole = all(size % n == 0 for size, n in zip(wanted, x.shape[2:], strict=True))
-        if whole:  # then every rounding agrees
-            return F.interpolate(x, wanted, mode="nearest")
-    if mode == b"linear" and (aligned or half) and x.dim() == 4:
-        return F.interpolate(x, wanted, mode="bilinear", align_corners=aligned, **options)
-    if mode == b"cubic" and (aligned or half) and x.dim() == 4 and cubic_coeff_a == -0.75:
-        return F.interpolate(x, wanted, mode="bicubic", align_corners=aligned, **options)
-    raise OperatorError(f"Resize with mode {mode.decode()}, {coordinate_transformation_mode.decode()}")
+    wanted = given[-1].cpu() if given else torch.tensor(scales)
+    along = [axis % x.dim() for axis in axes or range(x.dim())]
+    before = torch.tensor([x.shape[axis] for axis in along])
+    # Both in float32, where 10 times 0.7 are 7, as in ONNX Runtime.
+    after, ratios = ((wanted * before).long(), wanted) if wanted.is_floating_point() else (wanted, wanted / before)
+    if after.equal(before):
+        return x
+    for axis, size, ratio in zip(along, after.tolist(), ratios, strict=True):
+        if ratio != 1:
+            at = _sources(x.shape[axis], size, ratio, coordinate_transformation_mode)
+            rounding = nearest_mode if opset >= 11 else b"floor" if ratio > 1 else b"ceil"
+            x = _sampled(x, axis, at, mode, rounding, cubic_coeff_a)
+    return x
+
+
+def _sources(n: int, size: int, ratio: Tensor, coordinates: bytes) -> Tensor:
+    """Where on an axis of n pixels each of the `size` new ones lies."""
+    new = torch.arange(size, dtype=torch.float32)
+    if coordinates == b"asymmetric":
+        return new / ratio
+    if coordinates == b"align_corners":
+        return new * (n - 1) / max(size - 1, 1)
+    if coordinates == b"pytorch_half_pixel" and size == 1:
+        return new
+    if coordinates in (b"half_pixel", b"pytorch_half_pixel"):
+        return (new + 0.5) / ratio - 0.5
+    raise OperatorError(f"Resize with coordinate_transformation_mode {coordinates.decode(errors='replace')}")
+
+
+_ROUNDED: dict[bytes, Callable[[Tensor], Tensor]] = {
+    b"floor": torch.floor, b"round_prefer_floor": lambda at: (at - 0.5).ceil(),
+    b"ceil": torch.ceil, b"round_prefer_ceil": lambda at: (at + 0.5).floor(),
+}  # fmt: skip
+
+
+def _sampled(x: Tensor, axis: int, at: Tensor, mode: bytes, rounding: bytes, a: float) -> Tensor:
+    """Numbers at places between the pixels of one axis; beyond the edge lies more of the same."""
+    n = x.shape[axis]
+    if mode == b"nearest" and rounding in _ROUNDED:
+        return x.index_select(axis, _ROUNDED[rounding](at).clamp(0, n - 1).long().to(x.device))
+    if mode not in (b"linear", b"cubic"):
+        raise OperatorError(f"Resize with mode {mode.decode(errors='replace')}, {rounding.decode(errors='replace')}")
+    first, shares = at.floor(), torch.zeros(len(at), n)
+    for offset in (0, 1) if mode == b"linear" else (-1, 0, 1, 2):
+        far = (at - first - offset).abs()
+        share = 1 - far if mode == b"linear" else _cubic(far, a)
+        shares.scatter_add_(1, (first + offset).clamp(0, n - 1).long()[:, None], share[:, None])
+    return (x.movedim(axis, -1) @ shares.to(x).T).movedim(-1, axis)
+
+
+def _cubic(far: Tensor, a: float) -> Tensor:
+    """Keys' cubic convolution: what a pixel counts that lies so far away, up to 2 pixels."""
+    near = ((a + 2) * far - (a + 3)) * far**2 + 1
+    return torch.where(far <= 1, near, ((a * far - 5 * a) * far + 8 * a) * far - 4 * a)
 
 
 @operator("DepthToSpace")
@@ -595,4 +652,6 @@ _pointwise(
 
 @operator("ArgMax")
 def _arg_max(x: Tensor, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Tensor:
+    if select_last_index:
+        raise OperatorError("ArgMax with select_last_index")
     return x.argmax(axis, bool(keepdims))

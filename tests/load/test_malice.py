@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -647,6 +648,84 @@ def test_absurd_claims_of_an_onnx_file(tmp_path: Path) -> None:
     model.graph.initializer[0].dims.extend([2**40])
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     assert "does not fit into the file" in open_it(tmp_path / "m.onnx")
+
+
+def write_functions(path: Path, functions: list[list[Any]]) -> Path:
+    """A graph that calls the last of several functions f0, f1, ..., from a to b, of these nodes."""
+    onnx = pytest.importorskip("onnx")
+    opsets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("d", 1)]
+    made = [
+        onnx.helper.make_function("d", f"f{index}", ["a"], ["b"], nodes, opsets)
+        for index, nodes in enumerate(functions)
+    ]
+    pictures = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ("batch", 3, 8, 8))
+    answers = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph([calls(len(functions) - 1, "x", "y")], "g", [pictures], [answers])
+    path.write_bytes(
+        onnx.helper.make_model(graph, functions=made, opset_imports=opsets, ir_version=10).SerializeToString()
+    )
+    return path
+
+
+def calls(index: int, before: str, after: str, **attributes: Any) -> Any:
+    onnx = pytest.importorskip("onnx")
+    return onnx.helper.make_node(f"f{index}", [before], [after], domain="d", **attributes)
+
+
+def test_functions_of_an_onnx_file_that_double_at_every_step(tmp_path: Path) -> None:
+    """4 kB that would become 2^41 nodes, or nothing after 2^41 calls."""
+    onnx = pytest.importorskip("onnx")
+    doubling = [[calls(index, "a", "t"), calls(index, "t", "b")] for index in range(40)]
+    for first in ([onnx.helper.make_node("Relu", ["a"], ["b"])], []):
+        path = write_functions(tmp_path / "m.onnx", [first, *doubling])
+        assert path.stat().st_size < 8000
+        assert "more than 200000 nodes with its functions written out" in open_it(path)
+
+
+def test_functions_of_an_onnx_file_that_double_inside_of_a_branch(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+
+    def branch(index: int) -> Any:
+        nodes = [calls(index, "a", "t"), calls(index, "t", "u")]
+        graph = onnx.helper.make_graph(nodes, "g", [], [onnx.helper.make_empty_tensor_value_info("u")])
+        return onnx.helper.make_node("If", ["a"], ["b"], then_branch=graph, else_branch=graph)
+
+    relu = onnx.helper.make_node("Relu", ["a"], ["b"])
+    path = write_functions(tmp_path / "m.onnx", [[relu], *([branch(index)] for index in range(20))])
+    assert "more than 200000 nodes with its functions written out" in open_it(path)
+
+
+def test_functions_of_an_onnx_file_that_carry_much(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    numbers = onnx.numpy_helper.from_array(np.zeros(2**18, np.float32))
+    carrier = onnx.helper.make_node("Constant", [], ["b"], value=numbers)
+    often = [calls(0, "a", f"t{index}") for index in range(300)]
+    path = write_functions(tmp_path / "m.onnx", [[carrier], [*often, calls(0, "a", "b")]])
+    assert "bytes with its functions written out" in open_it(path)
+
+
+def test_functions_of_an_onnx_file_that_call_themselves_or_have_one_name(tmp_path: Path) -> None:
+    assert "a function that calls itself" in open_it(write_functions(tmp_path / "m.onnx", [[calls(0, "a", "b")]]))
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(write_functions(tmp_path / "m.onnx", [[onnx.helper.make_node("Relu", ["a"], ["b"])]]))
+    model.functions.append(model.functions[0])
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert "two functions of one name" in open_it(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("n", [300, 5000])
+def test_functions_of_an_onnx_file_that_nest_without_end(tmp_path: Path, n: int) -> None:
+    onnx = pytest.importorskip("onnx")
+    chain = [[calls(index, "a", "b")] for index in range(n)]
+    path = write_functions(tmp_path / "m.onnx", [[onnx.helper.make_node("Relu", ["a"], ["b"])], *chain])
+    assert open_it(path) != "loaded"
+
+
+def test_functions_of_an_onnx_file_are_computed(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    flat = [onnx.helper.make_node("Flatten", ["a"], ["b"])]
+    path = write_functions(tmp_path / "m.onnx", [flat, [calls(0, "a", "t"), calls(0, "t", "b")]])
+    assert open_it(path) == "loaded"
 
 
 @quietly

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from robaudit.errors import ModelError
-from robaudit.load.onnx_operators import OPERATORS
+from robaudit.load.onnx_operators import OPERATORS, OperatorError
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
@@ -141,7 +141,9 @@ BEHIND: dict[str, tuple[list[Any], Case]] = {
 }
 
 
-def write(path: Path, nodes: list[Any], constants: dict[str, np.ndarray], outputs: Sequence[str] = ("y",)) -> Path:
+def write(
+    path: Path, nodes: list[Any], constants: dict[str, np.ndarray], outputs: Sequence[str] = ("y",), opset: int = 21
+) -> Path:
     graph = helper.make_graph(
         nodes,
         "g",
@@ -149,7 +151,8 @@ def write(path: Path, nodes: list[Any], constants: dict[str, np.ndarray], output
         [helper.make_value_info(name, onnx.TypeProto()) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)]), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    onnx.save(model, path)
     return path
 
 
@@ -187,6 +190,185 @@ def test_an_operator_behind_another(tmp_path: Path, name: str) -> None:
     before, case = BEHIND[name]
     made, constants = node(case, "m")
     compare(write(tmp_path / "m.onnx", [*before, made], {**constants, "zero": np.zeros(1, np.float32)}))
+
+
+def pads(*amounts: int) -> dict[str, Any]:
+    return {"pads": [0, 0, *amounts[:2], 0, 0, *amounts[2:]]}
+
+
+def scales(*numbers: float) -> np.ndarray:
+    return np.array([1, 1, *numbers], np.float32)
+
+
+AT_OPSETS: list[tuple[int, Case]] = [
+    *((opset, (name, [], attributes))
+      for opset in (7, 9, 11, 12, 13)
+      for name in ("Softmax", "LogSoftmax")
+      for attributes in ({}, {"axis": 1}, {"axis": 2}, {"axis": 3})),
+    (9, ("ReduceSum", [], {"axes": [2, 3], "keepdims": 0})),
+    (9, ("ReduceMean", [], {"axes": [-1]})),
+    (9, ("Unsqueeze", [], {"axes": [0, 5]})),
+    (9, ("Split", [], {"axis": 1, "split": [1, 3]})),
+    (9, ("Slice", [], {"starts": [1, 0], "ends": [3, -1], "axes": [1, 3]})),
+    (9, ("Clip", [], {"min": -0.5, "max": 0.5})),
+    (9, ("Pad", [], {**pads(1, 2, 0, 1), "value": 0.5})),
+    (9, ("Pad", [], {**pads(1, 2, 0, 1), "mode": "reflect"})),
+    (9, ("BatchNormalization", [f(4), f(4), f(4), np.abs(f(4)) + 0.5], {})),
+    (9, ("Dropout", [], {})),
+    (9, ("MaxPool", [], {"kernel_shape": [2, 2], "strides": [2, 2]})),
+    (9, ("DepthToSpace", [], {"blocksize": 2})),
+    (11, ("Flatten", [], {"axis": -1})),
+    (11, ("ReduceSum", [], {"axes": [-1]})),
+    (11, ("Clip", [np.float32(-0.5), np.float32(0.5)], {})),
+    (11, ("Pad", [i(0, 0, 1, 2, 0, 0, 0, 1), np.float32(0.5)], {})),
+    (11, ("Slice", [i(1, 0), i(3, -1), i(1, 3), i(1, 2)], {})),
+    (11, ("AveragePool", [], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1})),
+    (13, ("Dropout", [np.float32(0.5), np.array(False)], {})),
+    (13, ("ReduceSum", [i(2, 3)], {})),
+    (13, ("Unsqueeze", [i(0, 5)], {})),
+    (13, ("Split", [i(1, 3)], {"axis": 1})),
+]  # fmt: skip
+"""Operators that changed from one opset to another, with the opset."""
+
+
+def compare_with_runtime(path: Path, opset: int, case: Case) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    made, constants = node(case, outputs=("y", "z") if case[0] == "Split" else ("y",))
+    write(path, [made], constants, opset=opset)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    picture = f(*SHAPE)
+    with torch.no_grad():
+        found = read_onnx(path)[0](torch.from_numpy(picture))
+    [wanted] = session.run(None, {"x": picture})
+    assert tuple(found.shape) == wanted.shape
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("opset", "case"), AT_OPSETS, ids=lambda part: part if isinstance(part, int) else part[0])
+def test_an_operator_means_what_it_did_at_the_opset_of_the_file(tmp_path: Path, opset: int, case: Case) -> None:
+    compare_with_runtime(tmp_path / "m.onnx", opset, case)
+
+
+RESIZED: list[tuple[int, Case]] = [
+    *((9, ("Upsample", [scales(1.6, 2)], {"mode": mode})) for mode in ("nearest", "linear")),
+    (7, ("Upsample", [], {"mode": "linear", "scales": [1.0, 1.0, 2.0, 3.0]})),
+    *((10, ("Resize", [scales(*numbers)], {"mode": mode}))
+      for mode in ("nearest", "linear")
+      for numbers in ((2, 2), (1.6, 0.7), (1.05, 1.05))),
+    *((11, ("Resize", [f(0), scales(*numbers)], {"mode": mode}))
+      for mode in ("nearest", "linear", "cubic")
+      for numbers in ((2, 2), (1.6, 0.7))),
+    *((19, ("Resize", [None, *how], {"mode": mode, "coordinate_transformation_mode": places}))
+      for mode in ("nearest", "linear", "cubic")
+      for places in ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+      for how in ([scales(1.6, 0.7)], [None, i(2, 4, 9, 4)], [None, i(2, 4, 1, 11)])),
+    *((19, ("Resize", [None, None, i(2, 4, 9, 4)], {"nearest_mode": mode}))
+      for mode in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")),
+    (19, ("Resize", [None, None, i(11, 4)], {"mode": "linear", "axes": [3, 2]})),
+    (19, ("Resize", [None, np.array([1.6], np.float32)], {"mode": "linear", "axes": [-1]})),
+    (19, ("Resize", [None, scales(1.7 / 6, 0.7)], {"mode": "cubic", "cubic_coeff_a": -0.5})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("opset", "case"), RESIZED, ids=str)
+def test_pictures_are_resized_as_another_runtime_does(tmp_path: Path, opset: int, case: Case) -> None:
+    compare_with_runtime(tmp_path / "m.onnx", opset, case)
+
+
+@pytest.mark.parametrize("n", [10, 20, 30])
+def test_sizes_are_rounded_down_in_float32(tmp_path: Path, n: int) -> None:
+    """As float64, 10 times the float32 0.7 are 6.9999998."""
+    made, constants = node(("Resize", [None, scales(1, 0.7)], {"mode": "linear"}))
+    network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants))
+    assert network(torch.rand(1, 2, 3, n)).shape[3] == n * 7 // 10
+
+
+@pytest.mark.parametrize(
+    ("attributes", "named"),
+    [
+        ({"mode": "linear", "antialias": 1}, "antialias"),
+        ({"mode": "cubic", "exclude_outside": 1}, "exclude_outside"),
+        ({"mode": "linear", "keep_aspect_ratio_policy": "not_larger"}, "keep_aspect_ratio_policy"),
+        ({"mode": "linear", "coordinate_transformation_mode": "half_pixel_symmetric"}, "half_pixel_symmetric"),
+    ],
+)
+def test_a_form_of_resize_that_is_not_computed_is_named(tmp_path: Path, attributes: dict[str, Any], named: str) -> None:
+    made, constants = node(("Resize", [None, None, i(2, 4, 9, 4)], attributes))
+    network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants))
+    with pytest.raises(OperatorError, match=named):
+        network(torch.rand(SHAPE))
+
+
+@pytest.mark.parametrize(
+    ("opset", "case", "named", "outputs"),
+    [
+        (13, ("Dropout", [np.float32(0.5), np.array(True)], {}), "Dropout in training mode", 1),
+        (13, ("BatchNormalization", [f(4)] * 4, {}), "BatchNormalization in training mode", 5),
+        (15, ("BatchNormalization", [f(4)] * 4, {"training_mode": 1}), "BatchNormalization in training mode", 3),
+        (8, ("BatchNormalization", [f(4, 6, 6)] * 4, {"spatial": 0}), "statistics of every pixel", 1),
+        (12, ("ArgMax", [], {"select_last_index": 1}), "ArgMax with select_last_index", 1),
+        (19, ("Pad", [i(0, 0, 1, 2, 0, 0, 0, 1)], {"mode": "wrap"}), "Pad with mode wrap", 1),
+        (11, ("ConvTranspose", [f(4, 3, 2, 2)], {"output_shape": [9, 9]}), "output_shape", 1),
+    ],
+    ids=lambda part: part[0] if isinstance(part, tuple) else None,
+)
+def test_a_form_that_is_not_computed_is_named(tmp_path: Path, opset: int, case: Case, named: str, outputs: int) -> None:
+    made, constants = node(case, outputs=[f"y{index}" for index in range(outputs)])
+    network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants, ("y0",), opset))
+    with pytest.raises(OperatorError, match=named):
+        network(torch.rand(SHAPE))
+
+
+def write_taking(path: Path, kind: Any, nodes: list[Any], weight: np.ndarray) -> Path:
+    """A graph that takes numbers of another kind, and weighs columns."""
+    write(path, [*nodes, helper.make_node("MatMul", ["h", "w"], ["y"])], {"w": weight}, opset=13)
+    model = onnx.load(path)
+    model.graph.input[0].type.tensor_type.elem_type = kind
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(TensorProto.FLOAT16, np.float16), (TensorProto.DOUBLE, np.float64)])
+def test_half_and_double_precision_are_computed_in_float32(tmp_path: Path, kind: Any, dtype: Any) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    constant = numpy_helper.from_array(np.array(0.75, dtype))
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["f"], ["g"], to=kind),
+        helper.make_node("Constant", [], ["c"], value=constant),
+        helper.make_node("Mul", ["g", "c"], ["h"]),
+    ]
+    path = write_taking(tmp_path / "m.onnx", kind, nodes, f(6, 3).astype(dtype))
+    picture = f(*SHAPE).astype(np.float16)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    [wanted] = session.run(None, {"x": picture.astype(dtype)})
+    network, _, _ = read_onnx(path)
+    found = network(torch.from_numpy(picture).float())
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.detach().numpy(), wanted, atol=2e-2 if dtype == np.float16 else 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [(TensorProto.UINT8, "uint8"), (TensorProto.INT64, "int64"), (TensorProto.BFLOAT16, "bfloat16")]
+)
+def test_an_input_of_another_kind_is_refused(tmp_path: Path, kind: Any, named: str) -> None:
+    """float32 would be given to what divides by 255."""
+    path = write_taking(
+        tmp_path / "m.onnx", kind, [helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT)], f(6, 3)
+    )
+    with pytest.raises(GraphError, match=f"its input is {named}, wanted float32"):
+        read_onnx(path)
+
+
+def test_whole_numbers_stay_whole_within_limits(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Shape", ["x"], ["n"]), helper.make_node("Clip", ["n", "low"], ["c"])]
+    nodes += [helper.make_node("ConstantOfShape", ["c"], ["y"])]
+    compare(write(tmp_path / "m.onnx", nodes, {"low": np.array(3)}))
+
+
+def test_opsets_of_another_time_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match="opset 6, wanted 7 or later"):
+        read_onnx(write(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], {}, opset=6))
 
 
 def test_squeeze_and_split(tmp_path: Path) -> None:
