@@ -67,7 +67,8 @@ def tried(path: Path, network: Network, size: tuple[int, int], output: str | Non
     if len(row) != len(pictures):
         raise ModelError(f"{path}: answers {len(row)} rows for {len(pictures)} images, wanted one per image")
     plain = output is None and label_index is None and answer is row
-    return Tried(module if plain else Head(module, output, label_index), row.shape[1], output)
+    n_outputs = row.shape[1]
+    return Tried(module if plain else Head(module, n_outputs, output, label_index), n_outputs, output)
 
 
 def _for_any_batch(path: Path, network: Network, module: nn.Module, pictures: Tensor) -> nn.Module:

@@ -140,6 +140,60 @@ def test_a_network_of_ones_own_code_is_exported_by_naming_it(tmp_path, monkeypat
     assert file.is_file()
 
 
+def answers(file, form, x):
+    """What another runtime makes of an exported file."""
+    if form == "onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        return torch.from_numpy(session.run(["logits"], {"image": x.numpy()})[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.jit.load(file) if form == "torchscript" else torch.export.load(file).module()
+        return program(x).detach()
+
+
+class Squeezed(nn.Module):
+    """One number, from which the batch of a single picture is squeezed as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 1, 1)
+
+    def forward(self, x):
+        """One logit for each."""
+        return self.head(self.body(x).relu().mean((2, 3), keepdim=True)).squeeze()
+
+
+@pytest.mark.parametrize("form", ["pt2", "onnx", "torchscript"])
+def test_a_network_that_squeezes_is_exported_for_a_batch_of_one_too(tmp_path, form):
+    if form == "onnx":
+        pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    network = Squeezed().eval()
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    factory = f"{__name__}:Squeezed"
+    file = tmp_path / f"model.{form}"
+    export(tmp_path / "weights.pt", file, form=form, factory=factory, input_size=(SIDE, SIDE), normalization="none")
+    x = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
+    for n in (1, 2, 3):
+        with torch.no_grad():
+            z = network(x[:n]).reshape(n, 1)
+        torch.testing.assert_close(answers(file, form, x[:n]), torch.cat([-z / 2, z / 2], 1))
+
+
+def test_a_file_that_does_not_take_one_picture_is_not_written(assimilated, tmp_path, monkeypatch):
+    honest = exporting.FORMATS["pt2"]
+
+    def read(path):
+        run = honest.read(path)
+        return lambda x: run(x).squeeze()[:, :]
+
+    monkeypatch.setattr(exporting, "FORMATS", exporting.FORMATS | {"pt2": type(honest)(honest.write, read)})
+    with pytest.raises(ModelError, match="as pt2 does not run on a batch of 1"):
+        export(assimilated, tmp_path / "m.pt2", form="pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_answers_otherwise_is_not_written(assimilated, tmp_path, monkeypatch):
     file = tmp_path / "model.pt2"
     file.write_bytes(b"the one before")
@@ -217,7 +271,7 @@ def test_a_file_that_does_not_run_is_told_so_and_why(assimilated, tmp_path, monk
 
     honest = exporting.FORMATS["pt2"]
     monkeypatch.setattr(exporting, "FORMATS", exporting.FORMATS | {"pt2": type(honest)(honest.write, read)})
-    with pytest.raises(ModelError, match=r"as pt2 does not run on 7 images \(expected a batch of 2\); nothing was"):
+    with pytest.raises(ModelError, match=r"as pt2 does not run on a batch of 7 \(expected a batch of 2\); nothing was"):
         export(assimilated, tmp_path / "m.pt2", form="pt2")
     assert list(tmp_path.iterdir()) == []
 
