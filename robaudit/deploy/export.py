@@ -93,7 +93,7 @@ def export(
             raise
         except Exception as error:  # exporters raise whatever the unsupported operation made them think of
             raise ModelError(f"{model}: cannot be written as {form} ({_cause(error)}); try another --format") from None
-        differences = [_difference(model, form, classifier, run, batch) for batch in pictures.values()]
+        differences = [_difference(model, form, classifier, run, batch) for batch in pictures.values() if len(batch)]
     return Checked({source: len(batch) for source, batch in pictures.items()}, max(differences))
 
 

@@ -362,3 +362,10 @@ def test_the_adversarials_stored_by_an_audit_are_compared(assimilated, tmp_path)
     n_stored = sum(role in item.files for item in audit.artifacts for role in ("original", "adversarial"))
     checked = export(assimilated, tmp_path / "m.pt2", form="pt2", audit=tmp_path / "audit" / "audit.json")
     assert checked.n_pictures["stored by the audit"] == n_stored >= 2
+
+
+def test_an_audit_that_stored_no_picture_is_one_of_none(assimilated, audit_of, tmp_path):
+    (tmp_path / "audit.json").write_text(audit_of().model_dump_json(), encoding="utf-8")
+    checked = export(assimilated, tmp_path / "m.ts", form="torchscript", audit=tmp_path / "audit.json")
+    assert checked.n_pictures == {"generated": 7, "stored by the audit": 0}
+    assert "stored" not in checked.sentence()
