@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError, first_line
-from robaudit.load.bounded import Bounded, BoundError
+from robaudit.load.bounded import MAX_ELEMENTS, Bounded, BoundError
 from robaudit.load.exported_json import ExportError
 from robaudit.load.head import Head, as_row, choose_output, named_outputs
 from robaudit.load.network import Network
@@ -55,8 +56,13 @@ def tried(path: Path, network: Network, size: tuple[int, int], output: str | Non
     Raises:
         ModelError: it takes no such pictures, computes something absurd, or answers no row of numbers per image.
     """
-    dice = torch.Generator().manual_seed(0)
-    pictures = torch.rand(2, network.in_chans, *size, generator=dice)
+    shape = 2, network.in_chans, *size
+    if prod(shape) > MAX_ELEMENTS:  # a file may state any
+        raise ModelError(
+            f"{path}: would take {size[0]}x{size[1]} images of {network.in_chans} channel(s), more than any model's; "
+            "pass the grid it was trained on with --input-size"
+        )
+    pictures = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     module = network.module.eval()
     if network.is_program:
         module = _for_any_batch(path, network, module, pictures)

@@ -141,6 +141,8 @@ HOSTILE = {
             "sides of fractions": {"input": PICTURE | {"shape": ["batch", 3, 32.0, 32.0]}},
             "a negative side": {"input": PICTURE | {"shape": ["batch", 3, -32, 32]}},
             "a side for a satellite": {"input": PICTURE | {"shape": ["batch", 3, 10**9, 10**9]}},
+            "a grid of 240 GB": {"input": PICTURE | {"shape": ["batch", 3, 10**5, 10**5]}},
+            "channels of 100 GB": {"input": PICTURE | {"shape": ["batch", 10**5, 512, 512]}},
         }.items()
     },
 }
