@@ -144,21 +144,31 @@ class Squeezed(nn.Module):
         return self.head(self.body(x).relu().mean((2, 3), keepdim=True)).squeeze()
 
 
+class SqueezedRow(Squeezed):
+    """Two numbers, likewise."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Conv2d(4, 2, 1)
+
+
+@pytest.mark.parametrize("made", [Squeezed, SqueezedRow])
 @pytest.mark.parametrize("form", ["pt2", "onnx", "torchscript"])
-def test_a_network_that_squeezes_is_exported_for_a_batch_of_one_too(tmp_path, form):
+def test_a_network_that_squeezes_is_exported_for_a_batch_of_one_too(tmp_path, form, made):
     if form == "onnx":
         pytest.importorskip("onnxscript")
     torch.manual_seed(0)
-    network = Squeezed().eval()
+    network = made().eval()
     torch.save(network.state_dict(), tmp_path / "weights.pt")
-    factory = f"{__name__}:Squeezed"
+    factory = f"{__name__}:{made.__name__}"
     file = tmp_path / f"model.{form}"
     export(tmp_path / "weights.pt", file, form=form, factory=factory, input_size=(SIDE, SIDE), normalization="none")
     x = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
     for n in (1, 2, 3):
         with torch.no_grad():
-            z = network(x[:n]).reshape(n, 1)
-        torch.testing.assert_close(answers(file, form, x[:n]), torch.cat([-z / 2, z / 2], 1))
+            z = network(x[:n]).reshape(n, -1)
+        wanted = torch.cat([-z / 2, z / 2], 1) if made is Squeezed else z
+        torch.testing.assert_close(answers(file, form, x[:n]), wanted)
 
 
 def test_a_file_that_does_not_take_one_picture_is_not_written(assimilated, tmp_path, monkeypatch):
