@@ -411,6 +411,20 @@ def read_rows(audit_path: Path, record: AuditRecord) -> tuple[ImageRow, ...]:
     return rows
 
 
+def file_of(folder: Path, relative: str) -> Path:
+    """Where a file lies that a record in `folder` names: its paths are data, never trusted.
+
+    Raises:
+        RecordError: outside the folder, links resolved.
+    """
+    path = (folder / relative).resolve() if "\0" not in relative else folder
+    if not path.is_relative_to(folder.resolve()) or path == folder.resolve():
+        raise RecordError(
+            f"{relative!r}: a record may only name files in its own folder; use the audit.json that scan wrote"
+        )
+    return path
+
+
 def _schema_version(text: str, path: Path) -> int:
     class Head(BaseModel):
         schema_version: int

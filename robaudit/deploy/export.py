@@ -93,7 +93,7 @@ def export(
             raise
         except Exception as error:  # exporters raise whatever the unsupported operation made them think of
             raise ModelError(f"{model}: cannot be written as {form} ({_cause(error)}); try another --format") from None
-        differences = [_difference(model, form, classifier, run, batch) for batch in pictures.values()]
+        differences = [_difference(model, form, classifier, run, batch) for batch in pictures.values() if len(batch)]
     return Checked({source: len(batch) for source, batch in pictures.items()}, max(differences))
 
 
@@ -117,7 +117,7 @@ def _difference(model: Path, form: str, classifier: Run, run: Run, pictures: Ten
         ModelError: it is more than rounding, or a decision differs.
     """
     largest = 0.0
-    for batch in torch.split(pictures, BATCH):
+    for batch in (*torch.split(pictures, BATCH), pictures[:1]):  # alone too: `.squeeze()` drops a batch of one
         with torch.no_grad():
             wanted, got = classifier(batch), _answered(model, form, run, batch)
         difference = (got - wanted).abs().amax(1)
@@ -141,7 +141,7 @@ def _answered(model: Path, form: str, run: Run, batch: Tensor) -> Tensor:
         return run(batch).detach()
     except Exception as error:  # runtimes raise whatever they like
         raise ModelError(
-            f"{model}: as {form} does not run on {len(batch)} images ({_cause(error)}); nothing was written; try "
+            f"{model}: as {form} does not run on a batch of {len(batch)} ({_cause(error)}); nothing was written; try "
             "another --format"
         ) from None
 

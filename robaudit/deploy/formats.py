@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.errors import SettingsError
-
-METADATA_NAME = "robaudit.json"
-"""Under this name each format carries what the file is: classes, input, and the hash of the model it came from."""
+from robaudit.load.own_export import METADATA_NAME
 
 Metadata = Mapping[str, Any]
+"""Each format carries what the file is, under `METADATA_NAME`: classes, input, and the hash of the model it was."""
 Run = Callable[[Tensor], Tensor]
 """(B, C, H, W) in [0, 1] -> logits (B, K)."""
 

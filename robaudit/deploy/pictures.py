@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from robaudit.errors import RecordError
+from robaudit.errors import DataError
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import open_images
 from robaudit.load.listing import has_splits
-from robaudit.records import read_audit
+from robaudit.load.refusing import refusing
+from robaudit.load.regular import MAX_BYTES, read_at_most
+from robaudit.records import file_of, read_audit
 
 MAX_IMAGES = 64
 """Of the user's; enough to show a difference, soon done."""
+KEEP = "keep the folder of an audit as scan wrote it"
 
 
 def of_data(data: Path, loaded: LoadedModel, limit: int | None) -> Tensor:
@@ -36,24 +40,29 @@ def of_audit(audit: Path, channels: int, size: tuple[int, int]) -> Tensor:
     """Originals and adversarials stored by an audit, (N, C, H, W); N may be 0.
 
     Raises:
-        RecordError: the record or its pictures cannot be read, or are of another size.
+        DataError: one of its pictures is missing, no PNG, damaged, or of another size.
+        RecordError: the record cannot be read, or names files outside its folder.
     """
     stored = [
-        audit.parent / item.files[role]
+        file_of(audit.parent, item.files[role])
         for item in read_audit(audit).artifacts
         for role in ("original", "adversarial")
         if role in item.files
     ]
-    pictures = [_read(file, channels) for file in stored]
-    if any(picture.shape[1:] != size for picture in pictures):
-        raise RecordError(f"{audit}: its pictures are not {size[0]}x{size[1]}; pass an audit of this very model")
+    pictures = [_read(file, channels, size) for file in dict.fromkeys(stored)]
     return torch.stack(pictures) if pictures else torch.empty(0, channels, *size)
 
 
-def _read(file: Path, channels: int) -> Tensor:
+def _read(file: Path, channels: int, size: tuple[int, int]) -> Tensor:
     try:
-        with Image.open(file) as picture:
-            pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"), dtype=np.float32) / 255
-    except OSError:
-        raise RecordError(f"{file}: cannot be read; keep an audit's folder together") from None
-    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1)
+        data = read_at_most(file, MAX_BYTES, KEEP)
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror}); {KEEP}") from None
+    with refusing(file, "PNG", remedy=KEEP), Image.open(BytesIO(data), formats=("PNG",)) as picture:
+        if (picture.height, picture.width) != size:  # asked before anything as large as it claims is made
+            raise DataError(
+                f"{file}: is {picture.height}x{picture.width}, wanted {size[0]}x{size[1]}; "
+                "pass an audit of this very model"
+            )
+        pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"), dtype=np.float32) / 255
+    return torch.from_numpy(pixels.reshape(*size, -1)).permute(2, 0, 1)

@@ -18,6 +18,7 @@ from robaudit.load.exported_json import ExportError, describe_exported, is_expor
 from robaudit.load.folder import read_folder
 from robaudit.load.inert_pickle import InertPickle, PickleError, Value, read_entry, read_pickle
 from robaudit.load.kinds import Contents, Kind, names, sha256_of
+from robaudit.load.own_export import said_in_archive, said_in_onnx
 from robaudit.load.safetensors_header import HeaderError, looks_like_safetensors, read_header
 from robaudit.load.scripted_code import CodeError, read_program
 from robaudit.load.torch_pickle import DATA_GLOBALS, Groups, TensorReader, as_mapping, dictionary_groups, module_tensors
@@ -71,7 +72,7 @@ def _read_file(path: Path) -> Contents:
         return _read_bare_pickle(base)
     if re.match(rb"\x08[\x01-\x20][\x12\x1a\x22\x28\x32\x3a\x42]", head):
         # A protobuf whose first field is a small number, as the ir_version of every ONNX file is.
-        return replace(base, kind=Kind.ONNX)
+        return replace(base, kind=Kind.ONNX, metadata=said_in_onnx(path))
     raise ModelError(f"{path}: {_describe(head)}; pass a PyTorch, ONNX or safetensors model")
 
 
@@ -115,7 +116,7 @@ def _read_archive(base: Contents, archive: Archive) -> Contents:
     if archive.matching(re.escape(root) + "code/.*"):
         tensors = module_tensors(pickle.value, as_tensor)
         scripted = replace(base, kind=Kind.TORCHSCRIPT, groups={(): tensors} if tensors else {})
-        return _describe_program(scripted, archive, root)
+        return _describe_program(replace(scripted, metadata=said_in_archive(base.path, archive)), archive, root)
     return _describe_pickle(base, pickle, as_tensor, Kind.TORCH_CHECKPOINT)
 
 
@@ -128,7 +129,7 @@ def _describe_program(base: Contents, archive: Archive, root: str) -> Contents:
 
 
 def _describe_exported(base: Contents, archive: Archive) -> Contents:
-    base = replace(base, kind=Kind.EXPORTED_PROGRAM)
+    base = replace(base, kind=Kind.EXPORTED_PROGRAM, metadata=said_in_archive(base.path, archive))
     try:
         exported = describe_exported(archive)
     except ExportError as error:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from robaudit.errors import ModelError
-from robaudit.load.kinds import Contents, Kind
+from robaudit.load.kinds import PROGRAMS, Contents, Kind
 from robaudit.load.normalization import normalization_of
 from robaudit.load.renamed import named_state
 from robaudit.load.state import State
@@ -15,7 +15,6 @@ from robaudit.load.torch_pickle import TensorInfo
 from robaudit.typed import flag
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
-_PROGRAMS = (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM, Kind.ONNX)
 _PICKLES = (Kind.PICKLED_MODULE, Kind.PICKLE)
 
 
@@ -55,7 +54,7 @@ class Description:
     @property
     def needs_arch(self) -> bool:
         """Whether only a person can say which architecture it is."""
-        has_own = self.contents.file_kind in _PROGRAMS or self.contents.kind is Kind.HUGGING_FACE_FOLDER
+        has_own = self.contents.file_kind in PROGRAMS or self.contents.kind is Kind.HUGGING_FACE_FOLDER
         return len(self.architectures) != 1 and not has_own
 
     @property
@@ -132,7 +131,7 @@ def _obstacle(
         return f"loading it would run code it names ({imports}); {alone if contents.groups else ''}{trust}"
     if contents.not_pure:
         return f"its program does more than compute ({', '.join(contents.not_pure[:5])}); {trust}"
-    return unreadable if kind in _PROGRAMS else missing
+    return unreadable if kind in PROGRAMS else missing
 
 
 def _unusable(contents: Contents, own: Stated) -> str | None:
@@ -148,7 +147,7 @@ def _unusable(contents: Contents, own: Stated) -> str | None:
 
 def _unfit(contents: Contents, state: State | None) -> str | None:
     """Why weights fit no network that would be built for them."""
-    if state is None or contents.file_kind in _PROGRAMS or contents.kind is Kind.ASSIMILATED or not _has_libraries():
+    if state is None or contents.file_kind in PROGRAMS or contents.kind is Kind.ASSIMILATED or not _has_libraries():
         return None
     from robaudit.load.network import weights_refusal
 
@@ -189,7 +188,7 @@ def _native_size(
     contents: Contents, state: State | None, architectures: tuple[str, ...]
 ) -> tuple[tuple[int, int], str] | None:
     """What the architecture is trained at, where weights alone are loaded and it is the only one."""
-    if state is None or len(architectures) != 1 or contents.file_kind in _PROGRAMS or not _has_libraries():
+    if state is None or len(architectures) != 1 or contents.file_kind in PROGRAMS or not _has_libraries():
         return None
     from robaudit.load.architecture import is_known, native_size
 

@@ -67,14 +67,24 @@ def _recognised(path: Path, config: Config) -> tuple[Kind, Config]:
 
 
 def _read_json(file: Path) -> Config:
-    if file.stat().st_size > MAX_CONFIG_BYTES:
-        raise ModelError(f"{file}: has more than {MAX_CONFIG_BYTES} bytes; pass the weights file and --arch")
+    with file.open("rb") as opened:
+        return json_object(file, opened.read(MAX_CONFIG_BYTES + 1), "pass the weights file and --arch")
+
+
+def json_object(file: Path, content: bytes, remedy: str) -> Config:
+    """The JSON object that a file holds.
+
+    Raises:
+        ModelError: it holds none, or more than `MAX_CONFIG_BYTES`.
+    """
+    if len(content) > MAX_CONFIG_BYTES:
+        raise ModelError(f"{file}: has more than {MAX_CONFIG_BYTES} bytes; {remedy}")
     try:
-        config = json.loads(file.read_bytes(), parse_constant=_refuse_constant)
+        config = json.loads(content, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{file}: is not valid JSON ({error}); pass the weights file and --arch") from None
+        raise ModelError(f"{file}: is not valid JSON ({error}); {remedy}") from None
     if not isinstance(config, dict):
-        raise ModelError(f"{file}: is not a JSON object; pass the weights file and --arch")
+        raise ModelError(f"{file}: is not a JSON object; {remedy}")
     return config
 
 

@@ -18,9 +18,10 @@ LOGITS = "logits"
 class Head(nn.Module):
     """A network with one of its outputs picked, and of these, where asked for, one finding."""
 
-    def __init__(self, network: nn.Module, output: str | None, label_index: int | None) -> None:
+    def __init__(self, network: nn.Module, n_outputs: int, output: str | None, label_index: int | None) -> None:
         super().__init__()
         self.network = network
+        self.n_outputs = n_outputs
         self.output = output
         self.label_index = label_index
 
@@ -28,12 +29,9 @@ class Head(nn.Module):
         """(B, C, H, W) -> (B, K)."""
         answer = self.network(x)
         picked = answer if self.output is None else named_outputs(answer)[self.output]
-        # `.squeeze()` drops the batch of one image as well. Its length is asked last: an export for any length of
-        # batch cannot hold that question.
-        if picked.dim() == 0 and len(x) == 1:
-            picked = picked.reshape(1)
-        row = as_row(picked)
-        assert row is not None
+        # `.squeeze()` drops the batch of one image as well. No question is asked here: an export, which sees one
+        # batch, would keep the answer for that length alone.
+        row: Tensor = picked.reshape(-1, self.n_outputs)
         return row if self.label_index is None else row[:, self.label_index : self.label_index + 1]
 
 

@@ -27,6 +27,10 @@ class Kind(StrEnum):
     PICKLE = "pickle (not written by torch.save)"
 
 
+PROGRAMS = (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM, Kind.ONNX)
+"""Files that carry what is to be computed beside the weights."""
+
+
 @dataclass(frozen=True)
 class Contents:
     """What a model file or folder holds."""
@@ -41,7 +45,7 @@ class Contents:
     globals: frozenset[str] = frozenset()
     """What the pickle would import."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """A folder's configuration, safetensors metadata, the plain entries of a checkpoint."""
+    """A folder's configuration, safetensors metadata, the plain entries of a checkpoint, what an export says."""
     weights: Path | None = None
     """The file that holds the tensors; for a file, itself."""
     weights_kind: Kind | None = None

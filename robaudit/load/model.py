@@ -15,7 +15,7 @@ from robaudit.load.classes import class_names, require_finding, require_one_outp
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.contents import read_contents
 from robaudit.load.hub import local_folder
-from robaudit.load.kinds import Contents, Kind
+from robaudit.load.kinds import PROGRAMS, Contents, Kind
 from robaudit.load.network import Asked, Network, read_network
 from robaudit.load.normalization import normalization_of
 from robaudit.load.normalizer import require_unit_pixels
@@ -77,6 +77,8 @@ def load_model(
     asked = Asked(arch, factory, trust, weights, input_size or own.size)
     retrofitted = read_assimilated(contents, asked) if contents.kind is Kind.ASSIMILATED else None
     network = retrofitted.network if retrofitted else read_network(contents, asked)
+    if contents.kind in PROGRAMS and not network.files:  # what an export says is of its program, not its weights alone
+        own = replace(own, mean=None, std=None)
     grid = _input_size(network, input_size, own)
     size = grid.height, grid.width
     chosen = own.label_index if label_index is None else label_index

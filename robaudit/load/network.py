@@ -17,7 +17,7 @@ from robaudit.load.archive import ArchiveError
 from robaudit.load.exported import read_exported
 from robaudit.load.exported_json import ExportError
 from robaudit.load.inert_pickle import PickleError
-from robaudit.load.kinds import Contents, Kind
+from robaudit.load.kinds import PROGRAMS, Contents, Kind
 from robaudit.load.libraries import (
     hugging_face_filled,
     hugging_face_network,
@@ -32,12 +32,11 @@ from robaudit.load.renamed import named_state
 from robaudit.load.scripted import read_scripted
 from robaudit.load.scripted_code import CodeError
 from robaudit.load.state import State, branches, state_for
+from robaudit.load.stated import stated
 from robaudit.load.trusted import call_factory, load_trusted, require_trust
 from robaudit.load.weights import misfit, put_into, read_weights
 from robaudit.typed import flag
 
-PROGRAMS = (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM, Kind.ONNX)
-"""Files that carry what is to be computed beside the weights."""
 RUNS_CODE: Mapping[Kind, str] = {
     Kind.PICKLED_MODULE: "a pickled module, which runs code from the file when loaded",
     Kind.PICKLE: "a pickle that torch.save did not write, which runs code from the file when loaded",
@@ -300,11 +299,12 @@ def _from_program(contents: Contents, may_run_code: bool) -> Network:
     assert file is not None
     if may_run_code and (kind in RUNS_CODE or contents.not_pure):
         module = load_trusted(file, kind, trusted_hash(contents))
-        return Network(module, kind.value, first_channels(module), is_program=True, runs_code=True, files=(file,))
+        channels = stated(contents).channels or first_channels(module)
+        return Network(module, kind.value, channels, is_program=True, runs_code=True, files=(file,))
     if kind in RUNS_CODE:
         raise ModelError(_needs_trust(contents, f"is {RUNS_CODE[kind]}: it would import {_imports(contents)}"))
     try:
-        return _read_program(file, kind)
+        return _read_program(file, kind, stated(contents).channels)
     except NOT_LOADED as error:
         if kind is Kind.ONNX:
             raise ModelError(
@@ -315,7 +315,7 @@ def _from_program(contents: Contents, may_run_code: bool) -> Network:
         ) from None
 
 
-def _read_program(file: Path, kind: Kind) -> Network:
+def _read_program(file: Path, kind: Kind, channels: int | None) -> Network:
     if kind is Kind.ONNX:
         graph, shape, beside = read_onnx(file)
         return _traced(graph, kind, shape, (file, *beside))
@@ -323,7 +323,7 @@ def _read_program(file: Path, kind: Kind) -> Network:
         exported, shape = read_exported(file)
         return _traced(exported, kind, shape, (file,))
     scripted = read_scripted(file)
-    return Network(scripted, kind.value, first_channels(scripted), is_program=True, files=(file,))
+    return Network(scripted, kind.value, channels or first_channels(scripted), is_program=True, files=(file,))
 
 
 def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files: tuple[Path, ...]) -> Network:

@@ -9,7 +9,8 @@ from typing import Any
 
 from robaudit.errors import ModelError
 from robaudit.load.class_order import POSSIBLE_CLASSES
-from robaudit.load.kinds import Contents, Kind
+from robaudit.load.kinds import PROGRAMS, Contents, Kind
+from robaudit.load.own_export import METADATA_NAME
 from robaudit.load.resizing import Resizing, timm_resizing
 
 _LABEL_KEYS = ("classes", "label_names", "class_names")
@@ -36,6 +37,8 @@ class Stated:
     """Where the normalisation stands."""
     size: tuple[int, int] | None = None
     """(height, width) of the input grid."""
+    channels: int | None = None
+    """Of the pictures it takes; of a file that `robaudit export` wrote."""
     resizing: Resizing | None = None
     """How images come to it."""
     many_findings: bool = False
@@ -58,10 +61,12 @@ def stated(contents: Contents) -> Stated:
     """Read what a file or folder says of itself.
 
     Raises:
-        ModelError: a folder's configuration holds something else than it should.
+        ModelError: a folder's configuration, or what an export says, holds something else than it should.
     """
     config = contents.metadata
     try:
+        if contents.kind in PROGRAMS:
+            return _of_export(config[METADATA_NAME]) if METADATA_NAME in config else Stated()
         if contents.kind not in _FOLDERS:
             possible = config.get(POSSIBLE_CLASSES)
             return Stated(
@@ -85,10 +90,29 @@ def stated(contents: Contents) -> Stated:
             **head,
         )
     except (TypeError, ValueError, AttributeError) as error:
-        raise ModelError(
-            f"{contents.path}: its config.json holds what robaudit cannot use ({error}); "
-            "correct it, or pass the weights file and --arch"
-        ) from None
+        name, remedy = "config.json", "correct it, or pass the weights file and --arch"
+        if contents.kind in PROGRAMS:
+            name, remedy = METADATA_NAME, "export it again"
+        raise ModelError(f"{contents.path}: its {name} holds what robaudit cannot use ({error}); {remedy}") from None
+
+
+def _of_export(said: Mapping[str, Any]) -> Stated:
+    """What `robaudit export` says of a program with its normalisation inside."""
+    picture = said.get("input")
+    if not isinstance(picture, Mapping) or picture.get("range") != [0, 1]:
+        raise ValueError("input is no object with a range of 0 to 1")
+    shape = picture.get("shape")
+    if not isinstance(shape, list) or len(shape) != 4 or type(shape[1]) is not int or not 0 < shape[1] <= MAX_SIDE:
+        raise ValueError("input.shape is no list of batch, channels, height, width")
+    channels = shape[1]
+    return Stated(
+        labels=_labels(said),
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
+        source=METADATA_NAME,
+        size=_size(shape[2:]),
+        channels=channels,
+    )
 
 
 def _labels(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError, first_line
-from robaudit.load.bounded import Bounded, BoundError
+from robaudit.load.bounded import MAX_ELEMENTS, Bounded, BoundError
 from robaudit.load.exported_json import ExportError
 from robaudit.load.head import Head, as_row, choose_output, named_outputs
 from robaudit.load.network import Network
@@ -36,7 +37,7 @@ class FixedBatch(nn.Module):
         """(B, C, H, W) -> the answers of the network, joined."""
         filled = torch.cat([x, x[-1:].expand(-len(x) % self.batch, -1, -1, -1)])
         answers = [self.network(part) for part in torch.split(filled, self.batch)]
-        return _joined(answers, len(x))
+        return _joined(answers, len(x), self.batch)
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,13 @@ def tried(path: Path, network: Network, size: tuple[int, int], output: str | Non
     Raises:
         ModelError: it takes no such pictures, computes something absurd, or answers no row of numbers per image.
     """
-    dice = torch.Generator().manual_seed(0)
-    pictures = torch.rand(2, network.in_chans, *size, generator=dice)
+    shape = 2, network.in_chans, *size
+    if prod(shape) > MAX_ELEMENTS:  # a file may state any
+        raise ModelError(
+            f"{path}: would take {size[0]}x{size[1]} images of {network.in_chans} channel(s), more than any model's; "
+            "pass the grid it was trained on with --input-size"
+        )
+    pictures = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     module = network.module.eval()
     if network.is_program:
         module = _for_any_batch(path, network, module, pictures)
@@ -67,11 +73,12 @@ def tried(path: Path, network: Network, size: tuple[int, int], output: str | Non
     if len(row) != len(pictures):
         raise ModelError(f"{path}: answers {len(row)} rows for {len(pictures)} images, wanted one per image")
     plain = output is None and label_index is None and answer is row
-    return Tried(module if plain else Head(module, output, label_index), row.shape[1], output)
+    n_outputs = row.shape[1]
+    return Tried(module if plain else Head(module, n_outputs, output, label_index), n_outputs, output)
 
 
 def _for_any_batch(path: Path, network: Network, module: nn.Module, pictures: Tensor) -> nn.Module:
-    """The network, or a wrapper where it was traced for one size of batch.
+    """The network, or a wrapper where it was traced for one size of batch, or answers one image without a batch.
 
     Raises:
         ModelError: what it answers for a picture depends on the pictures beside it.
@@ -86,6 +93,8 @@ def _for_any_batch(path: Path, network: Network, module: nn.Module, pictures: Te
     except ModelError:
         return alone
     if all(_same(one, other) for one, other in zip(_tensors(by_itself), _tensors(together), strict=False)):
+        if _n_dimensions(together) == 2 and _n_dimensions(_ask(path, network, module, pictures[:1])) == 1:
+            return Head(module, together.shape[1], None, None)  # `.squeeze()` drops the batch of one image
         return module
     if _answers_differ(path, network, alone, pictures):
         raise ModelError(f"{path}: answers differently when asked twice; save it in evaluation mode (model.eval())")
@@ -95,6 +104,10 @@ def _for_any_batch(path: Path, network: Network, module: nn.Module, pictures: Te
         f"{path}: its answer for an image depends on the other images of the batch; save it in evaluation mode "
         "(model.eval())"
     )
+
+
+def _n_dimensions(answer: Any) -> int | None:
+    return answer.dim() if isinstance(answer, Tensor) else None
 
 
 def _answers_differ(path: Path, network: Network, module: nn.Module, pictures: Tensor) -> bool:
@@ -115,17 +128,24 @@ def _tensors(answer: Any) -> list[Tensor]:
     return [part for part in parts if isinstance(part, Tensor) and part.is_floating_point()]
 
 
-def _joined(answers: list[Any], n: int) -> Any:
+def _joined(answers: list[Any], n: int, batch: int) -> Any:
     """Answers of several batches as one."""
     first = answers[0]
     if isinstance(first, Tensor):
-        return torch.cat([answer.reshape(1) if answer.dim() == 0 else answer for answer in answers])[:n]
+        return torch.cat([_with_its_batch(answer) if batch == 1 else answer for answer in answers])[:n]
     outputs = [named_outputs(answer) for answer in answers]
     return {
         name: torch.cat([output[name] for output in outputs])[:n]
         for name, value in outputs[0].items()
         if isinstance(value, Tensor) and value.dim()
     }
+
+
+def _with_its_batch(answer: Tensor) -> Tensor:
+    """The answer for one image, from which `.squeeze()` drops the batch: one number, or a row of several."""
+    if answer.dim() == 0:
+        return answer.reshape(1)
+    return answer.unsqueeze(0) if answer.dim() == 1 and len(answer) > 1 else answer
 
 
 def _ask(path: Path, network: Network, module: nn.Module, pictures: Tensor) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robaudit.errors import RecordError
-from robaudit.records import AuditRecord, ImageRow, read_audit, read_rows
+from robaudit.records import AuditRecord, ImageRow, file_of, read_audit, read_rows
 from robaudit.tally import clean_tallies, worst_case
 
 IMAGES_FOLDER = "images"
@@ -49,7 +49,7 @@ def read_source(path: Path) -> Source:
         RecordError: a file is missing, damaged, outside the record's folder, or contradicts the record.
     """
     record = read_audit(path)
-    _inside(path.parent, record.images)
+    file_of(path.parent, record.images)
     rows = read_rows(path, record)
     classes = record.model.classes
     counted = clean_tallies(rows, classes), worst_case(rows, classes, record.threat_model.eps_255)
@@ -65,7 +65,7 @@ def read_picture(folder: Path, relative: str) -> Picture:
     Raises:
         RecordError: it is missing, no PNG, or outside the folder.
     """
-    path = _inside(folder, relative)
+    path = file_of(folder, relative)
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -76,12 +76,3 @@ def read_picture(folder: Path, relative: str) -> Picture:
         raise RecordError(f"{relative!r}: gallery picture is no PNG; scan again")
     _, width, height = _PNG_HEAD.unpack_from(content)
     return Picture(content, width, height)
-
-
-def _inside(folder: Path, relative: str) -> Path:
-    path = (folder / relative).resolve() if "\0" not in relative else folder
-    if not path.is_relative_to(folder.resolve()) or path == folder.resolve():
-        raise RecordError(
-            f"{relative!r}: a record may only name files in its own folder; use the audit.json that scan wrote"
-        )
-    return path

@@ -14,7 +14,6 @@ import timm
 import torch
 import typer
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
@@ -22,33 +21,14 @@ from robaudit.audit.scan import scan
 from robaudit.cli import export as command
 from robaudit.deploy import export as exporting
 from robaudit.deploy.export import export
-from robaudit.deploy.formats import METADATA_NAME
 from robaudit.errors import ModelError, OutputError, SettingsError
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.model import load_model
+from robaudit.load.own_export import METADATA_NAME
 from robaudit.retrofit.checkpoint import write_model
 
 SIDE = 32
-
-
-@pytest.fixture(scope="module")
-def assimilated(tmp_path_factory):
-    """A folder with T and C far from their start, in front of an untrained network."""
-    folder = tmp_path_factory.mktemp("model")
-    plain = folder / "plain"
-    plain.mkdir()
-    torch.manual_seed(0)
-    save_file(timm.create_model("test_resnet", num_classes=2).state_dict(), plain / "model.safetensors")
-    cfg = {"input_size": [3, SIDE, SIDE], "mean": [0.5] * 3, "std": [0.25] * 3}
-    config = {"architecture": "test_resnet", "num_classes": 2, "label_names": ["sick", "well"], "pretrained_cfg": cfg}
-    (plain / "config.json").write_text(json.dumps(config))
-    vanilla = load_model(plain)
-    front = Front(1, 3)
-    front.start_at_random()
-    classifier = Classifier(vanilla.classifier.backbone, vanilla.info.normalization, in_chans=3, front=front)
-    write_model(folder, classifier, vanilla.info, image_channels=1)
-    return folder
 
 
 def pictures(n=5):
@@ -140,6 +120,70 @@ def test_a_network_of_ones_own_code_is_exported_by_naming_it(tmp_path, monkeypat
     assert file.is_file()
 
 
+def answers(file, form, x):
+    """What another runtime makes of an exported file."""
+    if form == "onnx":
+        onnxruntime = pytest.importorskip("onnxruntime")
+        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        return torch.from_numpy(session.run(["logits"], {"image": x.numpy()})[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.jit.load(file) if form == "torchscript" else torch.export.load(file).module()
+        return program(x).detach()
+
+
+class Squeezed(nn.Module):
+    """One number, from which the batch of a single picture is squeezed as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 1, 1)
+
+    def forward(self, x):
+        """One logit for each."""
+        return self.head(self.body(x).relu().mean((2, 3), keepdim=True)).squeeze()
+
+
+class SqueezedRow(Squeezed):
+    """Two numbers, likewise."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Conv2d(4, 2, 1)
+
+
+@pytest.mark.parametrize("made", [Squeezed, SqueezedRow])
+@pytest.mark.parametrize("form", ["pt2", "onnx", "torchscript"])
+def test_a_network_that_squeezes_is_exported_for_a_batch_of_one_too(tmp_path, form, made):
+    if form == "onnx":
+        pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    network = made().eval()
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    factory = f"{__name__}:{made.__name__}"
+    file = tmp_path / f"model.{form}"
+    export(tmp_path / "weights.pt", file, form=form, factory=factory, input_size=(SIDE, SIDE), normalization="none")
+    x = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
+    for n in (1, 2, 3):
+        with torch.no_grad():
+            z = network(x[:n]).reshape(n, -1)
+        wanted = torch.cat([-z / 2, z / 2], 1) if made is Squeezed else z
+        torch.testing.assert_close(answers(file, form, x[:n]), wanted)
+
+
+def test_a_file_that_does_not_take_one_picture_is_not_written(assimilated, tmp_path, monkeypatch):
+    honest = exporting.FORMATS["pt2"]
+
+    def read(path):
+        run = honest.read(path)
+        return lambda x: run(x).squeeze()[:, :]
+
+    monkeypatch.setattr(exporting, "FORMATS", exporting.FORMATS | {"pt2": type(honest)(honest.write, read)})
+    with pytest.raises(ModelError, match="as pt2 does not run on a batch of 1"):
+        export(assimilated, tmp_path / "m.pt2", form="pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_answers_otherwise_is_not_written(assimilated, tmp_path, monkeypatch):
     file = tmp_path / "model.pt2"
     file.write_bytes(b"the one before")
@@ -217,7 +261,7 @@ def test_a_file_that_does_not_run_is_told_so_and_why(assimilated, tmp_path, monk
 
     honest = exporting.FORMATS["pt2"]
     monkeypatch.setattr(exporting, "FORMATS", exporting.FORMATS | {"pt2": type(honest)(honest.write, read)})
-    with pytest.raises(ModelError, match=r"as pt2 does not run on 7 images \(expected a batch of 2\); nothing was"):
+    with pytest.raises(ModelError, match=r"as pt2 does not run on a batch of 7 \(expected a batch of 2\); nothing was"):
         export(assimilated, tmp_path / "m.pt2", form="pt2")
     assert list(tmp_path.iterdir()) == []
 
@@ -308,3 +352,10 @@ def test_the_adversarials_stored_by_an_audit_are_compared(assimilated, tmp_path)
     n_stored = sum(role in item.files for item in audit.artifacts for role in ("original", "adversarial"))
     checked = export(assimilated, tmp_path / "m.pt2", form="pt2", audit=tmp_path / "audit" / "audit.json")
     assert checked.n_pictures["stored by the audit"] == n_stored >= 2
+
+
+def test_an_audit_that_stored_no_picture_is_one_of_none(assimilated, audit_of, tmp_path):
+    (tmp_path / "audit.json").write_text(audit_of().model_dump_json(), encoding="utf-8")
+    checked = export(assimilated, tmp_path / "m.ts", form="torchscript", audit=tmp_path / "audit.json")
+    assert checked.n_pictures == {"generated": 7, "stored by the audit": 0}
+    assert "stored" not in checked.sentence()

@@ -72,6 +72,16 @@ def test_the_record_and_inspect_say_where_the_size_is_from(tmp_path: Path) -> No
             assert (document["input_size"], document["input_size_source"]) == (size, source)
 
 
+def test_pictures_that_would_fill_the_memory_are_not_made(tmp_path: Path) -> None:
+    """240 GB for the two that a model is tried on."""
+    write_timm_folder(
+        saved(tmp_path / "m", "test_resnet"), tmp_path / "folder", "test_resnet", input_size=[3, 10**5, 10**5]
+    )
+    for path, options in ((tmp_path / "folder", {}), (tmp_path / "m", {"input_size": (10**5, 10**5)})):
+        with pytest.raises(ModelError, match=r"would take 100000x100000 images of 3 channel\(s\).*--input-size"):
+            load_model(path, **options)
+
+
 def network() -> nn.Module:
     made: nn.Module = timm.create_model("test_resnet", num_classes=2)
     return made

@@ -170,6 +170,33 @@ def test_one_number_for_one_picture_is_a_row(save, network, tmp_path):
         torch.testing.assert_close(classifier(example[:1]), classifier(example)[:1])
 
 
+class SqueezedRow(Picture):
+    """Two outputs; of one picture, a row without a batch."""
+
+    def forward(self, x):
+        return self.head(self.body(x).relu().mean((2, 3))).squeeze()
+
+
+SAVES = {"traced": traced, "scripted": scripted, "exported": exported, "onnx": onnx_by_trace, "weights alone": None}
+
+
+@pytest.mark.parametrize("save", SAVES.values(), ids=SAVES)
+def test_several_numbers_for_one_picture_are_a_row(save, tmp_path):
+    """That it drops the batch of one is no sign of a network in training mode."""
+    network, example = SqueezedRow().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    file = tmp_path / "model"
+    options = {} if save else {"factory": f"{__name__}:SqueezedRow"}
+    if save:
+        save(network, example, file)
+    else:
+        torch.save(network.state_dict(), file)
+    loaded = load_model(file, folder_classes=("a", "b"), input_size=(32, 32), normalization="none", **options)
+    classifier = loaded.with_outputs_seen_on(example).classifier
+    with torch.no_grad():
+        for n in (1, 2, 4):
+            torch.testing.assert_close(classifier(example[:n]), network(example)[:n])
+
+
 class Decided(Picture):
     def forward(self, x):
         return super().forward(x).argmax(1)
