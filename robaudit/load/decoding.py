@@ -7,6 +7,7 @@ but its owner knows which one the label is about.
 from __future__ import annotations
 
 import io
+import re
 from functools import cache
 from typing import Any
 
@@ -23,6 +24,12 @@ from robaudit.load.true_depth import bits_of_deep_grey, require_true_depth
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "TGA", "PCX", "AVIF")
 """Only these are opened, whatever a file is called: for some others, such as EPS, Pillow would start a program."""
 
+_STARTS = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|II[*+]\0|MM\0[*+]|BM.{4}\0{4}|GIF8[79]a|RIFF.{4}WEBP"
+    rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|P[1-6]\s|\n[\0\x02\x03\x05]\x01|.{4}ftypavi[fs]",
+    re.DOTALL,
+)
+"""How a file of each of `FORMATS` begins, but for TGA, which begins anyhow."""
 _STEPS = {"L;2": 3, "L;4": 15}
 """From black to white of a PNG's greys, which Pillow scales to 8 bits, but not the transparent one among them."""
 Counts = NDArray[Any]
@@ -45,6 +52,11 @@ def decode(data: bytes, file: Location) -> Picture:
 def is_image_name(file: Location) -> bool:
     """Whether a file's name is that of an image; what it holds is seen when it is opened."""
     return Image.registered_extensions().get(file.suffix.lower()) in (*FORMATS, "MPO")  # MPO is opened as JPEG
+
+
+def is_image(start: bytes) -> bool:
+    """Whether a file that begins so is an image; Pillow would take a text for one that begins with `Py`."""
+    return _STARTS.match(start) is not None
 
 
 @cache

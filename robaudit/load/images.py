@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import DataError
+from robaudit.load.left_out import words_for
 from robaudit.load.listed import Listed, Split
 from robaudit.load.listing import Listing, list_images
 from robaudit.load.remote import Location, Remote
@@ -190,7 +191,10 @@ def open_images(
             test part in another, or an unreadable image.
     """
     progress, view = progress or Silent(), view or View()
-    listing = _merged(path, list_images(path, split), merge or {})
+    listing = list_images(path, split)
+    if words := words_for(listing.left_out):
+        progress.say(words)
+    listing = _merged(path, listing, merge or {})
     refs, channels, n_skipped = _examine(listing.items, view, on_bad_image, progress)
     present = sorted({ref.label for ref in refs})
     if len(present) < 2:
