@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
+from PIL.PpmImagePlugin import PpmImageFile
 
-from robaudit.load.deep_colour import deep_colour, is_deep_colour, layout_of, with_key
+from robaudit.load.deep_colour import deep_colour, is_deep_colour, layout_of, white_of_ppm, with_key
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import refusing, require_plausible
 from robaudit.load.remote import Location
@@ -89,8 +90,8 @@ def _counts(opened: Image.Image, data: bytes) -> tuple[Counts, int]:
     if opened.mode.startswith("I;16"):
         bits = bits_of_deep_grey(opened, data)
         return with_key(np.asarray(opened) >> (16 - bits), opened), 2**bits - 1
-    if opened.mode == "I" and opened.format == "PPM":  # which scales what is deeper than 8 bits to 16
-        return np.asarray(opened), 65535
+    if isinstance(opened, PpmImageFile) and opened.mode in ("L", "I", "RGB"):
+        return _ppm_counts(opened)
     if opened.mode in ("I", "F"):
         low, high = opened.getextrema()
         raise ValueError(f"pixels from {low:g} to {high:g} and no word on which is white, wanted 8 or 16 bits")
@@ -99,6 +100,13 @@ def _counts(opened: Image.Image, data: bytes) -> tuple[Counts, int]:
     alpha = "A" if opened.has_transparency_data else ""
     grey = opened.mode in ("1", "L", "LA", "La")
     return np.asarray(opened.convert(("L" if grey else "RGB") + alpha)), 255
+
+
+def _ppm_counts(opened: PpmImageFile) -> tuple[Counts, int]:
+    """Counts up to any white, which Pillow scales to 8 bits or, above 255, to 16."""
+    white = white_of_ppm(opened)  # asked first, likewise
+    counts = np.multiply(np.asarray(opened), white / (65535 if opened.mode == "I" else 255), dtype=np.float32)
+    return np.rint(counts, out=counts), white
 
 
 def _tiff_counts(opened: TiffImagePlugin.TiffImageFile) -> tuple[Counts, int]:
