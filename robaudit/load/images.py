@@ -125,9 +125,9 @@ class Images:
         return torch.stack([*chosen, noise, torch.zeros_like(noise), torch.ones_like(noise)])
 
     def size_of_first(self) -> tuple[int, int]:
-        """(height, width) of the first image, before any resizing."""
+        """(height, width) of the first image as it is shown, before any resizing."""
         height, width, *_ = read_stored(self.refs[0].path, self.refs[0].member, self.view).picture.pixels.shape
-        return height, width
+        return (width, height) if self.view.transpose else (height, width)
 
     def ordered_as(self, classes: Sequence[str]) -> Images:
         """The same images with the class order of the model's outputs.

@@ -15,6 +15,7 @@ from robaudit.errors import DataError
 from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.splitting import write_split
+from robaudit.load.view import View
 from robaudit.progress import Silent
 
 
@@ -371,6 +372,19 @@ def test_other_sizes_are_resized_as_pillow_does_in_floating_point(tmp_path: Path
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
     assert found.min() >= 0
     assert found.max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("size", [(8, 6), (12, 5)])
+def test_rows_for_columns_is_the_picture_that_monai_reads(tmp_path: Path, size: tuple[int, int]) -> None:
+    transforms = pytest.importorskip("monai.transforms")
+    path = save(folder(tmp_path, {"a": 1}) / "b" / "wide.png", noise(1))
+    images = open_images(tmp_path, view=View(transpose=True))
+    read = np.asarray(transforms.LoadImage("PILReader", image_only=True)(path), dtype=np.float32)
+    assert read.shape == (8, 6) == images.size_of_first()
+    expected = np.asarray(Image.fromarray(read).resize(size[::-1], Image.Resampling.BILINEAR)) / 255
+    np.testing.assert_allclose(pixels_of(images, "b/wide.png", size)[0], expected, atol=1e-5)
+    assert (images.view.flags, images.sha256 == open_images(tmp_path).sha256) == (("--transpose",), False)
 
 
 # What is known of each image beside its pixels
