@@ -83,7 +83,10 @@ def _other_normalizations(loaded: LoadedModel, base: Hypothesis) -> Iterator[Hyp
 
 
 def _other_views(images: Images, base: Hypothesis, size: tuple[int, int]) -> Iterator[Hypothesis]:
-    views = {"inverted grey levels": replace(base.view, invert=not base.view.invert)}
+    views = {
+        "inverted grey levels": replace(base.view, invert=not base.view.invert),
+        "rows and columns exchanged": replace(base.view, transpose=not base.view.transpose),
+    }
     if images.channels == 3:
         views["blue and red exchanged"] = replace(base.view, bgr=not base.view.bgr)
     views |= {f"images brought to size by {how}": replace(base.view, resize=how) for how in RESIZES}

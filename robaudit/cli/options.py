@@ -160,6 +160,10 @@ Invert = Annotated[
 Bgr = Annotated[
     bool, typer.Option("--bgr", help="Give the model blue, green, red instead of RGB.", rich_help_panel=DATA)
 ]
+Transpose = Annotated[
+    bool,
+    typer.Option("--transpose", help="Exchange rows and columns, as MONAI's readers do.", rich_help_panel=DATA),
+]
 Resize = Annotated[
     str,
     typer.Option(
@@ -388,12 +392,12 @@ def window_of(text: str | None) -> tuple[float, float] | None:
     return ends[0], ends[1]
 
 
-def view_options(invert: bool, bgr: bool, resize: str, slice_: str | None, window: str | None) -> Any:
+def view_options(invert: bool, bgr: bool, transpose: bool, resize: str, slice_: str | None, window: str | None) -> Any:
     """What a person says of how images are shown to the model."""
     from robaudit.load.resizing import RESIZES
     from robaudit.load.view import View
 
-    return View(invert, bgr, choice("--resize", resize, *RESIZES), volume_slice(slice_), window_of(window))
+    return View(invert, bgr, transpose, choice("--resize", resize, *RESIZES), volume_slice(slice_), window_of(window))
 
 
 def data_options(limit: int | None, merge: list[str] | None, on_bad_image: str) -> dict[str, Any]:

@@ -72,6 +72,7 @@ def run(
     note: options.Note = None,
     invert: options.Invert = False,
     bgr: options.Bgr = False,
+    transpose: options.Transpose = False,
     resize: options.Resize = "stretch",
     slice_: options.Slice = None,
     window: options.Window = None,
@@ -117,7 +118,7 @@ def run(
         },
         reading={
             **options.data_options(limit, merge, on_bad_image),
-            "view": options.view_options(invert, bgr, resize, slice_, window),
+            "view": options.view_options(invert, bgr, transpose, resize, slice_, window),
         },
         scanning={
             "attacks": options.names(attacks),

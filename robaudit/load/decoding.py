@@ -7,14 +7,16 @@ but its owner knows which one the label is about.
 from __future__ import annotations
 
 import io
+import re
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
+from PIL.PpmImagePlugin import PpmImageFile
 
-from robaudit.load.deep_colour import deep_colour, is_deep_colour, layout_of, with_key
+from robaudit.load.deep_colour import deep_colour, is_deep_colour, layout_of, white_of_ppm, with_key
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import refusing, require_plausible
 from robaudit.load.remote import Location
@@ -23,6 +25,12 @@ from robaudit.load.true_depth import bits_of_deep_grey, require_true_depth
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "TGA", "PCX", "AVIF")
 """Only these are opened, whatever a file is called: for some others, such as EPS, Pillow would start a program."""
 
+_STARTS = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff|II[*+]\0|MM\0[*+]|BM.{4}\0{4}|GIF8[79]a|RIFF.{4}WEBP"
+    rb"|\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51|P[1-6]\s|\n[\0\x02\x03\x05]\x01|.{4}ftypavi[fs]",
+    re.DOTALL,
+)
+"""How a file of each of `FORMATS` begins, but for TGA, which begins anyhow."""
 _STEPS = {"L;2": 3, "L;4": 15}
 """From black to white of a PNG's greys, which Pillow scales to 8 bits, but not the transparent one among them."""
 Counts = NDArray[Any]
@@ -45,6 +53,11 @@ def decode(data: bytes, file: Location) -> Picture:
 def is_image_name(file: Location) -> bool:
     """Whether a file's name is that of an image; what it holds is seen when it is opened."""
     return Image.registered_extensions().get(file.suffix.lower()) in (*FORMATS, "MPO")  # MPO is opened as JPEG
+
+
+def is_image(start: bytes) -> bool:
+    """Whether a file that begins so is an image; Pillow would take a text for one that begins with `Py`."""
+    return _STARTS.match(start) is not None
 
 
 @cache
@@ -77,8 +90,8 @@ def _counts(opened: Image.Image, data: bytes) -> tuple[Counts, int]:
     if opened.mode.startswith("I;16"):
         bits = bits_of_deep_grey(opened, data)
         return with_key(np.asarray(opened) >> (16 - bits), opened), 2**bits - 1
-    if opened.mode == "I" and opened.format == "PPM":  # which scales what is deeper than 8 bits to 16
-        return np.asarray(opened), 65535
+    if isinstance(opened, PpmImageFile) and opened.mode in ("L", "I", "RGB"):
+        return _ppm_counts(opened)
     if opened.mode in ("I", "F"):
         low, high = opened.getextrema()
         raise ValueError(f"pixels from {low:g} to {high:g} and no word on which is white, wanted 8 or 16 bits")
@@ -87,6 +100,13 @@ def _counts(opened: Image.Image, data: bytes) -> tuple[Counts, int]:
     alpha = "A" if opened.has_transparency_data else ""
     grey = opened.mode in ("1", "L", "LA", "La")
     return np.asarray(opened.convert(("L" if grey else "RGB") + alpha)), 255
+
+
+def _ppm_counts(opened: PpmImageFile) -> tuple[Counts, int]:
+    """Counts up to any white, which Pillow scales to 8 bits or, above 255, to 16."""
+    white = white_of_ppm(opened)  # asked first, likewise
+    counts = np.multiply(np.asarray(opened), white / (65535 if opened.mode == "I" else 255), dtype=np.float32)
+    return np.rint(counts, out=counts), white
 
 
 def _tiff_counts(opened: TiffImagePlugin.TiffImageFile) -> tuple[Counts, int]:

@@ -33,7 +33,7 @@ def is_deep_colour(opened: Image.Image) -> bool:
     if isinstance(opened, TiffImageFile):  # whose separate planes Pillow takes for 8 bits, whatever they are
         return bool(max(opened.tag_v2.get(BITSPERSAMPLE, (8,))) > 8)
     if isinstance(opened, PpmImageFile):
-        return _white_of_ppm(opened) > 255
+        return white_of_ppm(opened) > 255
     return any(";16" in layout for layout in _layouts(opened))
 
 
@@ -45,7 +45,8 @@ def deep_colour(data: bytes) -> tuple[NDArray[np.uint16], int]:
     """
     with Image.open(io.BytesIO(data)) as opened:
         if isinstance(opened, PpmImageFile):
-            return _ppm_colour(opened, data), _white_of_ppm(opened)
+            white = white_of_ppm(opened)
+            return np.minimum(_ppm_colour(opened, data), np.uint16(white)), white
         layout = _layouts(opened)[0]
         if opened.mode == "CMYK" or (layout != _PNG_GREY_AND_ALPHA and layout[-4:] not in _OTHER_BYTE):
             raise ValueError(f"16-bit colour as {layout}, which no reader here knows: save it as PNG")
@@ -66,9 +67,12 @@ def with_key(counts: NDArray[Any], opened: Image.Image) -> NDArray[Any]:
     return np.dstack([pixels, np.where((pixels == np.array(key)).all(axis=2), 0, WHITE).astype(np.uint16)])
 
 
-def _white_of_ppm(opened: PpmImageFile) -> int:
+def white_of_ppm(opened: PpmImageFile) -> int:
+    """The count that is white, from 1 to 65535, of a file just opened and not loaded yet."""
     args = opened.tile[0].args
-    return args[1] if isinstance(args, tuple) and isinstance(args[1], int) else 255
+    if isinstance(args, tuple) and isinstance(args[1], int):
+        return args[1]
+    return WHITE if args == "I;16B" else 255
 
 
 def _ppm_colour(opened: PpmImageFile, data: bytes) -> NDArray[np.uint16]:

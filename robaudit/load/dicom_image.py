@@ -49,6 +49,7 @@ def require_image(header: Dataset, file: Location, member: str, n_bytes: int) ->
     """
     _require_picture(header, file)
     _require_complete(header, file)
+    _require_lowest_bits(header, file)
     require_all_frames(header, file, n_bytes)
     _require_one_frame(header, file, member)
     # As many as are held at once: greys at two and four bytes beside the file's own, colours converted in copies.
@@ -121,6 +122,16 @@ def _require_complete(header: Dataset, file: Location) -> None:
     if not 0 < int(header.BitsStored) <= int(header.BitsAllocated):
         raise DataError(
             f"{file}: has {int(header.BitsStored)} bits in each {int(header.BitsAllocated)}; export it again, or {SKIP}"
+        )
+
+
+def _require_lowest_bits(header: Dataset, file: Location) -> None:
+    """PS3.5 8.1.1 puts counts into the lowest bits, where pydicom reads them; old files may have them higher."""
+    n_bits, high = int(header.BitsStored), header.get("HighBit")
+    if high is not None and int(high) != n_bits - 1:
+        raise DataError(
+            f"{file}: has the highest of its {n_bits} bits at bit {int(high)} (High Bit), wanted {n_bits - 1}; "
+            f"export it again, or {SKIP}"
         )
 
 

@@ -18,6 +18,8 @@ from robaudit.load.resizing import hugging_face_resizing
 CONFIG_FILE = "config.json"
 BUNDLE_FILE = "configs/metadata.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
+PROCESSOR_FILE = "processor_config.json"
+"""Where transformers since 5 keeps the same, among what a model has of processors."""
 ASSIMILATED_FORMAT = "robaudit-assimilated"
 MAX_CONFIG_BYTES = 2**20
 
@@ -148,8 +150,7 @@ def _hugging_face(path: Path, config: Config) -> Config:
     labels = config.get("id2label")
     if isinstance(labels, dict) and all(isinstance(key, str) and key.isdecimal() for key in labels):
         found["label_names"] = [str(labels[key]) for key in sorted(labels, key=int)]
-    file = path / PREPROCESSOR_FILE
-    preprocessor = _read_json(file) if file.is_file() else {}
+    file, preprocessor = _preprocessor(path)
     try:
         found |= normalization(preprocessor, _channels(config))
     except (TypeError, ValueError, OverflowError) as error:
@@ -160,6 +161,14 @@ def _hugging_face(path: Path, config: Config) -> Config:
     if size:
         found["input_size"] = [_channels(config), *(size if isinstance(size, list | tuple) else (size, size))]
     return found
+
+
+def _preprocessor(path: Path) -> tuple[Path, Config]:
+    """What is done to an image, and the file that says so: of two, the one that transformers prefers."""
+    newer, older = path / PROCESSOR_FILE, path / PREPROCESSOR_FILE
+    if newer.is_file() and isinstance(nested := _read_json(newer).get("image_processor"), dict):
+        return newer, nested
+    return older, _read_json(older) if older.is_file() else {}
 
 
 def _channels(config: Mapping[str, Any]) -> int:

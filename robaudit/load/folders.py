@@ -4,19 +4,45 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from robaudit.errors import DataError
-from robaudit.load.decoding import is_image_name
+from robaudit.load.decoding import is_image, is_image_name
 from robaudit.load.dicom import is_dicom, is_dicom_name
 from robaudit.load.listed import SPLIT_NAMES, Listed, part_named
 from robaudit.load.nifti import is_nifti_name
 from robaudit.load.regular import is_regular
 from robaudit.load.remote import Location, Remote
 
+_START = 132
+"""Bytes: DICOM says what it is behind 128 of anything, all others at once."""
 
-def read_folder(path: Location) -> list[Listed]:
-    """Every image file, labelled by its class folder; parts, where there are any, by the folder above.
+
+@dataclass
+class Found:
+    """What lies in class folders."""
+
+    images: list[Listed] = field(default_factory=list)
+    left_out: list[Listed] = field(default_factory=list)
+    """Files that are no images that are read."""
+    _by_true_path: dict[str, Listed] = field(default_factory=dict)
+
+    def add(self, listed: Listed, true: str) -> None:
+        """Take a file, which truly lies at `true`, for what it is.
+
+        Raises:
+            DataError: an image that is in another class already.
+        """
+        if not _is_picture(listed.path):
+            self.left_out.append(listed)
+            return
+        _refuse_two_labels(self._by_true_path.setdefault(true, listed), listed)
+        self.images.append(listed)
+
+
+def read_folder(path: Location) -> Found:
+    """Every file, labelled by its class folder; parts, where there are any, by the folder above.
 
     Raises:
         DataError: no such folder, a link that leads back to a folder it lies in, or one file in two classes.
@@ -27,25 +53,27 @@ def read_folder(path: Location) -> list[Listed]:
         return _read_remote(path)
     parts = [folder for folder in _subfolders(path) if part_named(folder.name) in SPLIT_NAMES]
     _refuse_one_part_twice(path, [folder.name for folder in parts])
-    seen: dict[str, Listed] = {}
-    if not parts:
-        return list(_images_of(path, path, "", seen))
-    return [listed for part in parts for listed in _images_of(path, part, part_named(part.name), seen)]
+    found = Found()
+    for folder, split in [(part, part_named(part.name)) for part in parts] or [(path, "")]:
+        for class_folder in _subfolders(folder):
+            for file, true in _files(class_folder, (path.resolve(),), set()):
+                found.add(Listed(file.relative_to(path).as_posix(), file, class_folder.name, split), true)
+    return found
 
 
-def _read_remote(root: Remote) -> list[Listed]:
+def _read_remote(root: Remote) -> Found:
     """The same from one listing: asking a store folder by folder would take a request for each."""
-    found = [PurePosixPath(name) for name in root.files()]
-    shown = [file for file in found if not any(part.startswith(".") for part in file.parts)]
+    names = [PurePosixPath(name) for name in root.files()]
+    shown = [file for file in names if not any(part.startswith(".") for part in file.parts)]
     parts = {file.parts[0] for file in shown if len(file.parts) > 2 and part_named(file.parts[0]) in SPLIT_NAMES}
     _refuse_one_part_twice(root, sorted(parts))
-    listed = []
+    found = Found()
     for file in shown:
         split = part_named(file.parts[0]) if file.parts[0] in parts else ""
         folders = file.parts[1:-1] if split else file.parts[:-1]
-        if folders and bool(split) == bool(parts) and _is_picture(where := root / str(file)):
-            listed.append(Listed(str(file), where, folders[0], split))
-    return listed
+        if folders and bool(split) == bool(parts):
+            found.add(Listed(str(file), root / str(file), folders[0], split), str(file))
+    return found
 
 
 def _refuse_one_part_twice(path: Location, folders: Sequence[str]) -> None:
@@ -58,17 +86,11 @@ def _refuse_one_part_twice(path: Location, folders: Sequence[str]) -> None:
 
 
 def _is_picture(file: Location) -> bool:
-    return is_image_name(file) or is_nifti_name(file) or is_dicom_file(file)
-
-
-def _images_of(root: Path, folder: Path, split: str, seen: dict[str, Listed]) -> Iterator[Listed]:
-    """Every image of a part; `seen` are the true files of all parts so far."""
-    for class_folder in _subfolders(folder):
-        for file, true in _files(class_folder, (root.resolve(),), set()):
-            if _is_picture(file):
-                listed = Listed(file.relative_to(root).as_posix(), file, class_folder.name, split)
-                _refuse_two_labels(seen.setdefault(true, listed), listed)
-                yield listed
+    """Whether a file is an image by name or, of those without a suffix, by its first bytes, as DICOM with any is."""
+    if is_image_name(file) or is_nifti_name(file) or is_dicom_name(file):
+        return True
+    start = _start(file)
+    return is_dicom(start) or (not file.suffix and is_image(start))
 
 
 def _refuse_two_labels(first: Listed, listed: Listed) -> None:
@@ -121,15 +143,19 @@ def is_dicom_file(file: Location) -> bool:
     """Whether a file is DICOM by name or, since many have none, by its first bytes."""
     if is_image_name(file) or is_nifti_name(file):
         return False
-    if is_dicom_name(file):
-        return True
+    return is_dicom_name(file) or is_dicom(_start(file))
+
+
+def _start(file: Location) -> bytes:
+    """As much of a file as tells what it is; nothing of what is no true file, or cannot be read."""
     if not is_regular(file):
-        return False
+        return b""
     try:
         with file.open("rb") as opened:
-            return is_dicom(opened.read(132))
+            start: bytes = opened.read(_START)
     except OSError:
-        return False
+        return b""
+    return start
 
 
 def _subfolders(folder: Path) -> list[Path]:

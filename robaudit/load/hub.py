@@ -6,6 +6,7 @@ What arrives is read like any folder: nothing in it runs.
 from pathlib import Path
 
 from robaudit.errors import ModelError
+from robaudit.load.folder import CONFIG_FILE, PREPROCESSOR_FILE, PROCESSOR_FILE
 
 SCHEME = "hf-hub:"
 """As timm spells it."""
@@ -21,9 +22,10 @@ def local_folder(path: Path) -> Path:
     if not str(path).startswith(SCHEME):
         return path
     repository, _, revision = str(path).removeprefix(SCHEME).partition("@")
-    config = _fetched(path, repository, revision, "config.json")
+    config = _fetched(path, repository, revision, CONFIG_FILE)
     assert config is not None
-    _fetched(path, repository, revision, "preprocessor_config.json", needed=False)
+    for name in (PREPROCESSOR_FILE, PROCESSOR_FILE):
+        _fetched(path, repository, revision, name, needed=False)
     for name in WEIGHTS:
         if _fetched(path, repository, revision, name, needed=name == WEIGHTS[-1]) is not None:
             break

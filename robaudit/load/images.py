@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from robaudit.errors import DataError
+from robaudit.load.left_out import words_for
 from robaudit.load.listed import Listed, Split
 from robaudit.load.listing import Listing, list_images
 from robaudit.load.remote import Location, Remote
@@ -124,9 +125,9 @@ class Images:
         return torch.stack([*chosen, noise, torch.zeros_like(noise), torch.ones_like(noise)])
 
     def size_of_first(self) -> tuple[int, int]:
-        """(height, width) of the first image, before any resizing."""
+        """(height, width) of the first image as it is shown, before any resizing."""
         height, width, *_ = read_stored(self.refs[0].path, self.refs[0].member, self.view).picture.pixels.shape
-        return height, width
+        return (width, height) if self.view.transpose else (height, width)
 
     def ordered_as(self, classes: Sequence[str]) -> Images:
         """The same images with the class order of the model's outputs.
@@ -190,7 +191,10 @@ def open_images(
             test part in another, or an unreadable image.
     """
     progress, view = progress or Silent(), view or View()
-    listing = _merged(path, list_images(path, split), merge or {})
+    listing = list_images(path, split)
+    if words := words_for(listing.left_out):
+        progress.say(words)
+    listing = _merged(path, listing, merge or {})
     refs, channels, n_skipped = _examine(listing.items, view, on_bad_image, progress)
     present = sorted({ref.label for ref in refs})
     if len(present) < 2:

@@ -24,11 +24,13 @@ class Listing:
     """Of all parts."""
     numbered: int | None = None
     """How many classes there are, where labels are the numbers of the model's outputs; None where they are names."""
+    left_out: tuple[Listed, ...] = ()
+    """Files in class folders that are no images that are read."""
 
 
 def has_splits(path: Location) -> bool:
     """Whether `path` is divided into train, val and test parts (by folders, or by a manifest's split column)."""
-    return any(item.split for item in (read_medmnist(path) if is_medmnist(path) else _files(path)))
+    return any(item.split for item in (read_medmnist(path) if is_medmnist(path) else _files(path)[0]))
 
 
 def list_images(path: Location, split: Split | None) -> Listing:
@@ -37,31 +39,36 @@ def list_images(path: Location, split: Split | None) -> Listing:
     Raises:
         DataError: nothing there, a missing part, a faulty manifest, or a patient of the test part in another.
     """
-    items = _all(path)
+    items, left_out = _all(path)
     labels = frozenset(item.label for item in items)
     numbered = 1 + max(map(int, labels)) if labels and is_medmnist(path) else None
     _refuse_shared_patients(path, items)
     divided = {item.split for item in items} - {""}
     if split and divided:
-        items = [item for item in items if item.split == split]
+        items, left_out = ([item for item in found if item.split == split] for found in (items, left_out))
         if not items:
             present = ", ".join(part for part in SPLIT_NAMES if part in divided) or "other words"
             raise DataError(f"{path}: has {present} but no {split} part; add it, or pass images without parts")
-    return Listing(tuple(sorted(items, key=lambda item: item.id)), labels, numbered)
+    return Listing(tuple(sorted(items, key=lambda item: item.id)), labels, numbered, tuple(left_out))
 
 
-def _all(path: Location) -> list[Listed]:
+def _all(path: Location) -> tuple[list[Listed], list[Listed]]:
+    """Every image, and the files in class folders that are none."""
     if is_medmnist(path):
-        return read_medmnist(path)
-    return [picture for item in _files(path) for picture in _pictures_of(item)]
+        return read_medmnist(path), []
+    files, left_out = _files(path)
+    return [picture for item in files for picture in _pictures_of(item)], left_out
 
 
-def _files(path: Location) -> list[Listed]:
+def _files(path: Location) -> tuple[list[Listed], list[Listed]]:
     if path.suffix == ".npz" and path.is_file():
         raise DataError(
             f"{path}: holds no MedMNIST arrays, wanted test_images and test_labels (or train, val); save them so"
         )
-    return read_manifest(path) if path.is_file() else read_folder(path)
+    if path.is_file():
+        return read_manifest(path), []
+    found = read_folder(path)
+    return found.images, found.left_out
 
 
 def _pictures_of(item: Listed) -> Iterable[Listed]:

@@ -107,7 +107,7 @@ def _ends(file: Path, image: Any, view: View) -> tuple[float, float]:
     low, high = float(image.header["cal_min"]), float(image.header["cal_max"])
     if math.isfinite(low) and math.isfinite(high) and low < high:
         return low, high
-    if image.get_data_dtype() == np.uint8 and _slope(image) == 1:
+    if image.get_data_dtype() == np.uint8 and (image.dataobj.slope, image.dataobj.inter) == (1, 0):
         return 0.0, 255.0
     raise DataError(f"{file}: does not say which value is black and which is white; pass --window LOW,HIGH")
 

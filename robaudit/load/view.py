@@ -18,6 +18,8 @@ class View:
     """Show the negative: white becomes black."""
     bgr: bool = False
     """Give the colours in the order blue, green, red."""
+    transpose: bool = False
+    """Exchange rows and columns, as MONAI's readers of PNG, JPEG and DICOM do."""
     resize: Resize = "stretch"
     """stretch: both sides to the grid · cover: the shorter side, cut to the grid around the centre · crop: likewise,
     cut to 7/8 of the shorter side · pad: the longer side, black around."""
@@ -31,7 +33,8 @@ class View:
     def flags(self) -> tuple[str, ...]:
         """What a person types for it; empty for images as they are."""
         resize = () if self.resize == "stretch" else (f"--resize {self.resize}",)
-        return ("--invert",) * self.invert + ("--bgr",) * self.bgr + resize + self._stored_flags
+        plain = {"--invert": self.invert, "--bgr": self.bgr, "--transpose": self.transpose}
+        return (*(flag for flag, asked in plain.items() if asked), *resize, *self._stored_flags)
 
     @property
     def _stored_flags(self) -> tuple[str, ...]:
@@ -53,6 +56,8 @@ class View:
         Returns:
             (C, *size) in [0, 1].
         """
+        if self.transpose:
+            pixels = pixels.transpose(1, 2)
         if self.bgr:
             pixels = pixels.flip(0)
         if self.invert:

@@ -235,6 +235,28 @@ def test_blue_for_red_is_found(tmp_path: Path) -> None:
         check(model, images.viewed(View(bgr=True)))
 
 
+class ByLeftHalf(nn.Module):
+    """Tells images whose left half is the brighter from those where that is the upper half."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        left = x[..., : SIDE // 2].mean(dim=(1, 2, 3)) - x[:, :, : SIDE // 2].mean(dim=(1, 2, 3))
+        return torch.stack([left, -left], dim=1)
+
+
+def test_rows_for_columns_are_found(tmp_path: Path) -> None:
+    dice = np.random.default_rng(0)
+    for index in range(60):
+        pixels = dice.uniform(0, 0.6, (SIDE, SIDE))
+        pixels[:, : SIDE // 2] += 0.3
+        save(tmp_path / "left" / f"{index}.png", pixels)
+        save(tmp_path / "upper" / f"{index}.png", pixels.T)
+    images = open_images(tmp_path)
+    model = loaded(ByLeftHalf(), NONE, ("left", "upper"))
+    assert check(model, images).status == "passed"
+    with pytest.raises(SettingsError, match=r"with rows and columns exchanged .*no --transpose"):
+        check(model, images.viewed(View(transpose=True)))
+
+
 def test_a_cut_out_middle_is_found(tmp_path: Path) -> None:
     """The answer lies in the middle of wide images; squeezed whole, the flanks outweigh it."""
     dice = np.random.default_rng(0)

@@ -158,6 +158,27 @@ def test_sixteen_bit_colour_of_a_ppm_is_not_cut_down_to_eight() -> None:
         decoded(in_words)
 
 
+@pytest.mark.parametrize(
+    ("magic", "channels", "white"),
+    [
+        *((magic, 1, white) for magic in (b"P5", b"P2") for white in (1, 5, 100, 254, 255, 256, 4095, 10_000, 65_535)),
+        *((magic, 3, white) for magic in (b"P6", b"P3") for white in (1, 100, 255)),
+    ],
+)
+def test_every_white_of_a_ppm_is_white_and_its_steps_are_the_levels(magic: bytes, channels: int, white: int) -> None:
+    counts = np.random.default_rng(14).integers(0, white + 1, (60, 80, channels))
+    in_bytes = counts.astype(">u2" if white > 255 else np.uint8).tobytes()
+    in_words = b" ".join(b"%d" % count for count in counts.ravel())
+    picture = decoded(b"%b 80 60 %d\n" % (magic, white) + (in_bytes if magic in (b"P5", b"P6") else in_words))
+    np.testing.assert_array_equal(picture.pixels, counts.astype(np.float32) / np.float32(white))
+    assert picture.levels == white
+
+
+@pytest.mark.parametrize(("magic", "channels"), [(b"P5", 1), (b"P6", 3)])
+def test_a_count_above_white_is_white(magic: bytes, channels: int) -> None:
+    assert (decoded(b"%b 1 1 4095\n" % magic + b"\x10\x10" * channels).pixels == 1).all()
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_transparent_colour_of_a_deep_png_shows_black(channels: int) -> None:
     counts = noise(15, 6, 8, channels, dtype=np.uint16)

@@ -163,6 +163,14 @@ def test_what_lies_above_the_stored_bits_is_no_brightness() -> None:
     np.testing.assert_array_equal(grey(dicom(COUNTS | 0x5000)), grey(dicom()))
 
 
+@pytest.mark.parametrize("lacking", [(), ("HighBit",)])
+def test_counts_in_the_upper_bits_are_refused_and_not_read_from_the_lower(lacking: tuple[str, ...]) -> None:
+    """Read from the lower ones, 2048 would be black."""
+    np.testing.assert_array_equal(grey(dicom(lacking=lacking)), grey(dicom()))
+    with pytest.raises(DataError, match=r"has the highest of its 12 bits at bit 15 \(High Bit\), wanted 11; export"):
+        decoded(dicom(COUNTS << 4, HighBit=15))
+
+
 def test_an_empty_window_is_none() -> None:
     empty = {"WindowCenter": None, "WindowWidth": None, "RescaleSlope": None, "RescaleIntercept": None}
     np.testing.assert_array_equal(grey(dicom(**empty)), grey(dicom()))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError
 from robaudit.load.contents import read_contents
 from robaudit.load.description import describe
+from robaudit.load.hub import local_folder
 from robaudit.load.kinds import Kind
 from robaudit.load.model import load_model
 from robaudit.load.preprocessor import normalization
@@ -216,6 +217,32 @@ def test_what_a_preprocessor_leaves_to_its_class(left_out: str, known: bool) -> 
     assert found == ({"mean": pytest.approx([0.5] * 3), "std": pytest.approx([0.04] * 3)} if known else {})
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_transformers_5_says_of_pixels_in_the_file_of_all_processors(tmp_path: Path, beside: bool) -> None:
+    """Beside the older file too, which it then leaves unread."""
+    transformers = pytest.importorskip("transformers", minversion="5")
+    vit(tmp_path)
+    if not beside:
+        (tmp_path / "preprocessor_config.json").unlink()
+    nested = {"image_processor_type": "ViTImageProcessor", "image_mean": [0.75], "image_std": [0.125]}
+    nested |= {"size": {"height": 48, "width": 48}, "do_resize": False}
+    (tmp_path / "processor_config.json").write_text(json.dumps({"image_processor": nested}))
+    wanted = transformers.AutoImageProcessor.from_pretrained(tmp_path, backend="pil")(
+        (GREY[0] * 255).round().byte().numpy(), input_data_format="channels_first", return_tensors="pt"
+    )["pixel_values"]
+    config = read_contents(tmp_path).metadata
+    found = ((GREY[:1] * 255).round() / 255 - config["mean"][0]) / config["std"][0]
+    torch.testing.assert_close(found, wanted.float())
+    assert config["input_size"] == [1, 48, 48]
+
+
+def test_other_processors_are_none_of_images(tmp_path: Path) -> None:
+    vit(tmp_path)
+    (tmp_path / "processor_config.json").write_text(json.dumps({"processor_class": "CLIPProcessor"}))
+    assert read_contents(tmp_path).metadata["mean"] == [0.25]
+
+
 def test_a_preprocessor_that_makes_no_sense(tmp_path: Path) -> None:
     vit(tmp_path)
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"rescale_factor": [1], "image_mean": [0.5]}))
@@ -249,6 +276,13 @@ def test_a_model_of_the_hub_and_a_hub_that_refuses(tmp_path: Path, monkeypatch: 
     assert load_model(name, input_size=(32, 32)).info.path == "hf-hub:clinic/chest"
     with pytest.raises(ModelError, match=r"^hf-hub:clinic/other: cannot be fetched .*or pass a local folder"):
         load_model(Path("hf-hub:clinic/other"))
+
+
+def test_whatever_says_how_images_are_prepared_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda _, name, **__: asked.append(name) or tmp_path / name)
+    assert local_folder(Path("hf-hub:clinic/chest")) == tmp_path
+    assert {"config.json", "preprocessor_config.json", "processor_config.json", "model.safetensors"} == set(asked)
 
 
 def test_a_timm_wrapper_of_hugging_face_is_a_timm_folder(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from robaudit.errors import DataError
 from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.splitting import write_split
+from robaudit.load.view import View
 from robaudit.progress import Silent
 
 
@@ -174,6 +175,47 @@ def test_what_is_hidden_is_not_data(tmp_path: Path) -> None:
     assert ids(open_images(tmp_path)) == before
 
 
+WRITTEN = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "PCX", "AVIF")
+
+
+def test_an_image_without_a_suffix_is_known_by_its_first_bytes(tmp_path: Path) -> None:
+    """Of every format that Pillow writes and that begins in a way of its own."""
+    folder(tmp_path, {"b": 1})
+    (tmp_path / "a").mkdir()
+    for form in WRITTEN:
+        Image.fromarray(noise(1, 32, 32, 3)).save(tmp_path / "a" / form, form)
+    (tmp_path / "a" / "README").write_text("Pyramid of images; BMP and GIF are not among them")
+    (tmp_path / "a" / "empty").touch()
+    images = open_images(tmp_path)
+    assert {ref.id for ref in images.refs if ref.label == "a"} == {f"a/{form}" for form in WRITTEN}
+
+
+def test_what_is_no_image_that_is_read_is_counted_aloud(tmp_path: Path) -> None:
+    """But for what lies beside images anywhere."""
+    for part in ("test", "train"):
+        folder(tmp_path / part, {"a": 1, "b": 1})
+        for name in ("x.heic", "y.HEIC", "z.npy", "Thumbs.db", "notes.txt", ".DS_Store"):
+            (tmp_path / part / "a" / name).write_bytes(b"no image")
+        (tmp_path / part / "list.npy").write_bytes(b"in no class folder")
+    (tmp_path / "train" / "b" / "w.nrrd").write_bytes(b"NRRD0004")
+    told, told_of_all = Told(), Told()
+    open_images(tmp_path, "test", progress=told)
+    open_images(tmp_path, progress=told_of_all)
+    [line] = told.lines
+    assert line.startswith("left out: 3 file(s) in class folders, which are no images that are read (.heic 2, .npy 1);")
+    assert "7 file(s)" in told_of_all.lines[0]
+    assert "(.heic 4, .npy 2, .nrrd 1)" in told_of_all.lines[0]
+
+
+def test_many_kinds_of_what_is_no_image_take_one_line(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 1, "b": 1})
+    for number in range(9):
+        (tmp_path / "a" / f"x.{number}").touch()
+    told = Told()
+    open_images(tmp_path, progress=told)
+    assert "(.0 1, .1 1, .2 1, .3 1, .4 1, others 4)" in told.lines[0]
+
+
 def test_images_linked_from_elsewhere_are_data(tmp_path: Path) -> None:
     folder(tmp_path / "archive", {"x": 2, "y": 1})
     folder(tmp_path / "data", {"a": 1})
@@ -330,6 +372,19 @@ def test_other_sizes_are_resized_as_pillow_does_in_floating_point(tmp_path: Path
     np.testing.assert_allclose(found[0], expected, atol=1e-5)
     assert found.min() >= 0
     assert found.max() <= 1
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("size", [(8, 6), (12, 5)])
+def test_rows_for_columns_is_the_picture_that_monai_reads(tmp_path: Path, size: tuple[int, int]) -> None:
+    transforms = pytest.importorskip("monai.transforms")
+    path = save(folder(tmp_path, {"a": 1}) / "b" / "wide.png", noise(1))
+    images = open_images(tmp_path, view=View(transpose=True))
+    read = np.asarray(transforms.LoadImage("PILReader", image_only=True)(path), dtype=np.float32)
+    assert read.shape == (8, 6) == images.size_of_first()
+    expected = np.asarray(Image.fromarray(read).resize(size[::-1], Image.Resampling.BILINEAR)) / 255
+    np.testing.assert_allclose(pixels_of(images, "b/wide.png", size)[0], expected, atol=1e-5)
+    assert (images.view.flags, images.sha256 == open_images(tmp_path).sha256) == (("--transpose",), False)
 
 
 # What is known of each image beside its pixels

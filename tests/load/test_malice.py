@@ -334,11 +334,13 @@ def test_what_else_a_timm_folder_points_at_is_not_read(tmp_path: Path, canary: P
     assert not canary.exists()
 
 
-@pytest.mark.parametrize("link", ["config.json", "model.safetensors", "preprocessor_config.json"])
+@pytest.mark.parametrize(
+    "link", ["config.json", "model.safetensors", "preprocessor_config.json", "processor_config.json"]
+)
 @pytest.mark.parametrize("to", ["itself", "/dev/zero", "a pipe", "the folder"])
 def test_a_folder_of_links_that_lead_nowhere(tmp_path: Path, link: str, to: str) -> None:
     folder = write_timm_folder(small(), tmp_path / "m", "test_resnet")
-    if link == "preprocessor_config.json":
+    if "processor" in link:
         config = {"architectures": ["ViTForImageClassification"], "model_type": "vit"}
         (folder / "config.json").write_text(json.dumps(config))
     (folder / link).unlink(missing_ok=True)

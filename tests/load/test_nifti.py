@@ -70,6 +70,21 @@ def test_bytes_need_no_window_and_nothing_is_black(tmp_path: Path) -> None:
     assert decode_nifti(write(tmp_path / "y.nii", floats), View(slice=(0, 0), window=WINDOW)).pixels[0, 0, 0] == 0
 
 
+@pytest.mark.parametrize(("slope", "inter"), [(1, -100), (-1, 0), (2, 0)])
+def test_bytes_that_stand_for_other_values_have_no_black_of_their_own(tmp_path: Path, slope: int, inter: int) -> None:
+    """From -100 to 155, say: what lies below 0 would all be black."""
+    counts = np.arange(210, dtype=np.uint8).reshape(VOLUME.shape)
+    path = tmp_path / "x.nii"
+    image = nibabel.Nifti1Image(counts, np.eye(4))
+    image.header.set_slope_inter(slope, inter)
+    nibabel.save(image, path)
+    with pytest.raises(DataError, match="does not say which value is black and which is white; pass --window LOW,HIGH"):
+        decode_nifti(path, View(slice=(0, 0)))
+    low, high = sorted((inter, 255 * slope + inter))
+    found = decode_nifti(path, View(slice=(0, 0), window=(low, high))).pixels[..., 0]
+    np.testing.assert_allclose(found, (counts[0] if slope > 0 else 255 - counts[0]) / 255, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("volume", "view", "expected"),
     [

@@ -63,7 +63,12 @@ def seen(images: Images) -> list[tuple[str, str, str, bytes]]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("files", [FOLDER | HIDDEN, PARTS | {"well/stray.png": png(93)}], ids=["classes", "parts"])
+BARE = {"ill/bare": png(94), "ill/x.npy": b"no picture"}
+
+
+@pytest.mark.parametrize(
+    "files", [FOLDER | HIDDEN | BARE, PARTS | {"well/stray.png": png(93)}], ids=["classes", "parts"]
+)
 def test_a_folder_elsewhere_is_the_folder_here(files: dict[str, bytes], tmp_path: Path, memory: str) -> None:
     here = on_disk(tmp_path, files)
     expected = open_images(here, "test")
