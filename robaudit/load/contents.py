@@ -1,17 +1,17 @@
 """What a model file or folder holds, recognised by its content, without running anything from it and without torch."""
 
 import hashlib
-import io
 import re
 import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 from robaudit.errors import ModelError
-from robaudit.load.archive import MAX_ENTRY_BYTES, Archive, ArchiveError, open_archive
+from robaudit.load.archive import Archive, ArchiveError, open_archive
 from robaudit.load.as_trained import require_as_trained
 from robaudit.load.class_order import POSSIBLE_CLASSES, in_order, possible_classes
 from robaudit.load.exported_json import ExportError, describe_exported, is_exported
@@ -82,19 +82,22 @@ def _read_safetensors(base: Contents) -> Contents:
     return replace(base, kind=Kind.SAFETENSORS, groups={(): tensors}, metadata=metadata)
 
 
+MAX_PICKLE_BYTES = 2 * 2**30
+"""Of a bare pickle, whose tensors stand among its instructions and are read with them."""
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 
 
 def _read_bare_pickle(base: Contents) -> Contents:
     """Read a plain pickle, or what torch wrote before 1.6: magic number, version, system, object, storages."""
-    with base.path.open("rb") as file:
-        # From memory: a length that the file claims can then never allocate more than the file has.
-        stream = io.BytesIO(file.read(MAX_ENTRY_BYTES))
-    first = read_pickle(stream)
-    if first.value != _LEGACY_MAGIC:
-        return replace(base, kind=Kind.PICKLE, globals=first.globals)
-    headers = [read_pickle(stream) for _ in range(2)]
-    pickle = read_pickle(stream)
+    if base.size_bytes > MAX_PICKLE_BYTES:
+        raise ModelError(f"{base.path}: a bare pickle of more than {MAX_PICKLE_BYTES >> 30} GiB; save with torch.save")
+    # Mapped: a length that the file claims can then never allocate more than the file has.
+    with base.path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as stream:
+        first = read_pickle(stream)
+        if first.value != _LEGACY_MAGIC:
+            return replace(base, kind=Kind.PICKLE, globals=first.globals)
+        headers = [read_pickle(stream) for _ in range(2)]
+        pickle = read_pickle(stream)
     described = _describe_pickle(base, pickle, TensorReader(lambda key: base.size_bytes), Kind.LEGACY_TORCH_CHECKPOINT)
     return replace(described, globals=pickle.globals.union(*(header.globals for header in headers)))
 

@@ -10,6 +10,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from robaudit.load.archive import Archive, open_archive
 from robaudit.load.exported_json import DTYPES, LEGACY_WEIGHTS, Exported, ExportError, describe_exported
 from robaudit.load.inert_pickle import read_entry
+from robaudit.load.scripted import on_values
 from robaudit.load.tensors import StorageReader
 from robaudit.load.torch_pickle import TensorReader, dictionary_groups
 
@@ -171,7 +173,7 @@ def _step(node: Mapping[str, Any]) -> _Step | None:
             function = getattr(getattr(torch.ops.aten, name), overload)
             order = [argument.name for argument in function._schema.arguments if not argument.kwarg_only]
         case ["_operator", name]:
-            function, order = getattr(operator, name), [entry["name"] for entry in node["inputs"]]
+            function, order = partial(_arithmetic, name), [entry["name"] for entry in node["inputs"]]
         case other:
             raise ExportError(".".join(other))
     arguments = {entry["name"]: _argument(entry["arg"]) for entry in node["inputs"]}
@@ -180,6 +182,16 @@ def _step(node: Mapping[str, Any]) -> _Step | None:
     n_positional = given.index(False) if False in given else len(given)
     positional = tuple(arguments.pop(name) for name in order[:n_positional])
     return _Step(function, positional, tuple(arguments.items()), _outputs(node["outputs"]))
+
+
+_AS_SCRIPTED = {"and_": "__and__", "or_": "__or__", "getitem": "__getitem__", "mod": "remainder", "truediv": "div"}
+
+
+def _arithmetic(name: str, *values: Any) -> Any:
+    """One of Python's operators; on numbers of the file bounded as TorchScript's are."""
+    if any(isinstance(value, Tensor) for value in values):
+        return getattr(operator, name)(*values)
+    return on_values(_AS_SCRIPTED.get(name, name), list(values))
 
 
 def _outputs(outputs: list[Any]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import io
 import pickletools
 import struct
 from dataclasses import dataclass, field
+from mmap import mmap
 from typing import Any, BinaryIO
 
 MAX_OPCODES = 2_000_000
@@ -55,7 +56,7 @@ class InertPickle:
     """Everything it wants to import."""
 
 
-def read_pickle(stream: BinaryIO) -> InertPickle:
+def read_pickle(stream: BinaryIO | mmap) -> InertPickle:
     """Read one pickle and leave `stream` behind its end.
 
     Raises:
@@ -63,7 +64,8 @@ def read_pickle(stream: BinaryIO) -> InertPickle:
     """
     machine = _Machine()
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        # genops needs read, readline and tell alone, which a mapped file has too.
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
             if count >= MAX_OPCODES:
                 raise PickleError(f"more than {MAX_OPCODES} instructions")
             machine.step(opcode.name, argument)

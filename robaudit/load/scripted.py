@@ -402,14 +402,19 @@ _TO_VALUES: Mapping[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
-def _on_values(name: str, arguments: list[Any]) -> Any:
-    """Compute without tensors: TorchScript's numbers have 64 bits, and its lists are short."""
+def on_values(name: str, arguments: list[Any]) -> Any:
+    """Compute without tensors: numbers have 64 bits, and lists are short.
+
+    Raises:
+        CodeError: the result would be too large, or there is none.
+    """
+    held = arguments[0] if arguments and isinstance(arguments[0], list) else []
     try:
         result = _ON_VALUES[name](*arguments) if name != "mul" or _are_numbers(arguments) else _TOO_LARGE
     except ArithmeticError as error:
         raise CodeError(f"torch.{name}: {error}") from None
     large = isinstance(result, int) and abs(result) >= 2**63
-    if large or (isinstance(result, str | list | tuple) and len(result) > MAX_LENGTH):
+    if large or any(isinstance(made, str | list | tuple) and len(made) > MAX_LENGTH for made in (result, held)):
         raise CodeError(f"torch.{name} of something too large")
     return result
 
@@ -435,13 +440,13 @@ def _operator(name: str, arguments: list[Any], keywords: Mapping[str, Any]) -> A
         case "__not__":
             return not arguments[0]
         case "append" | "extend" | "insert" | "_set_item" | "format":
-            return _on_values(name, arguments)
+            return on_values(name, arguments)
         case "_convolution" if not arguments[_TRANSPOSED]:
             # What tracing leaves of conv2d, under the name that exporters know.
             groups = arguments[_TRANSPOSED + 2]
             return getattr(torch.ops.aten, f"conv{len(arguments[3])}d")(*arguments[:_TRANSPOSED], groups)
     if name in _ON_VALUES and not any(isinstance(value, Tensor) for value in arguments):
-        return _on_values(name, arguments)
+        return on_values(name, arguments)
     if name in _TO_VALUES:
         return _TO_VALUES[name](arguments[0])
     return getattr(torch.ops.aten, name)(*arguments, **keywords)

@@ -1,6 +1,7 @@
 """Files that carry their own program: computed by robaudit itself where that is all they do, refused otherwise."""
 
 import json
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +173,20 @@ def test_what_is_not_computed_takes_trust_and_is_named(tmp_path: Path) -> None:
     assert loaded.info.loading.runs_code
 
 
+def test_a_large_bare_pickle_is_read_to_its_end(tmp_path: Path) -> None:
+    """Whoever saves with `pickle` has the weights among its instructions."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2)).eval()
+    network[1].register_buffer("unused", torch.zeros(10 * 2**20))  # 40 MiB
+    (tmp_path / "m").write_bytes(pickle.dumps(network))
+    sha256 = read_contents(tmp_path / "m").sha256
+    with pytest.raises(ModelError, match=f"--trust {sha256}"):
+        load_model(tmp_path / "m", input_size=(16, 16))
+    pictures = torch.rand(2, 3, 16, 16)
+    found = load_model(tmp_path / "m", trust=sha256, input_size=(16, 16), classes=("a", "b"), normalization="none")
+    with torch.no_grad():
+        torch.testing.assert_close(found.classifier(pictures), network(pictures))
+
+
 def test_a_pin_is_checked_even_where_none_is_needed(network: nn.Module, tmp_path: Path) -> None:
     scripted(network, PICTURES, tmp_path / "m")
     with pytest.raises(ModelError, match="--trust names another"):
@@ -255,6 +270,7 @@ def script_of(path: Path, body: str) -> None:
         ("for i in range(2000000):\n  for j in range(2000000):\n    pass", "more than 2000000 steps"),
         ("l = torch.mul([0], 1000000000000)", "something too large"),
         ('s = torch.mul("a", 1000000000000)', "something too large"),
+        ("l = [0]\nfor i in range(60):\n  torch.extend(l, l)", "something too large"),
         ("z = torch.zeros([1000000, 1000000])", r"a tensor of shape \[1000000, 1000000\]"),
         ("z = torch.repeat(x, [1000000, 1000, 1, 1])", "a tensor of shape"),
         ("z = torch.nn_missing(x)", r"torch\.nn_missing"),
@@ -265,6 +281,29 @@ def script_of(path: Path, body: str) -> None:
 def test_absurd_scripts_end_at_once(tmp_path: Path, body: str, expected: str) -> None:
     script_of(tmp_path / "m", body)
     with pytest.raises(ModelError, match=expected):
+        load_model(tmp_path / "m", input_size=(16, 16))
+
+
+@pytest.mark.parametrize(("name", "values"), [("pow", (7, 10**9)), ("mul", (2**62, 2**62)), ("pow", (2**62, 60))])
+def test_absurd_numbers_of_an_exported_program_end_at_once(
+    network: nn.Module, tmp_path: Path, name: str, values: tuple[int, int]
+) -> None:
+    exported(network, PICTURES, tmp_path / "m")
+    inputs = [{"name": key, "arg": {"as_int": value}, "kind": 1} for key, value in zip("ab", values, strict=True)]
+    node = {
+        "target": f"_operator.{name}", "inputs": inputs, "outputs": [{"as_sym_int": {"as_name": "absurd"}}],
+        "metadata": {}, "is_hop_single_tensor_return": None,
+    }  # fmt: skip
+
+    def insert(file: str, content: bytes) -> bytes:
+        if not file.endswith("models/model.json"):
+            return content
+        document = json.loads(content)
+        document["graph_module"]["graph"]["nodes"].insert(0, node)
+        return json.dumps(document).encode()
+
+    rewrite(tmp_path / "m", insert)
+    with pytest.raises(ModelError, match=rf"is not computed \(torch\.{name}"):
         load_model(tmp_path / "m", input_size=(16, 16))
 
 
