@@ -375,8 +375,8 @@ def _is_instance(value: Any, kind: ast.expr) -> bool:
 
 
 def _power(base: float, exponent: float) -> float:
-    whole = isinstance(base, int) and isinstance(exponent, int) and 0 <= exponent < 64
-    return base**exponent if whole else math.pow(base, exponent)
+    small = isinstance(exponent, int) and 0 <= exponent < 64
+    return base**exponent if small else math.pow(base, exponent)
 
 
 _ON_VALUES: Mapping[str, Callable[..., Any]] = {
@@ -386,7 +386,8 @@ _ON_VALUES: Mapping[str, Callable[..., Any]] = {
     "gt": operator.gt, "ge": operator.ge,
     "__and__": operator.and_, "__or__": operator.or_, "__xor__": operator.xor, "abs": abs,
     "slice": lambda held, start=None, end=None, step=1: held[start:end:step],
-    "ceil": math.ceil, "floor": math.floor, "sqrt": math.sqrt, "round": round, "exp": math.exp, "log": math.log,
+    "ceil": math.ceil, "floor": math.floor, "sqrt": math.sqrt, "exp": math.exp, "log": math.log,
+    "round": lambda number: round(number),
     "insert": list.insert, "pop": list.pop, "reverse": list.reverse, "copy": list,
     "__getitem__": operator.getitem, "__contains__": operator.contains, "len": len,
     "append": list.append, "extend": list.extend, "list": list, "keys": list,
@@ -410,17 +411,15 @@ def on_values(name: str, arguments: list[Any]) -> Any:
     """
     held = arguments[0] if arguments and isinstance(arguments[0], list) else []
     try:
-        result = _ON_VALUES[name](*arguments) if name != "mul" or _are_numbers(arguments) else _TOO_LARGE
+        # Of a text or a list, either may be made as long as a number of the file says.
+        lengthens = name in ("mul", "remainder") and any(isinstance(value, str | list | tuple) for value in arguments)
+        result = _TOO_LARGE if lengthens else _ON_VALUES[name](*arguments)
     except ArithmeticError as error:
         raise CodeError(f"torch.{name}: {error}") from None
     large = isinstance(result, int) and abs(result) >= 2**63
     if large or any(isinstance(made, str | list | tuple) and len(made) > MAX_LENGTH for made in (result, held)):
         raise CodeError(f"torch.{name} of something too large")
     return result
-
-
-def _are_numbers(values: list[Any]) -> bool:
-    return all(isinstance(value, int | float) for value in values)
 
 
 _TRANSPOSED = 6

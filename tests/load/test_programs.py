@@ -270,6 +270,7 @@ def script_of(path: Path, body: str) -> None:
         ("for i in range(2000000):\n  for j in range(2000000):\n    pass", "more than 2000000 steps"),
         ("l = torch.mul([0], 1000000000000)", "something too large"),
         ('s = torch.mul("a", 1000000000000)', "something too large"),
+        ('s = torch.remainder("%01000000000d", 5)', "something too large"),
         ("l = [0]\nfor i in range(60):\n  torch.extend(l, l)", "something too large"),
         ("z = torch.zeros([1000000, 1000000])", r"a tensor of shape \[1000000, 1000000\]"),
         ("z = torch.repeat(x, [1000000, 1000, 1, 1])", "a tensor of shape"),
@@ -282,6 +283,22 @@ def test_absurd_scripts_end_at_once(tmp_path: Path, body: str, expected: str) ->
     script_of(tmp_path / "m", body)
     with pytest.raises(ModelError, match=expected):
         load_model(tmp_path / "m", input_size=(16, 16))
+
+
+def test_a_program_that_multiplies_sizes_is_exported_again(tmp_path: Path) -> None:
+    """Then its sizes are symbols."""
+
+    class Sized(Network):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.logits(x.reshape(x.shape[0], x.shape[1] * x.shape[2], -1).reshape(x.shape))
+
+    made = Sized().eval()
+    exported(made, PICTURES, tmp_path / "m")
+    loaded = load_model(tmp_path / "m", input_size=(16, 16), classes=("a", "b", "c"), normalization="none")
+    batch = torch.export.Dim("batch", min=1, max=64)
+    again = torch.export.export(loaded.classifier, (PICTURES,), dynamic_shapes=({0: batch},)).module()
+    with torch.no_grad():
+        torch.testing.assert_close(again(PICTURES[:1]), made(PICTURES[:1]), **CLOSE)
 
 
 @pytest.mark.parametrize(("name", "values"), [("pow", (7, 10**9)), ("mul", (2**62, 2**62)), ("pow", (2**62, 60))])
