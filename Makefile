@@ -74,8 +74,9 @@ clean: ## remove what was built and measured; .venv stays
 	rm -rf out dist build .venv-minimum .venv-newest .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find robaudit tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Rebuilt only when the dependencies may have changed.
+# Rebuilt only when the dependencies may have changed. Not compiled: most of these thousands of files are never imported,
+# and Python compiles the others as it imports them.
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable '.[dev]'
 	touch $@

@@ -1,8 +1,10 @@
-"""Audit records made of plain counts; and a core for every worker that shares the tests."""
+"""Audit records made of plain counts, and a retrofit; and a core for every worker that shares the tests."""
 
+import json
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,3 +83,41 @@ def make_audit(
 def audit_of() -> Callable[..., AuditRecord]:
     """Return `make_audit`."""
     return make_audit
+
+
+@pytest.fixture(scope="session")
+def assimilated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with T and C far from their start, in front of an untrained network for 32x32; only to be read."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    from robaudit.load.model import load_model
+    from robaudit.retrofit.assimilate import with_front
+    from robaudit.retrofit.checkpoint import write_model
+
+    folder = tmp_path_factory.mktemp("model")
+    plain = folder / "plain"
+    plain.mkdir()
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_resnet", num_classes=2).state_dict(), plain / "model.safetensors")
+    cfg = {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.25] * 3}
+    config = {"architecture": "test_resnet", "num_classes": 2, "label_names": ["sick", "well"], "pretrained_cfg": cfg}
+    (plain / "config.json").write_text(json.dumps(config))
+    vanilla = load_model(plain)
+    classifier = with_front(vanilla, 1, seed=0)
+    classifier.front.start_at_random()
+    write_model(folder, classifier, vanilla.info, image_channels=1)
+    return folder
+
+
+@pytest.fixture
+def ghostscript(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that is there once a program of that name has been started."""
+    started = tmp_path / "started"
+    script = tmp_path / "bin" / "gs"
+    script.parent.mkdir()
+    script.write_text(f"#!/bin/sh\ntouch {started}\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
+    return started

@@ -126,7 +126,12 @@ def _layers(description: "Description") -> Iterator[Line]:
 
 def _statements(description: "Description") -> Iterator[Line]:
     own = description.stated
-    if own.labels:
+    if own.contradiction:
+        yield (
+            "classes",
+            f"{' or '.join(map(_some, own.contradiction))}, which contradict each other; --classes settles it",
+        )
+    elif own.labels:
         yield "classes", _some(own.labels)
     elif own.possible_labels:
         yield "classes", f"{_some(own.possible_labels)}, if it has as many outputs"

@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from robaudit.load.inert_pickle import Value
 from robaudit.load.torch_pickle import as_mapping
 
-POSSIBLE_CLASSES = "possible_classes"
-"""What the metadata of a checkpoint call names that are taken where there are as many as outputs."""
-_KEYS = ("idx_to_class", "idx2class", "class_to_idx", "id2label", "label2id", "label_names", "class_names", "classes")
-_LISTS = ("names",)
+CLASS_ORDERS = "class_orders"
+"""What the metadata of a checkpoint call all orders of class names that its entries state."""
+_KEYS = (
+    "classes", "class_names", "label_names", "names",
+    "class_to_idx", "idx_to_class", "idx2class", "id2label", "label2id",
+)  # fmt: skip
 MAX_CLASSES = 1000
 
 
-def possible_classes(entries: Mapping[Value, Value]) -> list[str]:
-    """The one order that all such entries of a checkpoint state; empty where there is none, or two differ."""
-    found = [in_order(entries.get(key)) for key in _KEYS + _LISTS]
-    found += [_listed(entries.get(key)) for key in _LISTS]
-    orders = {tuple(names) for names in found if names}
-    return list(next(iter(orders))) if len(orders) == 1 else []
+def class_orders(entries: Mapping[Value, Value]) -> list[list[str]]:
+    """Every order of names that such entries of a checkpoint state, once."""
+    found = (in_order(entries.get(key)) or _listed(entries.get(key)) for key in _KEYS)
+    return [list(names) for names in dict.fromkeys(map(tuple, found)) if names]
 
 
 def in_order(value: Value) -> list[str]:

@@ -8,6 +8,9 @@ from pathlib import Path
 from robaudit.errors import ModelError
 from robaudit.load.stated import REGRESSION, Stated
 
+SHOWN = 10
+"""Names of classes that a message quotes."""
+
 
 def class_names(
     path: Path,
@@ -51,6 +54,20 @@ def class_names(
     if len(set(names)) < len(names):
         raise ModelError(f"{path}: classes {', '.join(names)} repeat a name; pass different ones with --classes")
     return names
+
+
+def require_one_order(path: Path, own: Stated) -> None:
+    """Make sure that the file does not state the same classes in two orders.
+
+    Raises:
+        ModelError: it does.
+    """
+    if own.contradiction is None:
+        return
+    one, other = (",".join(names[:SHOWN]) + ("..." if len(names) > SHOWN else "") for names in own.contradiction)
+    raise ModelError(
+        f"{path}: states its classes in two orders, {one} and {other}; pass the order of the outputs with --classes"
+    )
 
 
 def _is_order_of_digits(names: Sequence[str]) -> bool:

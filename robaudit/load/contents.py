@@ -6,17 +6,16 @@ import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from math import isfinite
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 from robaudit.errors import ModelError
 from robaudit.load.archive import Archive, ArchiveError, open_archive
 from robaudit.load.as_trained import require_as_trained
-from robaudit.load.class_order import POSSIBLE_CLASSES, in_order, possible_classes
+from robaudit.load.class_order import CLASS_ORDERS, class_orders, in_order
 from robaudit.load.exported_json import ExportError, describe_exported, is_exported
 from robaudit.load.folder import read_folder
-from robaudit.load.inert_pickle import InertPickle, PickleError, Value, read_entry, read_pickle
+from robaudit.load.inert_pickle import Clipped, InertPickle, PickleError, Value, read_entry, read_pickle
 from robaudit.load.kinds import Contents, Kind, names, sha256_of
 from robaudit.load.own_export import said_in_archive, said_in_onnx
 from robaudit.load.safetensors_header import HeaderError, looks_like_safetensors, read_header
@@ -91,8 +90,8 @@ def _read_bare_pickle(base: Contents) -> Contents:
     """Read a plain pickle, or what torch wrote before 1.6: magic number, version, system, object, storages."""
     if base.size_bytes > MAX_PICKLE_BYTES:
         raise ModelError(f"{base.path}: a bare pickle of more than {MAX_PICKLE_BYTES >> 30} GiB; save with torch.save")
-    # Mapped: a length that the file claims can then never allocate more than the file has.
-    with base.path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as stream:
+    with base.path.open("rb") as file:
+        stream = Clipped(file, base.size_bytes)
         first = read_pickle(stream)
         if first.value != _LEGACY_MAGIC:
             return replace(base, kind=Kind.PICKLE, globals=first.globals)
@@ -176,8 +175,9 @@ def _plain_entries(value: Value) -> dict[str, Any]:
     by_index = in_order(found.get("class_to_idx"))
     if by_index and "classes" not in entries:
         entries = {"classes": by_index, **entries}
-    if possible := possible_classes(found):
-        entries = {POSSIBLE_CLASSES: possible} | {key: item for key, item in entries.items() if key != POSSIBLE_CLASSES}
+    orders = class_orders(found)
+    if len(orders) > 1 or (orders and "classes" not in entries):
+        entries = {CLASS_ORDERS: orders} | {key: item for key, item in entries.items() if key != CLASS_ORDERS}
     return dict(list(entries.items())[:MAX_PLAIN_ENTRIES])
 
 

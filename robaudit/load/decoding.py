@@ -105,8 +105,10 @@ def _counts(opened: Image.Image, data: bytes) -> tuple[Counts, int]:
 def _ppm_counts(opened: PpmImageFile) -> tuple[Counts, int]:
     """Counts up to any white, which Pillow scales to 8 bits or, above 255, to 16."""
     white = white_of_ppm(opened)  # asked first, likewise
-    counts = np.multiply(np.asarray(opened), white / (65535 if opened.mode == "I" else 255), dtype=np.float32)
-    return np.rint(counts, out=counts), white
+    scaled, scale = np.asarray(opened), 65535 if opened.mode == "I" else 255
+    if white == scale:
+        return scaled, white
+    return (scaled.astype(np.uint32) * np.uint32(white) + np.uint32(scale // 2)) // np.uint32(scale), white
 
 
 def _tiff_counts(opened: TiffImagePlugin.TiffImageFile) -> tuple[Counts, int]:

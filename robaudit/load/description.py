@@ -63,6 +63,7 @@ class Description:
         if self.obstacle is not None:
             return None
         needed = " --arch ARCH" if self.needs_arch else ""
+        needed += " --classes NAMES" if self.stated.contradiction else ""
         needed += " --label-index N" if self.stated.many_findings and self.stated.label_index is None else ""
         return f"robaudit scan {shlex.quote(str(self.contents.path))} DATA{needed} --out out/before"
 
@@ -160,15 +161,17 @@ def _operators(contents: Contents) -> tuple[tuple[str, ...], str | None]:
         return contents.operators, None
     if find_spec("onnx") is None or find_spec("torch") is None:
         return (), "it is an ONNX graph; pip install 'robaudit[onnx]' to read it"
-    from robaudit.load.onnx_graph import GraphError, missing_operators, onnx_operators
+    from robaudit.load.onnx_graph import GraphError, onnx_operators, read_onnx
 
     try:
         operators = onnx_operators(contents.weights)
     except GraphError as error:
         return (), f"{error}; fetch or export it again"
-    missing = missing_operators(operators)
-    problem = f"robaudit computes no {', '.join(missing)}; pass the weights it was exported from" if missing else None
-    return operators, problem
+    try:
+        read_onnx(contents.weights)
+    except GraphError as error:
+        return operators, f"{error}; pass the weights it was exported from"
+    return operators, None
 
 
 def _architectures(contents: Contents, state: State | None) -> tuple[str, ...]:

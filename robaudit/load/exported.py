@@ -171,6 +171,8 @@ def _step(node: Mapping[str, Any]) -> _Step | None:
             return None
         case ["torch", "ops", "aten", name, overload]:
             function = getattr(getattr(torch.ops.aten, name), overload)
+            if not any("Tensor" in str(part.type) for part in function._schema.arguments + function._schema.returns):
+                raise ExportError(f"aten.{name}.{overload}, which is about no tensor")
             order = [argument.name for argument in function._schema.arguments if not argument.kwarg_only]
         case ["_operator", name]:
             function, order = partial(_arithmetic, name), [entry["name"] for entry in node["inputs"]]

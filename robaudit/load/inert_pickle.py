@@ -9,7 +9,6 @@ import io
 import pickletools
 import struct
 from dataclasses import dataclass, field
-from mmap import mmap
 from typing import Any, BinaryIO
 
 MAX_OPCODES = 2_000_000
@@ -56,7 +55,20 @@ class InertPickle:
     """Everything it wants to import."""
 
 
-def read_pickle(stream: BinaryIO | mmap) -> InertPickle:
+class Clipped:
+    """A file of which no more is asked at once than it has, so that a length it claims can allocate nothing."""
+
+    def __init__(self, file: BinaryIO, size_bytes: int) -> None:
+        self._file = file
+        self._size_bytes = size_bytes
+        self.readline, self.tell = file.readline, file.tell
+
+    def read(self, n_bytes: int) -> bytes:
+        """The next bytes, as many as are there."""
+        return self._file.read(min(n_bytes, self._size_bytes))
+
+
+def read_pickle(stream: BinaryIO | Clipped) -> InertPickle:
     """Read one pickle and leave `stream` behind its end.
 
     Raises:
@@ -64,7 +76,7 @@ def read_pickle(stream: BinaryIO | mmap) -> InertPickle:
     """
     machine = _Machine()
     try:
-        # genops needs read, readline and tell alone, which a mapped file has too.
+        # genops needs read, readline and tell alone.
         for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
             if count >= MAX_OPCODES:
                 raise PickleError(f"more than {MAX_OPCODES} instructions")

@@ -11,7 +11,7 @@ import torch
 from robaudit.errors import ModelError, first_line
 from robaudit.front.front import Front
 from robaudit.load.assimilated import fill, read_assimilated
-from robaudit.load.classes import class_names, require_finding, require_one_output
+from robaudit.load.classes import class_names, require_finding, require_one_order, require_one_output
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.contents import read_contents
 from robaudit.load.hub import local_folder
@@ -83,6 +83,8 @@ def load_model(
     size = grid.height, grid.width
     chosen = own.label_index if label_index is None else label_index
     answered = tried(path, network, size, own.output if output is None else output, chosen)
+    if classes is None:
+        require_one_order(path, own)
     require_finding(path, answered.n_outputs, chosen, own)
     n_outputs = answered.n_outputs if chosen is None else 1
     decides_at = own.threshold if threshold is None else threshold

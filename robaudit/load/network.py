@@ -357,6 +357,12 @@ def _imports(contents: Contents) -> str:
 
 
 def first_channels(network: nn.Module) -> int:
-    """Channels of the input, as the first convolution has them; 3 where there is none."""
-    first = next((weight for weight in network.parameters() if weight.dim() == 4), None)
+    """Channels of the input, as the first convolution has them; 3 where there is none.
+
+    A frozen program keeps its kernels among the constants. What has one filter only is rather a table of positions, or
+    a mean: taken where there is nothing else.
+    """
+    tensors = (*network.parameters(), *network.buffers())
+    kernels = [tensor for tensor in tensors if tensor.dim() == 4 and tensor.is_floating_point()]
+    first = next((kernel for kernel in kernels if len(kernel) > 1), kernels[0] if kernels else None)
     return 3 if first is None else int(first.shape[1])

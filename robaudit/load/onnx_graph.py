@@ -144,7 +144,7 @@ def read_onnx(path: Path) -> tuple[OnnxNetwork, tuple[int | None, ...], tuple[Pa
     model = _parse(path)
     if len(model.graph.node) > MAX_NODES:
         raise GraphError(f"more than {MAX_NODES} nodes")
-    missing = missing_operators(sorted({_name(node) for node in model.graph.node}))
+    missing = sorted({_name(node) for node in model.graph.node} - OPERATORS.keys() - {"Constant"})
     if missing:
         raise GraphError(f"robaudit computes no {', '.join(missing[:8])}")
     numbers = _Numbers(path)
@@ -228,11 +228,6 @@ def _name(node: Any) -> str:
 def _text(value: str | bytes) -> str:
     """Protobuf hands over bytes where a file's text is no UTF-8."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
-
-
-def missing_operators(names: Iterable[str]) -> list[str]:
-    """Those that robaudit does not compute."""
-    return [name for name in names if name not in OPERATORS and name != "Constant"]
 
 
 def _is_widened(value: Any) -> bool:

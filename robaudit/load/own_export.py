@@ -5,10 +5,11 @@ It lies beside the program as an extra file of torch's archives, and among the m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from robaudit.errors import ModelError
 from robaudit.load.archive import Archive
 from robaudit.load.folder import MAX_CONFIG_BYTES, json_object
 
@@ -26,30 +27,35 @@ def said_in_archive(path: Path, archive: Archive) -> dict[str, Any]:
 
     Raises:
         ArchiveError: it is damaged or too long.
-        ModelError: it is no JSON object.
+        ModelError: it is no JSON object, or there twice.
     """
     found = archive.matching(rf"[^/]+/extra/{METADATA_NAME}")
-    return _said(path, archive.read(found[0], MAX_CONFIG_BYTES)) if found else {}
+    return _said(path, [archive.read(name, MAX_CONFIG_BYTES) for name in found[:2]])
 
 
 def said_in_onnx(path: Path) -> dict[str, Any]:
     """The same of an ONNX file, whose graph is passed over.
 
     Raises:
-        ModelError: it is no JSON object, or too long.
+        ModelError: it is no JSON object, too long, or there twice.
     """
+    found = []
     with path.open("rb") as file:
         for number, start, end in _fields(file, 0, path.stat().st_size, MAX_FIELDS):
             if number != _METADATA_PROPS:
                 continue
             entry = {number: (start, end) for number, start, end in _fields(file, start, end, 2)}
             if _KEY in entry and _VALUE in entry and _content(file, *entry[_KEY]) == METADATA_NAME.encode():
-                return _said(path, _content(file, *entry[_VALUE]))
-    return {}
+                found.append(_content(file, *entry[_VALUE]))
+    return _said(path, found[:2])
 
 
-def _said(path: Path, content: bytes) -> dict[str, Any]:
-    return {METADATA_NAME: json_object(path / METADATA_NAME, content, "export it again")}
+def _said(path: Path, found: Sequence[bytes]) -> dict[str, Any]:
+    if len(found) > 1:
+        raise ModelError(f"{path}: holds more than one {METADATA_NAME}, and only one can be true; export it again")
+    if not found:
+        return {}
+    return {METADATA_NAME: json_object(path / METADATA_NAME, found[0], "export it again")}
 
 
 def _content(file: BinaryIO, start: int, end: int) -> bytes:

@@ -26,7 +26,7 @@ from robaudit.load.tensors import StorageReader
 from robaudit.load.torch_pickle import TensorReader, as_mapping
 
 MAX_STEPS = 2_000_000
-"""Statements of one forward pass; a large network has some ten thousand."""
+"""Statements of one forward pass and items of the lists it makes; a large network has some ten thousand."""
 MAX_DEPTH = 60
 MAX_LENGTH = 1_000_000
 _TOO_LARGE = 2**63
@@ -152,18 +152,25 @@ class _Builder:
         return f"{made_of.name}.{found[0]}"
 
 
-def _plain(item: Value, depth: int = 8) -> Any:
-    """An attribute that is a number, text, or a container of these."""
+def _plain(item: Value, depth: int = 8, made: dict[int, Any] | None = None) -> Any:
+    """An attribute that is a number, text, or a container of these; what a file holds once is copied once."""
+    made = {} if made is None else made
+    if id(item) not in made:
+        made[id(item)] = _copied(item, depth, made)
+    return made[id(item)]
+
+
+def _copied(item: Value, depth: int, made: dict[int, Any]) -> Any:
     if depth < 0:
         raise CodeError("an attribute nested too deeply")
     if isinstance(item, Call) and isinstance(item.function, Global) and item.arguments:
         kind = item.function.name.removeprefix("torch.jit._pickle.")
         if kind in ("build_intlist", "build_doublelist", "build_boollist", "restore_type_tag"):
-            return _plain(item.arguments[0], depth - 1)
+            return _plain(item.arguments[0], depth - 1, made)
     if isinstance(item, list | tuple):
-        return type(item)(_plain(part, depth - 1) for part in item)
+        return type(item)(_plain(part, depth - 1, made) for part in item)
     if isinstance(item, dict):
-        return {key: _plain(value, depth - 1) for key, value in item.items()}
+        return {key: _plain(value, depth - 1, made) for key, value in item.items()}
     if item is None or isinstance(item, bool | int | float | str):
         return item
     raise CodeError("an attribute that is neither a number, text, tensor nor module")
@@ -213,10 +220,13 @@ class _Run:
 
     def _block(self, body: list[ast.stmt], scope: dict[str, Any]) -> None:
         for statement in body:
-            self._steps += 1
-            if self._steps > MAX_STEPS:
-                raise CodeError(f"more than {MAX_STEPS} steps")
+            self._count(1)
             self._statement(statement, scope)
+
+    def _count(self, n_steps: int) -> None:
+        self._steps += n_steps
+        if self._steps > MAX_STEPS:
+            raise CodeError(f"more than {MAX_STEPS} steps")
 
     def _statement(self, statement: ast.stmt, scope: dict[str, Any]) -> None:
         match statement:
@@ -271,16 +281,14 @@ class _Run:
                 return self._attribute(node, scope)
             case ast.Call():
                 return self._call(node, scope)
-            case ast.Tuple(elts=parts):
-                return tuple(self.value(part, scope) for part in parts)
-            case ast.List(elts=parts):
-                return [self.value(part, scope) for part in parts]
-            case ast.Dict(keys=keys, values=values):
-                return {
-                    self.value(key, scope): self.value(value, scope)
-                    for key, value in zip(keys, values, strict=True)
-                    if key is not None
-                }
+            case ast.Tuple(elts=parts) | ast.List(elts=parts):
+                self._count(len(parts))
+                values = [self.value(part, scope) for part in parts]
+                return tuple(values) if isinstance(node, ast.Tuple) else values
+            case ast.Dict(keys=keys, values=parts):
+                self._count(len(parts))
+                pairs = zip(keys, parts, strict=True)
+                return {_key(self.value(key, scope)): self.value(part, scope) for key, part in pairs if key is not None}
             case ast.Subscript(value=held, slice=index):
                 return self.value(held, scope)[self.value(index, scope)]
             case ast.IfExp(test=test, body=body, orelse=orelse):
@@ -321,7 +329,10 @@ class _Run:
         keywords = {str(keyword.arg): self.value(keyword.value, scope) for keyword in node.keywords}
         match dotted(node.func):
             case ["torch", name] | ["ops", "aten", name]:
-                return _operator(name, arguments, keywords)
+                answer = _operator(name, arguments, keywords)
+                made = arguments[-1] if name == "extend" else answer
+                self._count(len(made) if isinstance(made, list | str) else 0)
+                return answer
             case ["ops", "prim", name]:
                 return _primitive(name, arguments)
             case ["__torch__", *_] as parts:
@@ -354,8 +365,26 @@ def _bounded_range(*limits: int) -> range:
     return counted
 
 
+def _text(value: Any) -> str:
+    if not _is_flat(value):
+        raise CodeError("the text of a list of lists")
+    return str(value)
+
+
+def _key(value: Any) -> Any:
+    if not isinstance(value, str | int | float):
+        raise CodeError(f"a dictionary with a key that is a {type(value).__name__}")
+    return value
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether it holds no containers: those in containers in containers take time without end to compare or write."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return not any(isinstance(part, list | tuple | dict) for part in parts)
+
+
 _BUILTINS: Mapping[str, Any] = {
-    "range": _bounded_range, "len": len, "int": int, "float": float, "bool": bool, "str": str,
+    "range": _bounded_range, "len": len, "int": int, "float": float, "bool": bool, "str": _text,
     "inf": float("inf"), "nan": float("nan"),
 }  # fmt: skip
 
@@ -392,9 +421,12 @@ _ON_VALUES: Mapping[str, Callable[..., Any]] = {
     "__getitem__": operator.getitem, "__contains__": operator.contains, "len": len,
     "append": list.append, "extend": list.extend, "list": list, "keys": list,
     "values": lambda held: list(held.values()),
-    "format": lambda text, *values: str(text), "str": str, "_set_item": operator.setitem,
+    "format": lambda text, *values: _text(text), "str": _text,
+    "_set_item": lambda held, key, value: operator.setitem(held, key if isinstance(held, list) else _key(key), value),
 }  # fmt: skip
 """The same operators where no tensor takes part."""
+
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge", "__contains__")
 
 
 _TO_VALUES: Mapping[str, Callable[[Any], Any]] = {
@@ -410,6 +442,8 @@ def on_values(name: str, arguments: list[Any]) -> Any:
         CodeError: the result would be too large, or there is none.
     """
     held = arguments[0] if arguments and isinstance(arguments[0], list) else []
+    if name in _COMPARISONS and not all(map(_is_flat, arguments)):
+        raise CodeError(f"torch.{name} of a list of lists")
     try:
         # Of a text or a list, either may be made as long as a number of the file says.
         lengthens = name in ("mul", "remainder") and any(isinstance(value, str | list | tuple) for value in arguments)
@@ -454,7 +488,7 @@ def _operator(name: str, arguments: list[Any], keywords: Mapping[str, Any]) -> A
 def _primitive(name: str, arguments: list[Any]) -> Any:
     match name, arguments:
         case "RaiseException", [message, *_]:
-            raise ModelError(f"the program refuses the image ({message})")
+            raise ModelError(f"the program refuses the image ({_text(message)})")
         case "NumToTensor", [number]:
             return torch.tensor(number)
         case "min", values:

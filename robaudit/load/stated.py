@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import isfinite
 from typing import Any
 
 from robaudit.errors import ModelError
-from robaudit.load.class_order import POSSIBLE_CLASSES
+from robaudit.load.class_order import CLASS_ORDERS
 from robaudit.load.kinds import PROGRAMS, Contents, Kind
 from robaudit.load.own_export import METADATA_NAME
 from robaudit.load.resizing import Resizing, timm_resizing
@@ -28,8 +29,8 @@ class Stated:
 
     labels: tuple[str, ...] = ()
     """Names of the outputs; empty where it gives none."""
-    possible_labels: tuple[str, ...] = ()
-    """Names that may be those of the outputs, by an entry of a checkpoint: they are where there are as many."""
+    orders: tuple[tuple[str, ...], ...] = ()
+    """Names that may be those of the outputs, one tuple for each order that entries of a checkpoint state."""
     mean: tuple[float, ...] | None = None
     """Per channel, in [0, 1] units."""
     std: tuple[float, ...] | None = None
@@ -52,6 +53,17 @@ class Stated:
     threshold: float | None = None
     """Probability above which one output decides for the second class, likewise."""
 
+    @property
+    def possible_labels(self) -> tuple[str, ...]:
+        """The one order that all entries of a checkpoint state: names of the outputs, where there are as many."""
+        return self.orders[0] if len(self.orders) == 1 else ()
+
+    @property
+    def contradiction(self) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+        """Two orders of the same names, of which one must be wrong."""
+        pairs = combinations(self.orders, 2)
+        return next(((one, other) for one, other in pairs if sorted(one) == sorted(other)), None)
+
     def labels_of(self, n_outputs: int) -> tuple[str, ...]:
         """Names of this many outputs, one output telling two classes apart."""
         return self.labels or (self.possible_labels if len(self.possible_labels) == max(2, n_outputs) else ())
@@ -68,10 +80,10 @@ def stated(contents: Contents) -> Stated:
         if contents.kind in PROGRAMS:
             return _of_export(config[METADATA_NAME]) if METADATA_NAME in config else Stated()
         if contents.kind not in _FOLDERS:
-            possible = config.get(POSSIBLE_CLASSES)
+            orders = config.get(CLASS_ORDERS)  # text, where a safetensors file has it
             return Stated(
                 labels=_labels_beside_weights(config),
-                possible_labels=tuple(possible) if isinstance(possible, list) else (),
+                orders=tuple(map(tuple, orders)) if isinstance(orders, list) else (),
             )
         own = config.get("pretrained_cfg", config)
         if not isinstance(own, Mapping):

@@ -65,7 +65,7 @@ def tried(path: Path, network: Network, size: tuple[int, int], output: str | Non
     pictures = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     module = network.module.eval()
     if network.is_program:
-        module = _for_any_batch(path, network, module, pictures)
+        module = _for_any_batch(path, network, _in_float32(path, network, module, pictures), pictures)
     answer = _ask(path, network, module, pictures)
     output = choose_output(path, answer, output)
     row = as_row(answer if output is None else named_outputs(answer)[output])
@@ -75,6 +75,21 @@ def tried(path: Path, network: Network, size: tuple[int, int], output: str | Non
     plain = output is None and label_index is None and answer is row
     n_outputs = row.shape[1]
     return Tried(module if plain else Head(module, n_outputs, output, label_index), n_outputs, output)
+
+
+def _in_float32(path: Path, network: Network, module: nn.Module, pictures: Tensor) -> nn.Module:
+    """A network that takes pictures in no precision but its own, widened; any other as it is."""
+    if all(held is torch.float32 for held in _precisions(module)):
+        return module
+    try:
+        _ask(path, network, FixedBatch(module, network.batch or 1), pictures)
+    except ModelError:
+        return module.float()  # half or double precision; float32 holds every number of half, and small gradients
+    return module
+
+
+def _precisions(module: nn.Module) -> set[torch.dtype]:
+    return {held.dtype for held in (*module.parameters(), *module.buffers()) if held.is_floating_point()}
 
 
 def _for_any_batch(path: Path, network: Network, module: nn.Module, pictures: Tensor) -> nn.Module:

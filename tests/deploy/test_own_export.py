@@ -169,6 +169,10 @@ def test_onnx_metadata_is_found_as_the_package_finds_it(exports, tmp_path):
     model.metadata_props.insert(0, onnx.StringStringEntryProto(key="stride", value="32"))
     onnx.save(model, tmp_path / "m.onnx")
     assert said_in_onnx(tmp_path / "m.onnx") == {METADATA_NAME: said}
+    model.metadata_props.append(onnx.StringStringEntryProto(key=METADATA_NAME, value="{}"))
+    onnx.save(model, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"holds more than one robaudit\.json, and only one can be true"):
+        said_in_onnx(tmp_path / "m.onnx")
     del model.metadata_props[:]
     onnx.save(model, tmp_path / "m.onnx")
     assert said_in_onnx(tmp_path / "m.onnx") == {}

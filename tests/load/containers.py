@@ -148,6 +148,11 @@ def scripted(network: nn.Module, pictures: Tensor, path: Path) -> None:
 
 
 @quietly
+def frozen(network: nn.Module, pictures: Tensor, path: Path) -> None:
+    torch.jit.save(torch.jit.freeze(torch.jit.script(network)), str(path))
+
+
+@quietly
 def exported(network: nn.Module, pictures: Tensor, path: Path) -> None:
     batch = torch.export.Dim("batch", min=1, max=4096)
     torch.export.save(torch.export.export(network, (pictures,), dynamic_shapes=({0: batch},)), path)

@@ -249,7 +249,8 @@ def test_where_class_names_come_from(tmp_path: Path, options: dict[str, Any], ex
         ({"names": ["b", "a"]}, ("b", "a")),
         ({"names": {0: "b", 1: "a"}}, ("b", "a")),
         ({"classes": ["b", "a"], "names": ["x", "y"]}, ("b", "a")),
-        ({"names": ["b", "a"], "idx_to_class": {0: "a", 1: "b"}}, ("x", "y")),
+        ({"names": ["b", "a"], "idx_to_class": {0: "p", 1: "q"}}, ("x", "y")),
+        ({"classes": ["b", "a"], "class_to_idx": {"b": 0, "a": 1}}, ("b", "a")),
         ({"names": ["first", "second", "third"]}, ("x", "y")),
         ({"idx_to_class": {1: "a", 2: "b"}}, ("x", "y")),
         ({"idx_to_class": {0: "a", 1: "a"}}, ("x", "y")),
@@ -261,6 +262,20 @@ def test_a_checkpoint_states_the_order_of_its_classes(
 ) -> None:
     torch.save({"state_dict": weights(), **beside}, tmp_path / "m.pt")
     assert load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("x", "y")).info.classes == expected
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"classes": ["a", "b"], "class_to_idx": {"b": 0, "a": 1}},
+        {"names": ["b", "a"], "idx_to_class": {0: "a", 1: "b"}},
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_is_asked_about(tmp_path: Path, beside: dict[str, Any]) -> None:
+    torch.save({"state_dict": weights(), **beside}, tmp_path / "m.pt")
+    with pytest.raises(ModelError, match=r"in two orders, (a,b and b,a|b,a and a,b); pass the order .* --classes"):
+        load_model(tmp_path / "m.pt", arch=ARCH, folder_classes=("a", "b"))
+    assert load_model(tmp_path / "m.pt", arch=ARCH, classes=("b", "a")).info.classes == ("b", "a")
 
 
 @pytest.mark.parametrize(

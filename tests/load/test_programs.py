@@ -1,5 +1,6 @@
 """Files that carry their own program: computed by robaudit itself where that is all they do, refused otherwise."""
 
+import copy
 import json
 import pickle
 import zipfile
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from containers import answers, exported, exported_for_one, onnx_by_trace, pickled, row, scripted, traced
+from containers import answers, exported, exported_for_one, frozen, onnx_by_trace, pickled, row, scripted, traced
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError
@@ -125,6 +126,42 @@ def test_a_retrofitted_program_is_rebuilt_from_its_folder(
 class Fixed(Network):
     def forward(self, x: Tensor) -> Tensor:
         return self.logits(x).reshape(2, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("with_positions", [False, True])
+def test_a_frozen_program_has_its_kernels_among_its_constants(
+    tmp_path: Path, channels: int, with_positions: bool
+) -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(channels, 4, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 256, 2))
+
+    class WithPositions(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.positions = nn.Parameter(torch.rand(1, 2, 1, 1))
+            self.body = body
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x) * self.positions.mean()
+
+    made = WithPositions().eval() if with_positions else body.eval()
+    pictures = PICTURES.expand(-1, channels, -1, -1)
+    for save in (frozen, scripted):
+        save(made, pictures, tmp_path / "m")
+        with torch.no_grad():
+            torch.testing.assert_close(answers(tmp_path / "m", pictures), made(pictures), **CLOSE)
+
+
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("save", [traced, scripted, exported])
+def test_a_program_of_another_precision_is_computed_in_float32(
+    network: nn.Module, tmp_path: Path, precision: torch.dtype, save: Callable[..., None]
+) -> None:
+    held = copy.deepcopy(network).to(precision)
+    save(held, PICTURES.to(precision), tmp_path / "m")
+    with torch.no_grad():
+        torch.testing.assert_close(answers(tmp_path / "m", PICTURES), held.float()(PICTURES), **CLOSE)
 
 
 def test_a_program_for_one_size_of_batch_is_asked_in_such_batches(tmp_path: Path) -> None:
@@ -272,6 +309,17 @@ def script_of(path: Path, body: str) -> None:
         ('s = torch.mul("a", 1000000000000)', "something too large"),
         ('s = torch.remainder("%01000000000d", 5)', "something too large"),
         ("l = [0]\nfor i in range(60):\n  torch.extend(l, l)", "something too large"),
+        (
+            "l = [0]\nfor i in range(19):\n  torch.extend(l, l)\nfor i in range(9):\n  m = torch.copy(l)",
+            "more than 2000000 steps",
+        ),
+        ("l = [0]\nfor i in range(60):\n  l = [l, l]\ns = str(l)", "the text of a list of lists"),
+        (
+            "l, m = [0], [0]\nfor i in range(60):\n  l = [l, l]\n  m = [m, m]\nb = torch.eq(l, m)",
+            "eq of a list of lists",
+        ),
+        ("t = (0, )\nfor i in range(60):\n  t = (t, t)\nd = {t: 0}", "a key that is a tuple"),
+        ("t = (0, )\nfor i in range(60):\n  t = (t, t)\nops.prim.RaiseException(t, )", "the text of a list of lists"),
         ("z = torch.zeros([1000000, 1000000])", r"a tensor of shape \[1000000, 1000000\]"),
         ("z = torch.repeat(x, [1000000, 1000, 1, 1])", "a tensor of shape"),
         ("z = torch.nn_missing(x)", r"torch\.nn_missing"),
@@ -301,14 +349,10 @@ def test_a_program_that_multiplies_sizes_is_exported_again(tmp_path: Path) -> No
         torch.testing.assert_close(again(PICTURES[:1]), made(PICTURES[:1]), **CLOSE)
 
 
-@pytest.mark.parametrize(("name", "values"), [("pow", (7, 10**9)), ("mul", (2**62, 2**62)), ("pow", (2**62, 60))])
-def test_absurd_numbers_of_an_exported_program_end_at_once(
-    network: nn.Module, tmp_path: Path, name: str, values: tuple[int, int]
-) -> None:
-    exported(network, PICTURES, tmp_path / "m")
-    inputs = [{"name": key, "arg": {"as_int": value}, "kind": 1} for key, value in zip("ab", values, strict=True)]
+def insert_node(path: Path, target: str, inputs: list[dict[str, Any]]) -> None:
+    """Have an exported program begin with one more step, which answers a number."""
     node = {
-        "target": f"_operator.{name}", "inputs": inputs, "outputs": [{"as_sym_int": {"as_name": "absurd"}}],
+        "target": target, "inputs": inputs, "outputs": [{"as_sym_int": {"as_name": "absurd"}}],
         "metadata": {}, "is_hop_single_tensor_return": None,
     }  # fmt: skip
 
@@ -319,8 +363,25 @@ def test_absurd_numbers_of_an_exported_program_end_at_once(
         document["graph_module"]["graph"]["nodes"].insert(0, node)
         return json.dumps(document).encode()
 
-    rewrite(tmp_path / "m", insert)
+    rewrite(path, insert)
+
+
+@pytest.mark.parametrize(("name", "values"), [("pow", (7, 10**9)), ("mul", (2**62, 2**62)), ("pow", (2**62, 60))])
+def test_absurd_numbers_of_an_exported_program_end_at_once(
+    network: nn.Module, tmp_path: Path, name: str, values: tuple[int, int]
+) -> None:
+    exported(network, PICTURES, tmp_path / "m")
+    inputs = [{"name": key, "arg": {"as_int": value}, "kind": 1} for key, value in zip("ab", values, strict=True)]
+    insert_node(tmp_path / "m", f"_operator.{name}", inputs)
     with pytest.raises(ModelError, match=rf"is not computed \(torch\.{name}"):
+        load_model(tmp_path / "m", input_size=(16, 16))
+
+
+def test_an_operator_of_texts_is_not_called(network: nn.Module, tmp_path: Path) -> None:
+    exported(network, PICTURES, tmp_path / "m")
+    inputs = [{"name": name, "arg": {"as_string": "x" * 1000}, "kind": 1} for name in ("self", "other")]
+    insert_node(tmp_path / "m", "torch.ops.aten.add.str", inputs)
+    with pytest.raises(ModelError, match=r"aten\.add\.str, which is about no tensor"):
         load_model(tmp_path / "m", input_size=(16, 16))
 
 
