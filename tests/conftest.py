@@ -1,4 +1,4 @@
-"""Audit records made of plain counts, and a retrofit; and a core for every worker that shares the tests."""
+"""Audit records made of plain counts, and a retrofit; seeds, and a core for every worker that shares the tests."""
 
 import json
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported; commands under test inherit it
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,6 +30,10 @@ from robaudit.records import (
     Verdict,
     WorstCase,
 )
+
+# What fails once fails again, for everybody, and never for want of speed.
+settings.register_profile("seeded", derandomize=True, deadline=None)
+settings.load_profile("seeded")
 
 CLASSES = ("cancer", "no-cancer")
 

@@ -8,6 +8,7 @@ is looked up, so there is nothing that could run.
 import io
 import pickletools
 import struct
+import warnings
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -76,11 +77,13 @@ def read_pickle(stream: BinaryIO | Clipped) -> InertPickle:
     """
     machine = _Machine()
     try:
-        # genops needs read, readline and tell alone.
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
-            if count >= MAX_OPCODES:
-                raise PickleError(f"more than {MAX_OPCODES} instructions")
-            machine.step(opcode.name, argument)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of texts with odd escapes, which are no worse than others
+            # genops needs read, readline and tell alone.
+            for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
+                if count >= MAX_OPCODES:
+                    raise PickleError(f"more than {MAX_OPCODES} instructions")
+                machine.step(opcode.name, argument)
         return InertPickle(machine.stack.pop(), frozenset(machine.globals))
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, struct.error) as error:
         raise PickleError(" ".join(str(error).split())[:200] or type(error).__name__) from None

@@ -191,7 +191,7 @@ def test_the_nested_curve_lies_at_or_below_the_paper_protocols(network, images, 
     assert all(row.raw_fooled_at.keys() == set(FOUR) for row in paper)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), channels=st.sampled_from([1, 3]), n_classes=st.integers(2, 4))
 def test_adversarials_are_in_the_ball_they_are_credited_to_and_fool(seed, channels, n_classes):
     model = small_network(n_classes, channels, seed)

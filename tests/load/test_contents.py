@@ -24,6 +24,7 @@ from torch import nn
 from robaudit.errors import ModelError
 from robaudit.load.contents import read_contents
 from robaudit.load.inert_pickle import read_pickle
+from robaudit.load.inert_pickle import read_entry
 from robaudit.load.kinds import Contents, Kind
 from robaudit.load.state import state_tensors
 from robaudit.load.torch_pickle import DATA_GLOBALS, TensorInfo
@@ -473,7 +474,11 @@ def intact(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in SEEDS}
 
 
-@settings(max_examples=200, deadline=None)
+def test_a_text_with_an_odd_escape_is_a_text_like_others() -> None:
+    assert read_entry(b"S'\\q'\n.").value == "\\q"
+
+
+@settings(max_examples=200)
 @given(
     name=st.sampled_from(sorted(SEEDS)),
     place=st.floats(0, 1, exclude_max=True),

@@ -149,7 +149,7 @@ def test_what_is_whole_is_read(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_damaged_files_are_read_or_refused(
     kind: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
