@@ -23,8 +23,7 @@ from torch import nn
 
 from robaudit.errors import ModelError
 from robaudit.load.contents import read_contents
-from robaudit.load.inert_pickle import read_pickle
-from robaudit.load.inert_pickle import read_entry
+from robaudit.load.inert_pickle import read_entry, read_pickle
 from robaudit.load.kinds import Contents, Kind
 from robaudit.load.state import state_tensors
 from robaudit.load.torch_pickle import DATA_GLOBALS, TensorInfo
