@@ -1,4 +1,4 @@
-"""How long work tells of itself. A leaf: the stages know this protocol, the command line draws it."""
+"""How long-running work reports its progress. A leaf: the stages know this protocol, the command line draws it."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -108,8 +108,6 @@ class Measurement:
                 fallen = _fallen(journal)
                 self.progress.say(f"stopped after {fallen.total()} of {len(self.images)} images: {self._note(fallen)}")
                 raise
-            finally:
-                self.progress.finish()
             entries = self._entries(journal, judged.added)
             record = filled(self.draft, entries, self.engine.plan, judged, journal.probes.values())
             write_lines(self.out / IMAGES_FILE, (entry.row.model_dump_json() for entry in entries))

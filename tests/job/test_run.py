@@ -16,6 +16,7 @@ from PIL import Image
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import plan_of
 from robaudit.cli import main as command_line
+from robaudit.cli.progress import _Bar
 from robaudit.errors import DataError, OutputError
 from robaudit.files import write_text
 from robaudit.job import demo as demo_module
@@ -25,18 +26,19 @@ from robaudit.job.demo import demo
 from robaudit.job.estimate import gradients_per_image, scan_seconds
 from robaudit.job.run import Stages, _say_overlap, run
 from robaudit.load.images import open_images
-from robaudit.progress import Silent
 from robaudit.records import AuditRecord, Verdict, read_audit
 
 
-class Told(Silent):
-    """Keeps what it is told; stops where it is told so."""
+class Told(_Bar):
+    """The bar that a person watches; keeps what it is told, and stops where it is told so."""
 
     def __init__(self, stop_at: str = "nowhere") -> None:
+        super().__init__()
         self.lines: list[str] = []
         self._stop_at = stop_at
 
     def say(self, line: str) -> None:
+        super().say(line)
         self.lines.append(line)
         if line.startswith(self._stop_at):
             raise KeyboardInterrupt
