@@ -139,7 +139,7 @@ def test_the_same_demo_again_reuses_what_is_there(finished: tuple[Path, Told]) -
 
 def test_phantoms_depend_on_the_seed_alone(tmp_path: Path) -> None:
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):
-        phantoms.write_phantoms(tmp_path / name, seed, Silent())
+        phantoms.write_phantoms(tmp_path / name, seed, Told())
     first, again, other = (
         {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.png")}
         for name in ("first", "again", "other")
