@@ -101,13 +101,15 @@ class Work:
 
     gradients: int = 0
     forwards: int = 0
+    own_gradients: int = 0
+    """Of `gradients`, those of the attacked model by attacks of ours; a surrogate's, and foolbox's, say nothing of it."""
     margin_gradients: int = 0
-    """Of `gradients`, those of the margin of the answers, which cannot fade with confidence."""
+    """Of `own_gradients`, those of the margin of the answers, which cannot fade with confidence."""
     zero_gradients: int = 0
     zero_margin_gradients: int = 0
     non_finite_gradients: int = 0
     gradients_behind: int = 0
-    """Of `gradients`, those of what the last linear layer returns: counted here, and not among those above."""
+    """Of `own_gradients`, those of what the last linear layer returns: counted here, and not among those above."""
     useless_gradients_behind: int = 0
 
 
@@ -270,6 +272,9 @@ def gradients_at(x: Tensor, losses: Tensor) -> Tensor:
 def _count(work: Work, source: Source, loss: Loss, size: float) -> None:
     """Count a gradient whose largest entry is `size`."""
     work.gradients += 1
+    if source is Source.SURROGATE:
+        return
+    work.own_gradients += 1
     if source is Source.HEAD:
         work.gradients_behind += 1
         work.useless_gradients_behind += not 0 < size < float("inf")  # NaN included

@@ -82,8 +82,9 @@ class Pursued:
     """What one more attack found for an image."""
 
     found_255: int | None
-    """Smallest eps that fooled; None: none below what was known before."""
+    """Smallest eps that fooled; None: none of those tried."""
     adversarial: Adversarial | None
+    """What fooled below the eps known before; None where nothing did."""
     work: Work
     unfinished: Mapping[str, bool] = field(default_factory=dict)
     """Attack -> whether its last climb was still rising, where it was resisted; as `Target` has it."""
@@ -210,13 +211,19 @@ class Engine:
         attack: AnyAttack,
         worst_255: Mapping[str, int | None],
         clean: Mapping[str, Sight],
+        *,
+        ties: bool = False,
     ) -> Iterator[tuple[ImageRef, Pursued]]:
-        """Run one more attack on the images of `worst_255`, below the eps at which each fell (None: it stood)."""
+        """Run one more attack on the images of `worst_255`, below the eps at which each fell (None: it stood).
+
+        With `ties` at that eps too: so that it can be told whether the attack needs no more than others did.
+        """
 
         def pursuit(ref: ImageRef, target: Target, work: Work) -> Dialogue[Pursued]:
-            found = yield from smallest_eps(target, attack, self.plan, self._foolbox(ref, work), worst_255[ref.id])
+            worst, foolbox = worst_255[ref.id], self._foolbox(ref, work)
+            found = yield from smallest_eps(target, attack, self.plan, foolbox, worst, ties=ties)
             smallest = min(found, default=None)
-            adversarial = None if smallest is None else found[smallest]
+            adversarial = None if smallest is None or smallest == worst else found[smallest]
             return Pursued(smallest, adversarial, work, target.unfinished, target.refused)
 
         for ref, said in self.interview(images, worst_255.keys(), clean, pursuit):

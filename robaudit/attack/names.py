@@ -99,7 +99,11 @@ def _built(parts: re.Match[str], default_restarts: int) -> Attack | Square | Cor
 
 
 def _with_steps(attack: Attack, steps: int) -> Attack:
-    """The attack with other steps; PGD's step is a share of the way, and shrinks as steps grow."""
-    shrinks = attack.random_start and not attack.adaptive
-    fraction = attack.step_fraction * attack.steps / steps if shrinks else attack.step_fraction
+    """The attack with other steps, which walk as far: to the border of the ball at least.
+
+    PGD's step, and that of MI-FGSM (eps / steps in Dong et al. 2018), is a share of the way; BIM's, of fixed size, is
+    longer only where it would not get there.
+    """
+    shrinks = attack.decay > 0 or (attack.random_start and not attack.adaptive)
+    fraction = attack.step_fraction * attack.steps / steps if shrinks else max(attack.step_fraction, 1 / steps)
     return replace(attack, steps=steps, step_fraction=fraction)

@@ -81,7 +81,13 @@ def every_eps(
 
 
 def smallest_eps(
-    target: Target, attack: AnyAttack, plan: Plan, foolbox: FoolboxRunner, worst_255: int | None
+    target: Target,
+    attack: AnyAttack,
+    plan: Plan,
+    foolbox: FoolboxRunner,
+    worst_255: int | None,
+    *,
+    ties: bool = False,
 ) -> Dialogue[dict[int, Adversarial]]:
     """Search the grid for the smallest eps that fools; returns what was found on the way, by eps.
 
@@ -91,16 +97,18 @@ def smallest_eps(
         plan: grid and search.
         foolbox: runs foolbox's attacks.
         worst_255: where other attacks fooled this image; None where they did not.
+        ties: on survivors, whether `worst_255` itself is tried too, where the attack can but draw level.
     """
     found: dict[int, Adversarial] = {}
     guess = None if worst_255 is None else plan.grid.index(worst_255)
     outcomes: dict[int, bool] = {}
-    if attack.scope == "survivors" and guess is not None:
-        outcomes[guess] = True
+    fell_to_others = guess if attack.scope == "survivors" else None
+    if fell_to_others is not None and not ties:
+        outcomes[fell_to_others] = True
     while (index := next_trial(plan.search, outcomes, len(plan.grid), guess)) is not None:
         warm = found[min(found)] if plan.warm_start and found else None
         adversarial = yield from trial(target, attack, plan.grid[index], foolbox, warm=warm)
-        outcomes[index] = adversarial is not None
+        outcomes[index] = adversarial is not None or index == fell_to_others
         if adversarial is not None:
             reached, adversarial = yield from _shrink(target, adversarial, plan, outcomes)
             outcomes[reached] = True

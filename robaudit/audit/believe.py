@@ -91,6 +91,8 @@ class Doubts:
             self._look((*self.attacks, attack))
             added[attack.name] = asked_by
             before, checks = checks, self._judged()
+            # A check that has nothing to look at any more has not been answered.
+            checks = tuple(map(_unless_unanswered, before, checks))
             for old, new in zip(before, checks, strict=True):
                 if old.status == "failed" != new.status:
                     mended[old.id] = (old, attack.name)
@@ -212,7 +214,8 @@ class Doubts:
                 self.progress.advance()
         worst = {row.id: self._worst(row) for row in self._every(_row, remaining) if row.id in standing}
         started = time.monotonic()
-        for ref, pursued in self.examiner.pursue(self.images, attack, worst, self.clean):
+        # Checks ask whether this attack needs more than others did: not to be told by what it does below alone.
+        for ref, pursued in self.examiner.pursue(self.images, attack, worst, self.clean, ties=True):
             now = time.monotonic()
             gallery = self.repictured(ref, self._every(_row)[ref.id], pursued, attack.name)
             amendment = Amendment(
@@ -251,7 +254,7 @@ def spent(work: Work, seconds: float) -> Spent:
 def gradient_counts(work: Work) -> GradientCounts:
     """How many of an image's gradients were useless, for the checks."""
     return GradientCounts(
-        n_gradients=work.gradients,
+        n_gradients=work.own_gradients,
         n_zero=work.zero_gradients,
         n_margin=work.margin_gradients,
         n_zero_margin=work.zero_margin_gradients,
@@ -284,6 +287,10 @@ def _chosen(question: Question, sample: Sequence[ImageRef]) -> Sequence[ImageRef
 
 def _first(checks: Sequence[Check], id_: str) -> Check:
     return next(check for check in checks if check.id == id_)
+
+
+def _unless_unanswered(old: Check, new: Check) -> Check:
+    return old if old.status == "failed" and new.status == "not_applicable" else new
 
 
 def _told(check: Check, mended: tuple[Check, str] | None) -> Check:

@@ -17,15 +17,14 @@ from robaudit.audit.measure import Measurement
 from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.record import draft
 from robaudit.checks.evidence import Share
-from robaudit.errors import DataError, SettingsError
+from robaudit.errors import SettingsError
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.fleet.fleet import Fleet
 from robaudit.float32 import true_float32
 from robaudit.load.apart import require_outside_images
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import Images, open_images
+from robaudit.load.images import Images, open_images, pictures_of
 from robaudit.load.learnt import Learnt, read_learnt, refuse_learnt_patients
-from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
 from robaudit.load.module import from_module
 from robaudit.load.remote import Location, located
@@ -177,34 +176,19 @@ def scan(
     preprocessing = partial(
         check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
     )
-    overlap = partial(_overlap, data, images, learnt.pictures, merge, on_bad_image, progress)
+    overlap = partial(_overlap, data, images, learnt.pictures, progress)
     with closing(own_engine if crew is None else Fleet(own_engine, images, crew, progress, hang_after)) as examiner:
         return Measurement(
             loaded, images, own_engine, examiner, started, out, progress, sample_size, preprocessing, overlap
         ).finish(restart)
 
 
-def _overlap(
-    data: Location,
-    images: Images,
-    learnt: Collection[str],
-    merge: Mapping[str, Sequence[str]] | None,
-    on_bad_image: Literal["fail", "skip"],
-    progress: Progress,
-) -> Share | None:
+def _overlap(data: Location, images: Images, learnt: Collection[str], progress: Progress) -> Share | None:
     """How many of the images stand in the train or val part of the same data, or were learnt from by a retrofit.
 
     None where the data has no such part and the model does not say what it has learnt from.
     """
-    seen = set(learnt)
-    for part in ("train", "val") if has_splits(data) else ():
-        try:
-            learnt_from = open_images(
-                data, part, merge=merge, view=images.view, on_bad_image=on_bad_image, progress=progress
-            )
-        except DataError:
-            continue  # that part is not there, or not readable: nothing to compare with
-        seen |= {ref.pixel_sha256 for ref in learnt_from.refs}
+    seen = {*learnt, *pictures_of(data, ("train", "val"), images.view, progress)}
     return Share(sum(ref.pixel_sha256 in seen for ref in images.refs), len(images)) if seen else None
 
 

@@ -14,7 +14,7 @@ from robaudit.records import Check, Count, ImageRow, Observed, Record, Spent
 
 
 class GradientCounts(Record):
-    """How many of the gradients that attacks followed were useless."""
+    """How many of the model's own gradients that attacks followed were useless."""
 
     n_gradients: Count = 0
     n_zero: Count = 0

@@ -9,15 +9,16 @@ MAX_SHARE = 0.01
 
 
 def larger_budgets_fool_more(evidence: Evidence) -> Check:
-    """Fails where PGD fools an image at an eps and not at a larger one: then it loses its way as it moves further.
+    """Fails where the strongest attack fools an image at an eps and not at a larger one: it loses its way further off.
 
     The curve itself cannot rise, being nested; this asks the attack at every eps above the one that fooled.
     """
+    attack = next((probe.name for probe in evidence.probes.get(MONOTONE, ())), "the strongest attack")
     return share_check(
         MONOTONE,
         evidence.answered_no(MONOTONE),
         MAX_SHARE,
-        finding="fell to PGD at one eps and withstood it at a larger one",
+        finding=f"fell to {attack} at one eps and withstood it at a larger one",
         remedy="Take more steps and restarts (--attacks fgsm,bim,mifgsm,pgd-100x5), and look for masked gradients.",
         nothing="No sampled image fell below the largest eps: there is none larger to ask at.",
     )

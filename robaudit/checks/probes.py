@@ -37,7 +37,7 @@ from robaudit.checks.repairs import strongest
 from robaudit.checks.smooth import LEAST, MAX_RATIO, N_COARSE, N_FINE, SMOOTH, WALK_255
 from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import BUDGETS_255, UNBOUNDED
-from robaudit.checks.uphill import STEP_255, UPHILL
+from robaudit.checks.uphill import AROUND_255, MAX_BEND, MAX_MISSTATED, STEP_255, STRAIGHT_255, UPHILL
 from robaudit.load.features import NotAskedError
 from robaudit.records import ImageRow
 
@@ -102,9 +102,10 @@ def questions(
             yield Question(check, attack.name, attack)
     for attack in map(doubled, strongest(attacks)):
         yield Question(CONVERGENCE, attack.name, attack)
-    on_all = [attack for attack in strongest(attacks) if attack.scope == "all"]
-    if on_all:
-        yield Question(MONOTONE, on_all[0].name, ask=_ever_larger(on_all[0], grid))
+    # What runs on survivors has an eps of its own where it was added for a check, or where others had not fooled.
+    by_scope = sorted(strongest(attacks), key=lambda attack: attack.scope != "all")
+    if by_scope:
+        yield Question(MONOTONE, by_scope[0].name, ask=_ever_larger(by_scope[0], grid))
     # Where an attack looks behind the answers, what it follows is what matters.
     source, whose = (Source.HEAD, " behind the answers") if any(map(looks_behind_answers, attacks)) else (None, "")
     yield Question(UPHILL, f"a step of {STEP_255}{whose}", ask=_leads_up(source))
@@ -132,20 +133,49 @@ def _ever_larger(attack: Attack, grid: Sequence[int]) -> Ask:
 
 
 def _leads_up(source: Source | None) -> Ask:
-    """Whether the margin is larger a step along its gradient than a step against it; None without a gradient."""
+    """Whether the margin rises along its gradient, and as steeply as the gradient says; None without a gradient."""
 
     def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
         step = STEP_255 / 255
         iterate = Iterate(target.origin, target.label, eps=step, step_size=step, x=target.origin, loss=Loss.MARGIN)
         seen = yield from ascend(iterate, source or Source.MODEL)
-        size = float(seen.gradient.abs().max())
-        if not 0 < size < float("inf"):
+        if not _is_usable(seen.gradient):
             return None
         back = within_ball(target.origin - step * seen.gradient.sign(), target.origin, step)
         ahead, behind = yield from query([iterate.x, back], source)
-        return ahead.margin(target.label) > behind.margin(target.label)
+        return ahead.margin(target.label) > behind.margin(target.label) and (yield from _is_as_steep(target, source))
 
     return ask
+
+
+def _is_as_steep(target: Target, source: Source | None) -> Dialogue[bool]:
+    """Whether the margin's slope, along its gradient at a random point of the ball, is the one that this states.
+
+    At the image itself background of one grey makes maxima tie, and a gradient is one of many. The slope is taken over
+    two lengths, and counts where they agree: between them the model is straight, and does not round. True where it is
+    so nowhere.
+    """
+    room = 2 * STRAIGHT_255[-1] / 255
+    low, high = ((target.origin + move / 255).clamp(room, 1 - room) for move in (-AROUND_255, AROUND_255))
+    share = uniform(target.origin.shape, 0.5, derived_seed(target.seed, target.sha256, UPHILL)) + 0.5
+    point = low + (high - low) * share.to(low.device)
+    start = Iterate(point, target.label, eps=0.0, step_size=0.0, x=point, loss=Loss.MARGIN)
+    seen = yield from ascend(start, source or Source.EXACT)
+    if not _is_usable(seen.gradient):
+        return True
+    stated = float(seen.gradient.abs().sum())
+    for length_255 in STRAIGHT_255:
+        steps = [sign * length_255 / 255 for sign in (1, -1, 2, -2)]
+        sights = yield from query([point + step * seen.gradient.sign() for step in steps], source)
+        ahead, behind, far_ahead, far_behind = (sight.margin(target.label) for sight in sights)
+        slope, over_twice = (ahead - behind) / (2 * steps[0]), (far_ahead - far_behind) / (4 * steps[0])
+        if slope != 0 and abs(slope - over_twice) <= MAX_BEND * abs(slope):
+            return abs(slope - stated) <= MAX_MISSTATED * stated
+    return True
+
+
+def _is_usable(gradient: Tensor) -> bool:
+    return 0 < float(gradient.abs().max()) < float("inf")
 
 
 def _turns_gradually(source: Source | None) -> Ask:

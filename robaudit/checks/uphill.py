@@ -8,20 +8,29 @@ UPHILL = "uphill"
 MAX_SHARE = 0.1
 STEP_255 = 1
 """Length of the step, in grey levels: the smallest eps there is."""
+AROUND_255 = 4
+"""Radius of the ball, in grey levels, in which the slope is measured."""
+STRAIGHT_255 = (1 / 64, 1 / 16, 1 / 4)
+"""Lengths over which it is measured, in grey levels, until one is straight."""
+MAX_BEND = 0.05
+"""Largest difference between the slopes over one length and over twice as much that counts as straight."""
+MAX_MISSTATED = 0.15
+"""Largest difference between the slope and what the gradient says of it, relative to that."""
 
 
 def gradients_lead_up(evidence: Evidence) -> Check:
-    """Fails where the margin is no larger one signed step along its gradient than one step against it.
+    """Fails where the margin does not rise along its gradient, or not as steeply as the gradient says.
 
-    Such a gradient is there, and is not that of what the model computes at the scale of the attacks: a backward pass of
-    its own, or waves too short to follow.
+    Such a gradient is there, and is not that of what the model computes, or not at the scale of the attacks: a backward
+    pass of its own, a part of the network that gradients do not pass, or waves too short to follow.
     """
     return share_check(
         UPHILL,
         evidence.answered_no(UPHILL),
         MAX_SHARE,
-        finding="have a margin no larger one step along its gradient than one step against it",
+        finding="have a margin that does not rise along its gradient, or not as steeply as the gradient says",
         meaning="The gradients are not those of what the model computes.",
-        remedy="Look for a backward pass that differs from the forward one, and for steps that shatter gradients.",
+        remedy="Look for a backward pass that differs from the forward one, for parts that are detached from it, and "
+        "for steps that shatter gradients.",
         nothing="No sampled image has a gradient of the margin to follow.",
     )

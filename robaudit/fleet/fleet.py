@@ -95,16 +95,21 @@ class Fleet:
             yield self.engine.failed(by_id[id_], Work(), measured.why) if isinstance(measured, Fatal) else measured
 
     def pursue(
-        self, images: Images, attack: AnyAttack, worst_255: Mapping[str, int | None], clean: Mapping[str, Sight]
+        self,
+        images: Images,
+        attack: AnyAttack,
+        worst_255: Mapping[str, int | None],
+        clean: Mapping[str, Sight],
+        *,
+        ties: bool = False,
     ) -> Iterator[tuple[ImageRef, Pursued]]:
         """Run one more attack; an image that no worker outlives is an error, and says so."""
         by_id = {ref.id: ref for ref in images.refs if ref.id in worst_255}
 
         def ask(part: Sequence[ImageRef]) -> Ask:
             ids = [ref.id for ref in part]
-            return partial(
-                _pursued, attack=attack, worst={id_: worst_255[id_] for id_ in ids}, clean={i: clean[i] for i in ids}
-            )
+            worst, sights = ({id_: known[id_] for id_ in ids} for known in (worst_255, clean))
+            return partial(_pursued, attack=attack, worst=worst, clean=sights, ties=ties)
 
         for id_, pursued in self._ask(list(by_id.values()), ask):
             yield by_id[id_], Pursued(0, None, Work(), error=pursued.why) if isinstance(pursued, Fatal) else pursued
@@ -319,9 +324,10 @@ def _pursued(
     attack: AnyAttack,
     worst: Mapping[str, int | None],
     clean: Mapping[str, Sight],
+    ties: bool,
 ) -> Iterator[Finding]:
     left = {ref.id: worst[ref.id] for ref in images.refs}
-    for ref, pursued in engine.pursue(images, attack, left, clean):
+    for ref, pursued in engine.pursue(images, attack, left, clean, ties=ties):
         yield ref.id, replace(pursued, adversarial=_brought_home(pursued.adversarial))
 
 

@@ -6,7 +6,7 @@ Pixels come out as (C, H, W) float32 in [0, 1] at their true bit depth; C is 1 w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -205,6 +205,17 @@ def open_images(
         path, tuple(refs), tuple(names), channels, n_skipped, numbered=listing.numbered is not None, view=view
     ).limited(limit, seed)
     return images.ordered_as(classes) if classes else images
+
+
+def pictures_of(path: Location, parts: Collection[Split], view: View, progress: Progress) -> frozenset[str]:
+    """Hashes of the pixels of every readable image of some parts, in whatever classes; empty where there are none.
+
+    Raises:
+        DataError: nothing there, a faulty manifest, or a patient of the test part in another.
+    """
+    items = [item for item in list_images(path, None).items if item.split in parts]
+    refs = _examine(items, view, "skip", progress)[0] if items else []
+    return frozenset(ref.pixel_sha256 for ref in refs)
 
 
 def _merged(path: Location, listing: Listing, merge: Mapping[str, Sequence[str]]) -> Listing:

@@ -65,11 +65,10 @@ def images_for(model: nn.Module, n: int, channels: Literal[1, 3] = 1, seed: int 
 def engine_for(model: nn.Module, images: TensorImages, *attacks: str, **options: object) -> Engine:
     """An engine over `attacks` with the default grid, unless `grid` says otherwise."""
     batch_size = options.pop("batch_size", 4)
-    speedups = options.pop("speedups", None)
+    arguments = {name: options.pop(name) for name in ("speedups", "surrogate") if name in options}
     grid = options.pop("grid", tuple(range(1, 9)))
     plan = Plan(parse_attacks(attacks), grid, seed=0, **options)
     side = images.pictures[0].shape[-1]
-    arguments = {} if speedups is None else {"speedups": speedups}
     return Engine(model, (side, side), images.channels, plan, batch_size, **arguments)
 
 

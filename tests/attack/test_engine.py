@@ -55,9 +55,10 @@ def test_a_linear_model_falls_at_the_eps_known_in_closed_form():
         wanted = (index + 0.5) / 2 / 255 * float(model.weight.detach().abs().sum())
         pictures.append(picture + (wanted - score) / float(model.weight.detach().abs().sum()) * direction)
     images = with_pictures(images_for(model, 16, side=side), pictures, label="1")
-    rows = rows_of(engine_for(model, images, *FOUR), images)
+    few_steps = ("bim-2", "bim-3", "mifgsm-5", "pgd-3")
+    rows = rows_of(engine_for(model, images, *FOUR, *few_steps), images)
     expected = [next((eps for eps in GRID if eps > (index + 0.5) / 2), None) for index in range(16)]
-    for name in ("fgsm", "bim", "mifgsm", "pgd"):
+    for name in (*FOUR, *few_steps):
         assert [row.fooled_at[name] for row in rows] == expected, name
 
 
@@ -424,6 +425,42 @@ def test_useless_gradients_are_counted(images, poison, kind):
     counts = [getattr(each.work, kind) for each in measured]
     assert counts == [each.work.gradients for each in measured]
     assert sum(counts) > 0
+
+
+def test_gradients_of_another_model_are_work_and_say_nothing_of_this_one(network, images):
+    """Those of a surrogate that has none, and those that foolbox asks for."""
+
+    class Mute(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = small_network()
+
+        def forward(self, x):
+            return self.inner(x.detach()) + 0 * x.flatten(1).sum(1, keepdim=True)
+
+    engine = engine_for(network, images, "bim", "transfer", "foolbox:LinfDeepFoolAttack", surrogate=Mute())
+    alone = list(engine_for(network, images, "bim").measure(images, images.refs))
+    measured = list(engine.measure(images, images.refs))
+    assert sum(each.work.gradients for each in measured) > sum(each.work.gradients for each in alone)
+    own = {each.row.id: each.work.own_gradients for each in alone}
+    assert {each.row.id: each.work.own_gradients for each in measured} == own
+    assert sum(own.values()) == sum(each.work.gradients for each in alone)
+    assert all(each.work.zero_gradients == 0 for each in measured)
+
+
+@pytest.mark.parametrize("search", list(Search))
+def test_an_attack_added_on_survivors_may_draw_level(network, images, search):
+    """What fell to an attack falls to it again at the same eps, if that may be tried; that is no new adversarial."""
+    engine = engine_for(network, images, "pgd", search=search)
+    measured = list(engine.measure(images, images.refs))
+    clean = {ref.id: sight for ref, sight in engine.clean_sights(images, images.refs)}
+    worst = {each.row.id: each.row.fooled_at["pgd"] for each in measured if each.row.fooled_at["pgd"] != 0}
+    assert set(worst.values()) - {None}
+    again = replace(engine.plan.attacks[0], scope="survivors")
+    for ties, expected in ((True, worst), (False, dict.fromkeys(worst))):
+        found = {ref.id: one for ref, one in engine.pursue(images, again, worst, clean, ties=ties)}
+        assert {id_: one.found_255 for id_, one in found.items()} == expected
+        assert all(one.adversarial is None for one in found.values())
 
 
 def test_an_attack_that_bounds_another_norm_is_refused(network, images):

@@ -12,10 +12,11 @@ import zoo
 from small_scans import interrupt
 
 from robaudit.attack.curve import Engine
+from robaudit.audit.believe import _unless_unanswered
 from robaudit.audit.scan import scan
 from robaudit.errors import ModelError, SettingsError
 from robaudit.progress import Silent
-from robaudit.records import AuditRecord, read_rows
+from robaudit.records import AuditRecord, Check, read_rows
 
 GRID = (1, 2, 4, 8)
 
@@ -156,11 +157,21 @@ def test_images_that_were_learnt_from_are_counted_by_their_pixels(data: Path, tm
                 picture.save(place / f"{file.stem}.bmp")
             else:
                 picture.point(lambda level: 255 - level).save(place / file.name)
+    (parts / "train" / "class00" / "damaged.png").write_bytes(b"no picture")  # which nobody can have learnt from
     record = scan(zoo.trained(), parts, out=tmp_path / "out", attacks=["fgsm"], eps=[8], check_sample=0)
     check = next(check for check in record.checks if check.id == "not-learnt-from")
     repeated = sum(file.stem.endswith("3") for file in data.rglob("*.png"))
     assert check.status == "warning"
     assert check.value == pytest.approx(repeated / record.data.n_images)
+
+
+def test_a_check_that_finds_nothing_to_look_at_any_more_has_not_been_mended() -> None:
+    failed, mute, fine = (
+        Check(id="monotone", status=status, value=None, threshold=None, why="w", remedy="")
+        for status in ("failed", "not_applicable", "passed")
+    )
+    assert [_unless_unanswered(failed, new) for new in (mute, fine, failed)] == [failed, fine, failed]
+    assert _unless_unanswered(fine, mute) is mute
 
 
 # Other models, and a way past the front

@@ -49,6 +49,7 @@ CALLED_OUT = {
     "cliff, unseen": "border",
     "reversed gradient": "uphill",
     "another pass for gradients": "uphill",
+    "half detached": "uphill",
     "noise off the grid": "repeatable",
     "equalised": "gradients-present",
     "pruned at random": "repeatable",

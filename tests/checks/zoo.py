@@ -310,6 +310,20 @@ class Ranked(nn.Module):
         return torch.stack([1 - share, share], 1)
 
 
+class HalfDetached(nn.Module):
+    """Half of its first filters pass no gradient on: what is left leads up, and not the steepest way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first, *rest = trained().children()
+        self.first, self.rest = first, nn.Sequential(*rest)
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.first(x)
+        half = seen.shape[1] // 2
+        return self.rest(torch.cat([seen[:, :half].detach(), seen[:, half:]], 1))
+
+
 class Vote(nn.Module):
     """Three networks vote, two of them of one mind: whoever looks behind the answers sees the one outvoted."""
 
@@ -362,6 +376,7 @@ FAKE: dict[str, Callable[[], nn.Module]] = {
     "rounded logits": lambda: Around(trained(), after=lambda z: (20 * z).round()),
     "sign of logits": lambda: Around(trained(), after=lambda z: (z - z.mean(1, keepdim=True)).sign()),
     "detached": lambda: Around(trained(), before=lambda x: x.detach()),
+    "half detached": HalfDetached,
     "8 levels": lambda: Around(trained(), before=quantised(8)),
     "32 levels": lambda: Around(trained(), before=quantised(32)),
     "jpeg-like": lambda: Around(trained(), before=jpeg_like),
