@@ -102,7 +102,7 @@ class Work:
     gradients: int = 0
     forwards: int = 0
     own_gradients: int = 0
-    """Of `gradients`, those of the attacked model by attacks of ours; a surrogate's, and foolbox's, say nothing of it."""
+    """Of `gradients`, those of the model by attacks of ours; a surrogate's, and foolbox's, say nothing of it."""
     margin_gradients: int = 0
     """Of `own_gradients`, those of the margin of the answers, which cannot fade with confidence."""
     zero_gradients: int = 0

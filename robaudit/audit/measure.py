@@ -35,6 +35,7 @@ from robaudit.records import (
     Check,
     GalleryItem,
     ImageRow,
+    Tally,
     read_audit,
     read_rows,
 )
@@ -56,6 +57,8 @@ class Measurement:
     sample_size: int
     check_preprocessing: Callable[[], Check]
     find_overlap: Callable[[], Share | None]
+    require_clean: Callable[[Tally], None]
+    """Refuses a finished audit whose clean accuracy is not what the person expects."""
 
     def __post_init__(self) -> None:
         """Look at the model before anything is asked of it."""
@@ -64,10 +67,10 @@ class Measurement:
 
     def finish(self, restart: bool) -> AuditRecord:
         """Return the finished record: reused, continued or measured from the start."""
-        wanted = identity(self.draft)
-        if not restart and (finished := self._finished(wanted)):
+        asked = identity(self.draft)
+        if not restart and (finished := self._finished(asked)):
             return finished
-        wanted |= {"place": place_of(self.engine.device).decisive}
+        wanted = asked | {"place": place_of(self.engine.device).decisive}
         if not restart:
             require_own_journal(self.out, wanted)  # before anything that takes long
         preprocessing = self.check_preprocessing()  # before the folder is made: where it stops the scan, none is
@@ -75,6 +78,8 @@ class Measurement:
         with alone_in(self.out, GALLERY_FOLDER):
             if restart:
                 _discard(self.out)
+            elif finished := self._finished(asked):  # by another process meanwhile
+                return finished
             record = self._measured(preprocessing, overlap, wanted)
             _tidy(self.out)
         return record
@@ -87,6 +92,7 @@ class Measurement:
         record = read_audit(path)
         refuse_other(path, identity(record), wanted)
         read_rows(path, record)
+        self.require_clean(record.clean)
         self.progress.say(f"{path} holds this scan already; --restart measures again")
         with suppress(OSError):  # an archive that may not be written is as good
             _tidy(self.out)

@@ -21,7 +21,7 @@ from robaudit.errors import SettingsError
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import ImageRef, Images
 from robaudit.progress import Progress
-from robaudit.records import Check
+from robaudit.records import Check, Tally
 from robaudit.significance import SIGNIFICANCE, holm, mcnemar
 from robaudit.typed import flag, listed
 
@@ -92,6 +92,17 @@ def check_preprocessing(
     else:
         raise SettingsError(f"{loaded.info.path}: {problem}, or --accept-preprocessing to measure it as it is")
     return _with_note(found, note)
+
+
+def require_expected(path: str, clean: Tally, *, accept: bool = False, expected: float | None = None) -> None:
+    """The same of an audit that is finished already, on all its images.
+
+    Raises:
+        SettingsError: clean accuracy is clearly below the expected one.
+    """
+    problem = _below(clean.n_images, clean.n_correct, expected)
+    if problem is not None and not accept:
+        raise SettingsError(f"{path}: {problem}, or --accept-preprocessing to take it as it is")
 
 
 def _with_note(check: Check, note: GridNote | None) -> Check:

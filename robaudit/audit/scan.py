@@ -14,7 +14,7 @@ from robaudit.attack.curve import Engine
 from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, speedups_of
 from robaudit.attack.threats import EPS_GRID, find_preset
 from robaudit.audit.measure import Measurement
-from robaudit.audit.preprocessing import check_preprocessing
+from robaudit.audit.preprocessing import check_preprocessing, require_expected
 from robaudit.audit.record import draft
 from robaudit.checks.evidence import Share
 from robaudit.errors import SettingsError
@@ -173,14 +173,16 @@ def scan(
         loaded, images, own_engine, surrogate=other.file if other else None, sample_size=sample_size,
         positive=positive, note=note, command=command,
     )  # fmt: skip
-    preprocessing = partial(
-        check_preprocessing, loaded, images, progress, accept=accept_preprocessing, expected=expect_clean_accuracy
-    )
+    accepting: dict[str, Any] = {"accept": accept_preprocessing, "expected": expect_clean_accuracy}
+    preprocessing = partial(check_preprocessing, loaded, images, progress, **accepting)
     overlap = partial(_overlap, data, images, learnt.pictures, progress)
     with closing(own_engine if crew is None else Fleet(own_engine, images, crew, progress, hang_after)) as examiner:
-        return Measurement(
-            loaded, images, own_engine, examiner, started, out, progress, sample_size, preprocessing, overlap
-        ).finish(restart)
+        measurement = Measurement(
+            loaded=loaded, images=images, engine=own_engine, examiner=examiner, draft=started, out=out,
+            progress=progress, sample_size=sample_size, check_preprocessing=preprocessing, find_overlap=overlap,
+            require_clean=partial(require_expected, loaded.info.path, **accepting),
+        )  # fmt: skip
+        return measurement.finish(restart)
 
 
 def _overlap(data: Location, images: Images, learnt: Collection[str], progress: Progress) -> Share | None:

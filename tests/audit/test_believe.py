@@ -12,6 +12,7 @@ import zoo
 from small_scans import interrupt
 
 from robaudit.attack.curve import Engine
+from robaudit.audit import scan as scan_module
 from robaudit.audit.believe import _unless_unanswered
 from robaudit.audit.scan import scan
 from robaudit.errors import ModelError, SettingsError
@@ -163,6 +164,34 @@ def test_images_that_were_learnt_from_are_counted_by_their_pixels(data: Path, tm
     repeated = sum(file.stem.endswith("3") for file in data.rglob("*.png"))
     assert check.status == "warning"
     assert check.value == pytest.approx(repeated / record.data.n_images)
+
+
+def test_a_finished_audit_is_held_to_the_accuracy_that_is_expected(data: Path, tmp_path: Path) -> None:
+    import torch
+
+    one_sided = zoo.Around(zoo.trained(), after=lambda logits: logits + torch.tensor([40.0, 0.0]))
+    options: dict[str, Any] = {"out": tmp_path / "out", "attacks": ["fgsm"], "eps": [8], "check_sample": 0}
+    record = scan(one_sided, data, accept_preprocessing=True, **options)
+    assert record.clean.n_correct == record.clean.n_images / 2
+    with pytest.raises(SettingsError, match=r"clean accuracy is 50\.0% of .* images, expected 90\.0%"):
+        scan(one_sided, data, expect_clean_accuracy=0.9, **options)
+    accepted = scan(one_sided, data, expect_clean_accuracy=0.9, accept_preprocessing=True, **options)
+    assert accepted == record == scan(one_sided, data, expect_clean_accuracy=0.5, **options)
+
+
+def test_a_scan_that_another_process_finished_meanwhile_is_taken(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"out": tmp_path / "out", "attacks": ["fgsm"], "eps": [8], "check_sample": 0}
+    others: list[AuditRecord] = []
+
+    def overtaken(*args: Any, **keywords: Any) -> Check:
+        monkeypatch.undo()
+        others.append(scan(zoo.trained(), data, **options))
+        return scan_module.check_preprocessing(*args, **keywords)
+
+    monkeypatch.setattr(scan_module, "check_preprocessing", overtaken)
+    assert [scan(zoo.trained(), data, **options)] == others
 
 
 def test_a_check_that_finds_nothing_to_look_at_any_more_has_not_been_mended() -> None:
