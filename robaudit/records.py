@@ -6,7 +6,7 @@ Counts, never percentages; no NaN; units in the name. What a stage did not measu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -105,16 +105,6 @@ class Observed(Record):
     """Of these, the ones that the image resisted while their loss still rose."""
     refused: tuple[str, ...] = ()
     """Of these, the ones that had fooled what they follow when the image resisted them."""
-
-    def after_climbs(self, unfinished: Mapping[str, bool], refused: Mapping[str, bool]) -> Self:
-        """The same, with what further attacks showed: attack -> whether it was still rising, and whether refused."""
-        return self.model_copy(
-            update={
-                "climbed": (*self.climbed, *unfinished),
-                "unfinished": (*self.unfinished, *(name for name, rising in unfinished.items() if rising)),
-                "refused": (*self.refused, *(name for name, in_vain in refused.items() if in_vain)),
-            }
-        )
 
 
 class AttackCurve(Record):

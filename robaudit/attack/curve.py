@@ -25,7 +25,7 @@ from robaudit.attack.batching import (
     query,
 )
 from robaudit.attack.climb import Adversarial, Target
-from robaudit.attack.examine import Findings, examine, fooled_from_the_start
+from robaudit.attack.examine import Findings, examine, fooled_from_the_start, outside_by, survives_rounding
 from robaudit.attack.foolbox_adapter import FoolboxRunner, find_attack
 from robaudit.attack.prepare import (
     Speedups,
@@ -90,6 +90,10 @@ class Pursued:
     """Attack -> whether its last climb was still rising, where it was resisted; as `Target` has it."""
     refused: Mapping[str, bool] = field(default_factory=dict)
     """Attack -> whether it had fooled what it follows by then, and not the model; likewise."""
+    excess: float = 0.0
+    """How far the worst picture is outside its ball or [0, 1]; at most rounding."""
+    realisable: bool | None = None
+    """Whether `adversarial` still fools after rounding to the file's own grey levels; None where there is none."""
     error: str | None = None
     """Why there is no answer, where there is none."""
 
@@ -224,7 +228,9 @@ class Engine:
             found = yield from smallest_eps(target, attack, self.plan, foolbox, worst, ties=ties)
             smallest = min(found, default=None)
             adversarial = None if smallest is None or smallest == worst else found[smallest]
-            return Pursued(smallest, adversarial, work, target.unfinished, target.refused)
+            excess = max((outside_by(target, one, eps_255) for eps_255, one in found.items()), default=0.0)
+            realisable = yield from survives_rounding(target, adversarial, ref.levels)
+            return Pursued(smallest, adversarial, work, target.unfinished, target.refused, excess, realisable)
 
         for ref, said in self.interview(images, worst_255.keys(), clean, pursuit):
             yield ref, said.answer or Pursued(0, None, said.work, error=said.error)

@@ -67,13 +67,13 @@ def examine(target: Target, clean: Sight, levels: int, plan: Plan, foolbox: Fool
             findings.raw_fooled_at[attack.name] = tuple(found)
         else:
             found = yield from smallest_eps(target, attack, plan, foolbox, findings.worst_eps)
-        excess = max([excess, *(_excess(target, one, eps_255) for eps_255, one in found.items())])
+        excess = max([excess, *(outside_by(target, one, eps_255) for eps_255, one in found.items())])
         _note(findings, attack.name, found)
     findings.observed = Observed(
         margin=-clean.margin(target.label),
         gradients={loss.value: _kind(gradient) for loss, gradient in gradients.items()},
         excess=excess,
-        realisable=(yield from _survives_rounding(target, findings.adversarial, levels)),
+        realisable=(yield from survives_rounding(target, findings.adversarial, levels)),
         unfinished=tuple(name for name, unfinished in target.unfinished.items() if unfinished),
         climbed=tuple(target.unfinished),
         refused=tuple(name for name, refused in target.refused.items() if refused),
@@ -108,14 +108,14 @@ def _kind(gradient: Tensor) -> GradientKind:
     return "zero" if size == 0 else "fine"
 
 
-def _excess(target: Target, adversarial: Adversarial, eps_255: int) -> float:
+def outside_by(target: Target, adversarial: Adversarial, eps_255: int) -> float:
     """How far a picture is outside the ball or outside [0, 1]; 0 or less is inside."""
     picture = adversarial.picture
     outside = torch.stack([(picture - target.origin).abs().max() - eps_255 / 255, -picture.min(), picture.max() - 1])
     return float(outside.max())
 
 
-def _survives_rounding(target: Target, adversarial: Adversarial | None, levels: int) -> Dialogue[bool | None]:
+def survives_rounding(target: Target, adversarial: Adversarial | None, levels: int) -> Dialogue[bool | None]:
     """Whether the picture still fools once a file of the image's own depth holds it; None where there is none."""
     if adversarial is None:
         return None

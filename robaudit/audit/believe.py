@@ -221,7 +221,8 @@ class Doubts:
             amendment = Amendment(
                 attack=attack.name, found_255=pursued.found_255, spent=spent(pursued.work, now - started),
                 gradients=gradient_counts(pursued.work), unfinished=dict(pursued.unfinished),
-                refused=dict(pursued.refused), error=pursued.error,
+                refused=dict(pursued.refused), excess=pursued.excess, realisable=pursued.realisable,
+                error=pursued.error,
             )  # fmt: skip
             self._amend(kept[ref.id], amendment, gallery)
             started = now

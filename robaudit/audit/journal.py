@@ -33,6 +33,10 @@ class Amendment(Record):
     """Attack -> whether its last climb was still rising, where it was resisted."""
     refused: dict[str, bool] = Field(default_factory=dict)
     """Attack -> whether that climb had fooled what it follows, and not the model."""
+    excess: float = 0.0
+    """How far the worst picture is outside its ball or [0, 1]."""
+    realisable: bool | None = None
+    """Whether a new picture survives rounding to the levels of the image's file; null where there is no new one."""
     error: str | None = None
     """Why there is no answer, where no worker outlived the attack: then the image is an error altogether."""
 
@@ -43,6 +47,18 @@ class Amendment(Record):
             return row.model_copy(update={"fooled_at": fooled_at})
         failed = {"prediction": None, "fooled_at": dict.fromkeys(fooled_at, 0), "error": self.error}
         return row.model_copy(update=failed)
+
+    def seen_after(self, before: Observed) -> Observed:
+        """What was seen of the image, with what the attack showed."""
+        return before.model_copy(
+            update={
+                "climbed": (*before.climbed, *self.unfinished),
+                "unfinished": (*before.unfinished, *(name for name, rising in self.unfinished.items() if rising)),
+                "refused": (*before.refused, *(name for name, in_vain in self.refused.items() if in_vain)),
+                "excess": max(before.excess, self.excess),
+                "realisable": before.realisable if self.realisable is None else self.realisable,
+            }
+        )
 
 
 class Entry(Record):
@@ -69,7 +85,7 @@ class Entry(Record):
                 row = amendment.of(row)
                 total = total.plus(amendment.spent)
                 gradients = gradients.plus(amendment.gradients)
-                observed = observed and observed.after_climbs(amendment.unfinished, amendment.refused)
+                observed = observed and amendment.seen_after(observed)
         update = {"row": row, "spent": total, "gradients": gradients, "observed": observed, "amendments": ()}
         return self.model_copy(update=update)
 

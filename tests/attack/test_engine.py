@@ -461,6 +461,10 @@ def test_an_attack_added_on_survivors_may_draw_level(network, images, search):
         found = {ref.id: one for ref, one in engine.pursue(images, again, worst, clean, ties=ties)}
         assert {id_: one.found_255 for id_, one in found.items()} == expected
         assert all(one.adversarial is None for one in found.values())
+    anew = {ref.id: one for ref, one in engine.pursue(images, again, dict.fromkeys(worst), clean)}
+    assert {id_: one.found_255 for id_, one in anew.items()} == worst
+    assert all((one.realisable is None) == (one.adversarial is None) for one in anew.values())
+    assert max(one.excess for one in anew.values()) <= 1e-6
 
 
 def test_an_attack_that_bounds_another_norm_is_refused(network, images):
