@@ -107,8 +107,8 @@ class Fleet:
         by_id = {ref.id: ref for ref in images.refs if ref.id in worst_255}
 
         def ask(part: Sequence[ImageRef]) -> Ask:
-            ids = [ref.id for ref in part]
-            worst, sights = ({id_: known[id_] for id_ in ids} for known in (worst_255, clean))
+            worst = {ref.id: worst_255[ref.id] for ref in part}
+            sights = {ref.id: clean[ref.id] for ref in part}
             return partial(_pursued, attack=attack, worst=worst, clean=sights, ties=ties)
 
         for id_, pursued in self._ask(list(by_id.values()), ask):
