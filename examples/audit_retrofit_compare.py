@@ -7,7 +7,7 @@ On generated phantoms and a small classifier trained on the spot, or on your own
 
 In under a minute, to see that it works (what it finds on so few images means nothing):
 
-    python examples/audit_retrofit_compare.py --limit 2 --epochs 1 --eps 8 --out out/tried
+    python examples/audit_retrofit_compare.py --limit 2 --epochs 1 --eps 1,8 --out out/tried
 """
 
 import argparse

@@ -153,9 +153,10 @@ def _is_as_steep(target: Target, source: Source | None) -> Dialogue[bool]:
 
     At the image itself background of one grey makes maxima tie, and a gradient is one of many. The slope is taken over
     two lengths, and counts where they agree: between them the model is straight, and does not round. True where it is
-    so nowhere.
+    so nowhere. Every pixel goes its own length, from half of it to one and a half: of one length, steps could miss
+    a ripple.
     """
-    room = 2 * STRAIGHT_255[-1] / 255
+    room = 3 * STRAIGHT_255[-1] / 255
     low, high = ((target.origin + move / 255).clamp(room, 1 - room) for move in (-AROUND_255, AROUND_255))
     share = uniform(target.origin.shape, 0.5, derived_seed(target.seed, target.sha256, UPHILL)) + 0.5
     point = low + (high - low) * share.to(low.device)
@@ -163,10 +164,12 @@ def _is_as_steep(target: Target, source: Source | None) -> Dialogue[bool]:
     seen = yield from ascend(start, source or Source.EXACT)
     if not _is_usable(seen.gradient):
         return True
-    stated = float(seen.gradient.abs().sum())
+    pace = uniform(target.origin.shape, 0.5, derived_seed(target.seed, target.sha256, UPHILL, "pace")) + 1
+    way = pace.to(low.device) * seen.gradient.sign()
+    stated = float((seen.gradient * way).sum())
     for length_255 in STRAIGHT_255:
         steps = [sign * length_255 / 255 for sign in (1, -1, 2, -2)]
-        sights = yield from query([point + step * seen.gradient.sign() for step in steps], source)
+        sights = yield from query([point + step * way for step in steps], source)
         ahead, behind, far_ahead, far_behind = (sight.margin(target.label) for sight in sights)
         slope, over_twice = (ahead - behind) / (2 * steps[0]), (far_ahead - far_behind) / (4 * steps[0])
         if slope != 0 and abs(slope - over_twice) <= MAX_BEND * abs(slope):

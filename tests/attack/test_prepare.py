@@ -94,7 +94,7 @@ def test_what_changes_from_pass_to_pass_is_not_folded(build):
     with torch.no_grad():
         expected = model(x)
         copied = working_copy(model, x, Speedups())
-        torch.testing.assert_close(copied(x), expected)
+        torch.testing.assert_close(copied(x), expected, rtol=1e-4, atol=1e-4)
     assert any(isinstance(module, nn.BatchNorm2d) for module in copied.modules())
 
 
