@@ -266,6 +266,10 @@ class Check(Record):
     """Attack that was added because of this check, after which it no longer fails."""
 
 
+NOT_LEARNT_FROM = "not-learnt-from"
+"""Id of the check on images that were learnt from: these take back a number that all else stands by."""
+
+
 class GalleryItem(Record):
     """Pictures of one image: what was attacked, and how."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robaudit.records import AuditRecord, Check
+from robaudit.records import NOT_LEARNT_FROM, AuditRecord, Check
 from robaudit.report.guides import GUIDES_PAGE, guides
 from robaudit.report.sides import Side
 from robaudit.report.words import NOT_MEASURED, attack_name, capital, listed, number
@@ -58,6 +58,11 @@ def believable(*records: AuditRecord) -> bool:
 def speaks_up(check: Check) -> bool:
     """Whether a check has something to say."""
     return check.status in ("warning", "failed")
+
+
+def learnt_from(record: AuditRecord) -> Check | None:
+    """The check that found audited images among those the model was trained on; None where none did."""
+    return next((check for check in record.checks if check.id == NOT_LEARNT_FROM and speaks_up(check)), None)
 
 
 def checks_of(sides: Sequence[Side]) -> tuple[Checks, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from robaudit.report.believability import speaks_up
+from robaudit.report.believability import learnt_from, speaks_up
 from robaudit.report.comparable import further_attacks, why_untested
 from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
@@ -228,7 +228,7 @@ def _alarms(sides: Sequence[Side]) -> list[Alarm]:
     doubtful = [
         f"{side.name}: {side.record.verdict.sentence}" for side in sides if side.record.verdict.kind == "inconclusive"
     ]
+    learnt = [f"{side.name}: {check.why}" for side in sides if (check := learnt_from(side.record))]
     unfinished = [f"{side.name} is unfinished." for side in sides if side.record.status == "partial"]
-    return (
-        [Alarm("Not all of these audits can be relied on", (*doubtful, *unfinished))] if doubtful + unfinished else []
-    )
+    found = (*doubtful, *learnt, *unfinished)
+    return [Alarm("Not all of these audits can be relied on", found)] if found else []

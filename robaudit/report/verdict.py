@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robaudit.records import AuditRecord, Tally
-from robaudit.report.believability import believable
+from robaudit.report.believability import believable, learnt_from
 from robaudit.report.curves import Cell, cell
 from robaudit.report.naming import Naming
 from robaudit.report.paired import Answer, PairedTest
@@ -196,12 +196,16 @@ def in_words(answer: Answer) -> str:
 
 
 def doubts(record: AuditRecord, name: str) -> list[Alarm]:
-    """Say what takes the numbers of an audit back: its own checks, images left out, or that it is not finished."""
+    """Say what takes the numbers of an audit back: its own checks, images learnt from or left out, or no end yet."""
     found = []
     if record.verdict.kind == "inconclusive":
         reasons = (f"Checks behind this: {listed(record.verdict.reasons)}.",) if record.verdict.reasons else ()
         why = record.verdict.sentence.removeprefix("Inconclusive: ")  # the title says so
         found.append(Alarm(f"{capital(name)} is inconclusive", (capital(why), *reasons)))
+    if check := learnt_from(record):
+        found.append(
+            Alarm(f"{capital(name)} is of images that its model may have learnt from", (check.why, check.remedy))
+        )
     if n_skipped := record.data.n_skipped:
         rest = f"Every number is of the {number(record.data.n_images)} images that could be read."
         found.append(Alarm(f"{capital(name)} left out {number(n_skipped)} unreadable images", (rest,)))

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,9 @@ from robaudit.errors import RecordError
 from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Verdict
 from robaudit.report.comparison import Comparison, compare_sources, read_comparison
 from robaudit.report.curves import SURVIVORS
+from robaudit.report.document import document
 from robaudit.report.sources import Source
+from robaudit.report.terminal import page_summary
 
 MASKED = Verdict(kind="inconclusive", sentence="A gradient-free attack does better.", reasons=("M2",))
 
@@ -104,6 +107,19 @@ def test_images_left_out_are_said_aloud():
     [alarm] = page.verdict.alarms
     assert alarm.title.endswith("left out 500 unreadable images")
     assert alarm.sentences == (f"Every number is of the {len(rows)} images that could be read.",)
+
+
+def test_images_learnt_from_are_said_aloud_wherever_a_change_is_claimed(tmp_path: Path):
+    """On page, terminal and JSON alike: a gain on images that one model was trained on is none."""
+    why = "12 of 16 images were learnt from."
+    learnt = Check(id="not-learnt-from", status="warning", value=0.75, threshold=0, why=why, remedy="Scan others.")
+    page = compared(30, checks=(learnt,))
+    [alarm] = page.verdict.alarms
+    assert alarm.title == "The assimilated audit is of images that its model may have learnt from"
+    assert alarm.sentences == (why, "Scan others.")
+    assert any(why in line for line in page_summary(page, tmp_path))
+    assert why in json.loads(document(page, tmp_path))["alarms"][0]
+    assert compared(30, checks=(learnt.model_copy(update={"status": "passed"}),)).verdict.alarms == ()
 
 
 def test_a_retrofit_of_another_model_is_said_aloud():
