@@ -182,7 +182,8 @@ def assimilate(
             )
         progress.say(ending(trained, config))
 
-        weights = write_model(folder, classifier, vanilla.info, training.channels, vanilla.recipe)
+        shown_as = training.view.flags
+        weights = write_model(folder, classifier, vanilla.info, training.channels, vanilla.recipe, shown_as)
         write_learnt(folder, (training, validation))
         record = TrainingRecord(
             robaudit_version=__version__,

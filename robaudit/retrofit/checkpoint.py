@@ -14,7 +14,7 @@ A network fine-tuned without T and C is written as a timm folder: keys as timm h
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,12 @@ def identify(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> Non
 
 
 def write_model(
-    folder: Path, classifier: Classifier, vanilla: ModelInfo, image_channels: int, recipe: Recipe | None = None
+    folder: Path,
+    classifier: Classifier,
+    vanilla: ModelInfo,
+    image_channels: int,
+    recipe: Recipe | None = None,
+    shown: Sequence[str] = (),
 ) -> Path:
     """Write the weights and config.json; returns the path of the weights.
 
@@ -123,6 +128,7 @@ def write_model(
         vanilla: the model before the retrofit.
         image_channels: of the images it takes, 1 or 3.
         recipe: what builds its network again, where the name of the architecture does not.
+        shown: options that say how images were shown in training.
 
     Raises:
         OutputError: the disk is full.
@@ -143,6 +149,7 @@ def write_model(
         config = _timm_config(classifier, vanilla, recipe)
     else:
         config = _config(classifier, classifier.front, vanilla, image_channels) | recipe.copy_to(folder)
+    config["shown"] = list(shown)
     write_text(folder / CONFIG_FILE, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return folder / WEIGHTS_FILE
 
