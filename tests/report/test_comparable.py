@@ -4,7 +4,7 @@ import pytest
 from made_up_audits import PARAMS, make_data, make_model, make_record, make_rows
 
 from robaudit.errors import RecordError
-from robaudit.records import AuditRecord, FileRef, InputSize, Loading, Verdict
+from robaudit.records import AuditRecord, DataInfo, FileRef, InputSize, Loading, Verdict
 from robaudit.report.believability import believable
 from robaudit.report.comparable import further_attacks, require_comparable, unpairable
 
@@ -36,6 +36,23 @@ def changed(**changes: Any) -> AuditRecord:
 def test_audits_of_different_questions_are_refused_by_field(field: str, other: AuditRecord):
     with pytest.raises(RecordError, match=field):
         require_comparable(RECORD, other)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (
+            make_data(ROWS, sha256="other", shown=("--invert", "--resize crop")),
+            "data.shown differs (as they are stored against --invert --resize crop)",
+        ),
+        (make_data(ROWS[:24], path="data/other"), "(40 images of data/chest-ct/test, "),
+        (make_data(ROWS[:24], path="data/other"), " against 24 images of data/other, "),
+    ],
+)
+def test_what_differs_about_the_images_is_said_before_their_hash(data: DataInfo, says: str):
+    with pytest.raises(RecordError) as error:
+        require_comparable(RECORD, changed(data=data))
+    assert says in str(error.value)
 
 
 def test_seeds_and_class_order_may_differ():
