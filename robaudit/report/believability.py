@@ -87,11 +87,13 @@ def _checks(side: Side, position: int) -> Checks:
 def _sentence(checks: Sequence[Check], subject: str) -> str:
     if not checks:
         return f"No believability checks were run in {subject}."
+    asked = [check.id for check in checks if check.status != "not_applicable"]
+    checked = f"{len(asked)} checks that apply to {subject}"
     n_loud = sum(map(speaks_up, checks))
     if not n_loud:
-        named = f": {listed([check.id for check in checks])}" if len(checks) <= MOST_ON_FIRST_SCREEN else ""
-        return f"None of the {len(checks)} checks of {subject} spoke up{named}."
-    return f"Of the {len(checks)} checks of {subject}, {n_loud} spoke up:"
+        named = f": {listed(asked)}" if 0 < len(asked) <= MOST_ON_FIRST_SCREEN else ""
+        return f"None of the {checked} spoke up{named}."
+    return f"Of the {checked}, {n_loud} spoke up:"
 
 
 def _row(check: Check, anchor: str) -> CheckRow:

@@ -146,10 +146,12 @@ def test_absent_checks_are_said_plainly_and_loud_ones_named():
         loud.model_copy(update={"id": "P2", "status": "passed"}),
     )
     page = compared(6, checks=(loud, quiet, worse))
-    assert sentences(page)[1] == "Of the 3 checks of the assimilated audit, 2 spoke up:"
+    assert sentences(page)[1] == "Of the 3 checks that apply to the assimilated audit, 2 spoke up:"
     assert [row.id for row in page.shared.checks[1].loud] == ["M4", "M2"], "failed before warning"
     assert [row.id for row in page.shared.checks[1].quiet] == ["P2"]
-    assert sentences(compared(6, checks=(quiet,)))[1] == "None of the 1 checks of the assimilated audit spoke up: P2."
+    idle = quiet.model_copy(update={"id": "P3", "status": "not_applicable"})
+    page = compared(6, checks=(quiet, idle))
+    assert sentences(page)[1] == "None of the 1 checks that apply to the assimilated audit spoke up: P2."
 
 
 def test_of_many_loud_checks_the_first_screen_shows_the_worst_and_counts_the_rest():
