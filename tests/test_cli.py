@@ -77,9 +77,10 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--no-such-option"], "--no-such-option"),
+        (["--no-such-option"], "No such option: --no-such-option. See `python -m robaudit --help`."),
         (["no-such-command"], "no-such-command"),
-        (["gate"], "AUDIT.json"),
+        (["gate"], "Missing argument 'AUDIT.json'. See `python -m robaudit gate --help`."),
+        (["scan", "m", "d", "--check-sample", "-1"], "or equal to 0. See `python -m robaudit scan --help`."),
         (["gate", "a.json"], "policy"),
         (["gate", "nowhere.json", "--policy", "examples/robaudit.toml"], "nowhere.json: cannot be read"),
         (["inspect", "nowhere.pt"], "nowhere.pt: cannot be read"),
