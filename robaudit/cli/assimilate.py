@@ -36,8 +36,8 @@ FrontModules = Annotated[
     typer.Option(
         "--front",
         metavar="T+C|T|C|none",
-        help="Modules before the network; none fine-tunes the network alone, to compare with "
-        "[dim](default: T+C)[/dim].",
+        help="Modules before the network; none fine-tunes the network alone, the rival to compare with; with --robust, "
+        "on attacked images [dim](default: T+C)[/dim].",
         rich_help_panel=TRAINING,
     ),
 ]
@@ -178,8 +178,7 @@ Robust = Annotated[
     bool,
     typer.Option(
         "--robust",
-        help="Train T, C and the network on attacked images; an epoch takes about twice as long. With --front none it "
-        "is plain adversarial fine-tuning, the rival to compare with.",
+        help="Train T, C and the network on attacked images; an epoch takes about twice as long.",
         rich_help_panel=ROBUST,
     ),
 ]
