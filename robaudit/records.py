@@ -404,8 +404,11 @@ def read_rows(audit_path: Path, record: AuditRecord) -> tuple[ImageRow, ...]:
     try:
         # Not splitlines: a file name may hold a line separator of Unicode, which JSON leaves as it is.
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path}: cannot be read ({error}); keep it beside {audit_path.name}") from None
+    except OSError as error:
+        remedy = f"put the one that scan wrote with {audit_path.name} beside it, or scan again"
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    except UnicodeDecodeError:
+        raise RecordError(f"{path}: is not text; scan again") from None
     try:
         rows = tuple(ImageRow.model_validate_json(line) for line in lines)
     except ValidationError as error:

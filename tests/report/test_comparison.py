@@ -287,8 +287,11 @@ def test_a_picture_that_is_no_png_is_refused(before: Path, after: Path):
 
 def test_missing_rows_are_refused(before: Path, after: Path):
     (after.parent / "images.jsonl").unlink()
-    with pytest.raises(RecordError, match=r"images\.jsonl"):
+    with pytest.raises(RecordError) as error:
         read_comparison(before, after)
+    rows = after.parent / "images.jsonl"
+    remedy = "put the one that scan wrote with audit.json beside it, or scan again"
+    assert str(error.value) == f"{rows}: cannot be read (No such file or directory); {remedy}"
 
 
 def test_rows_from_outside_the_audit_are_refused(before: Path, after: Path):
