@@ -1,6 +1,7 @@
 """The contract of the command line: exit codes, one line per error, and no torch before it is needed."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,6 +45,13 @@ def test_help_works(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"])
     assert result.exit_code == 0
     assert "Usage" in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "scan", "assimilate"])
+def test_a_help_recommends_no_option_that_the_command_does_not_have(command: str) -> None:
+    params = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    named = {flag for param in params for flag in re.findall(r"--[a-z][a-z-]*", getattr(param, "help", None) or "")}
+    assert named <= {flag for param in params for flag in param.opts}
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"badge", "schema"}))
