@@ -91,7 +91,8 @@ def _warnings(record: AuditRecord) -> list[str]:
 
 
 def _worst_case(record: AuditRecord) -> "Table":
-    table = _table(f"Worst case over {len(record.attacks)} attacks")
+    n_attacks = len(record.attacks)
+    table = _table(f"Worst case over {n_attacks} attack{'s' * (n_attacks != 1)}")
     table.add_column("correct", justify="right", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("95% interval", justify="right", no_wrap=True)

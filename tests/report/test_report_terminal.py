@@ -47,6 +47,10 @@ def test_counts_shares_and_intervals_stand_in_the_tables():
             assert wilson_by_hand(point.n_correct, 100) in text
 
 
+def test_one_attack_is_one():
+    assert "Worst case over 1 attack\n" in printed(make_record(make_rows(attacks=("fgsm",))))
+
+
 @pytest.mark.parametrize("attacks", [("fgsm",), ("fgsm", "bim", "mifgsm", "pgd", "margin", "square", "a" * 40)])
 @pytest.mark.parametrize("classes", [("cancer", "no-cancer"), tuple(f"class number {i} of many" for i in range(7))])
 def test_it_fits_80_columns_and_is_plain_when_piped(attacks: tuple[str, ...], classes: tuple[str, ...]):
