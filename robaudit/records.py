@@ -102,9 +102,9 @@ class Observed(Record):
     climbed: tuple[str, ...]
     """Attacks with enough steps to tell whether they had arrived."""
     unfinished: tuple[str, ...]
-    """Of these, the ones that the image resisted while their loss still rose."""
+    """Of `climbed`, those that the image resisted while their loss still rose."""
     refused: tuple[str, ...] = ()
-    """Of these, the ones that had fooled what they follow when the image resisted them."""
+    """Of `climbed`, those that the image resisted although they had fooled what they follow."""
 
     def after_climbs(self, unfinished: Mapping[str, bool], refused: Mapping[str, bool]) -> Self:
         """The same, with what further attacks showed: attack -> whether it was still rising, and whether refused."""

@@ -47,6 +47,12 @@ def test_help_works(command: str) -> None:
     assert "Usage" in result.output
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_help_names_the_thing_it_is_about(command: str) -> None:
+    params = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    assert not [param.name for param in params if (getattr(param, "help", None) or "").startswith("Of ")]
+
+
 @pytest.mark.parametrize("command", ["run", "scan", "assimilate"])
 def test_a_help_recommends_no_option_that_the_command_does_not_have(command: str) -> None:
     params = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]

@@ -63,7 +63,7 @@ Schedule = Annotated[
     str | None,
     typer.Option(
         metavar="constant|cosine",
-        help="Of the learning rates; cosine ends at zero [dim](default: constant; with --robust, cosine)[/dim].",
+        help="Course of the learning rates; cosine ends at zero [dim](default: constant; with --robust, cosine)[/dim].",
         rich_help_panel=TRAINING,
     ),
 ]
@@ -88,7 +88,7 @@ Precision = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Of the network's training passes: float32 or bfloat16; validation is always float32 "
+        help="Number format of the network's training passes: float32 or bfloat16; validation is always float32 "
         "[dim](default: float32)[/dim].",
         rich_help_panel=TRAINING,
     ),

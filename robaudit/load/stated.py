@@ -32,7 +32,7 @@ class Stated:
     labels: tuple[str, ...] = ()
     """Names of the outputs; empty where it gives none."""
     orders: tuple[tuple[str, ...], ...] = ()
-    """Names that may be those of the outputs, one tuple for each order that entries of a checkpoint state."""
+    """What may be the names of the outputs: a tuple for each order in which entries of a checkpoint list them."""
     mean: tuple[float, ...] | None = None
     """Per channel, in [0, 1] units."""
     std: tuple[float, ...] | None = None

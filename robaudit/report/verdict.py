@@ -123,7 +123,10 @@ def tone_of(tests: Sequence[PairedTest]) -> str:
 
 
 def everywhere(tests: Sequence[PairedTest]) -> bool:
-    """Whether they all say the same, or contradict each other: a change at some eps must not read as one at all."""
+    """Whether they all say the same, or contradict each other.
+
+    A change at some eps must not read as a change at every eps.
+    """
     found = {test.answer for test in tests}
     return len(found) <= 1 or found >= {"improved", "worse"}
 

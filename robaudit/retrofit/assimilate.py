@@ -344,7 +344,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _append(path: Path, metrics: EpochMetrics) -> None:
-    """Add a line, dropping those of epochs that an interruption came before the state of."""
+    """Add a line, after dropping those of epochs that an interruption kept from leaving their state."""
     kept = _lines(path)[: metrics.epoch]
     write_text(path, "\n".join([*kept, metrics.model_dump_json()]) + "\n")
 
