@@ -10,16 +10,17 @@ from torch import Tensor
 
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images
+from robaudit.load.normalization import PRESETS
 from robaudit.load.resizing import RESIZES
 from robaudit.load.view import View
 from robaudit.records import Normalization
 
 _NORMALIZATIONS: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {
-    "no normalisation": ((0.0,), (1.0,)),
-    "ImageNet normalisation": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "normalisation to [-1, 1]": ((0.5,), (0.5,)),
+    "no normalisation": PRESETS["none"],
+    "ImageNet normalisation": PRESETS["imagenet"],
+    "normalisation to [-1, 1]": PRESETS["half"],
     "pixels from 0 to 255": ((0.0,), (1 / 255,)),
-    "pixels from -1024 to 1024": ((0.5,), (1 / 2048,)),
+    "pixels from -1024 to 1024": PRESETS["xray"],
 }
 """Mean and standard deviation, for every channel alike or one each."""
 _LOOKED_AT = 16
