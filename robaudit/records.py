@@ -23,6 +23,12 @@ PARTIAL_AUDIT_FILE = "audit.partial.json"
 IMAGES_FILE = "images.jsonl"
 JOURNAL_FILE = "images.partial.jsonl"
 """Of a scan under way."""
+TRAINING_FILE = "training.json"
+METRICS_FILE = "metrics.jsonl"
+DIAGNOSTICS_FILE = "diagnostics.json"
+SPLIT_FILE = "split.csv"
+IDENTITY_FILE = "identity.json"
+"""Of a training under way."""
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """schema_version -> what makes a record of it one of the next version. Empty as long as 1 is the only version."""

@@ -334,8 +334,8 @@ def assimilate(
     60/20/20, and the split written out. Interrupted? The same command continues after the last complete epoch.
     """
     from robaudit.cli.progress import terminal_progress
+    from robaudit.records import TRAINING_FILE
     from robaudit.retrofit.assimilate import assimilate as retrofit
-    from robaudit.retrofit.record import TRAINING_FILE
 
     retrofit(
         model,

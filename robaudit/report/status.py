@@ -13,9 +13,20 @@ from pydantic import ValidationError
 
 from robaudit.errors import OutputError
 from robaudit.files import holder_of, workplace_of
-from robaudit.records import AUDIT_FILE, JOURNAL_FILE, Count, Eps255, ImageRow, Record, read_audit
+from robaudit.records import (
+    AUDIT_FILE,
+    IDENTITY_FILE,
+    JOURNAL_FILE,
+    METRICS_FILE,
+    TRAINING_FILE,
+    Count,
+    Eps255,
+    ImageRow,
+    Record,
+    read_audit,
+)
 from robaudit.report.html import PAGE
-from robaudit.report.retrofit_folder import IDENTITY_FILE, METRICS_FILE, TRAINING_FILE, Told
+from robaudit.report.retrofit_folder import Told
 from robaudit.report.training import Epoch
 from robaudit.report.words import eps
 from robaudit.tally import sketch, worst_eps

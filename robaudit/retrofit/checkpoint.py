@@ -31,14 +31,18 @@ from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.learnt import LEARNT_FILE
 from robaudit.load.recipe import PROGRAM_FOLDER, Recipe
-from robaudit.records import FileRef, ModelInfo
-from robaudit.retrofit.record import (
-    CONFIG_FILE,
+from robaudit.records import (
     DIAGNOSTICS_FILE,
+    IDENTITY_FILE,
     METRICS_FILE,
-    PICTURES_FOLDER,
     SPLIT_FILE,
     TRAINING_FILE,
+    FileRef,
+    ModelInfo,
+)
+from robaudit.retrofit.record import (
+    CONFIG_FILE,
+    PICTURES_FOLDER,
     WEIGHTS_FILE,
 )
 
@@ -50,7 +54,6 @@ TIMM_NAME = "robaudit_assimilated"
 """The architecture under which timm finds the whole, T and C included, once `robaudit.timm` is imported."""
 
 STATE_FILE = "state.pt"
-IDENTITY_FILE = "identity.json"
 
 _WRITTEN = frozenset(
     {
