@@ -402,10 +402,10 @@ def read_rows(audit_path: Path, record: AuditRecord) -> tuple[ImageRow, ...]:
     """Read the per-image rows that stand beside an audit record, in the order of its images.
 
     Raises:
-        RecordError: the file is missing, damaged, or its row count is not the record's.
+        RecordError: the audit is unfinished, or the file is missing, damaged, or its row count is not the record's.
     """
     path = audit_path.parent / record.images
-    if record.images != IMAGES_FILE:
+    if record.status == "partial" or record.images != IMAGES_FILE:
         raise RecordError(f"{audit_path}: is unfinished; run the same scan again to go on")
     try:
         # Not splitlines: a file name may hold a line separator of Unicode, which JSON leaves as it is.

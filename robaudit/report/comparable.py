@@ -27,7 +27,7 @@ def _other_question(before: AuditRecord, after: AuditRecord) -> str:
 
 def unpairable(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
     """Name what else than the model differs between two audits, which forbids a paired claim. Empty: nothing."""
-    return (*_attack_differences(before, after), *_protocol_differences(before, after), *_unfinished(before, after))
+    return (*_attack_differences(before, after), *_protocol_differences(before, after))
 
 
 def why_untested(before: AuditRecord, after: AuditRecord) -> str:
@@ -72,8 +72,3 @@ def _protocol_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
         for record in (before, after)
     )
     return [f"{name} ({first[name]} against {second[name]})" for name in first if first[name] != second[name]]
-
-
-def _unfinished(before: AuditRecord, after: AuditRecord) -> list[str]:
-    partial = [name for name, record in (("before", before), ("after", after)) if record.status == "partial"]
-    return [f"progress (unfinished: {listed(partial)})"] if partial else []

@@ -152,7 +152,7 @@ def _entry(side: Side, first: Side, why: str, tested: _Tested | None) -> Entry:
     return Entry(
         side=side,
         created=record.created.strftime("%Y-%m-%d %H:%M"),
-        verdict=record.verdict.kind if record.status == "complete" else "unfinished",
+        verdict=record.verdict.kind,
         clean=cell(record.clean),
         headline=cell(point),
         largest=cell(points.get(first.record.threat_model.eps_255[-1])),
@@ -229,6 +229,5 @@ def _alarms(sides: Sequence[Side]) -> list[Alarm]:
         f"{side.name}: {side.record.verdict.sentence}" for side in sides if side.record.verdict.kind == "inconclusive"
     ]
     learnt = [f"{side.name}: {check.why}" for side in sides if (check := learnt_from(side.record))]
-    unfinished = [f"{side.name} is unfinished." for side in sides if side.record.status == "partial"]
-    found = (*doubtful, *learnt, *unfinished)
+    found = (*doubtful, *learnt)
     return [Alarm("Not all of these audits can be relied on", found)] if found else []

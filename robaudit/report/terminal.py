@@ -82,12 +82,7 @@ def page_summary(page: "Page", written: Path) -> list[str]:
 
 def _warnings(record: AuditRecord) -> list[str]:
     note = [record.data.note] if record.data.note else []
-    unfinished = ["Unfinished: run the same scan again to go on."] if record.status == "partial" else []
-    return [
-        *note,
-        *unfinished,
-        *(f"{check.id}, {check.status}: {check.why}" for check in record.checks if speaks_up(check)),
-    ]
+    return [*note, *(f"{check.id}, {check.status}: {check.why}" for check in record.checks if speaks_up(check))]
 
 
 def _worst_case(record: AuditRecord) -> "Table":

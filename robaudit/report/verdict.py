@@ -199,7 +199,7 @@ def in_words(answer: Answer) -> str:
 
 
 def doubts(record: AuditRecord, name: str) -> list[Alarm]:
-    """Say what takes the numbers of an audit back: its own checks, images learnt from or left out, or no end yet."""
+    """Say what takes the numbers of an audit back: its own checks, or images learnt from or left out."""
     found = []
     if record.verdict.kind == "inconclusive":
         reasons = (f"Checks behind this: {listed(record.verdict.reasons)}.",) if record.verdict.reasons else ()
@@ -212,9 +212,6 @@ def doubts(record: AuditRecord, name: str) -> list[Alarm]:
     if n_skipped := record.data.n_skipped:
         rest = f"Every number is of the {number(record.data.n_images)} images that could be read."
         found.append(Alarm(f"{capital(name)} left out {number(n_skipped)} unreadable images", (rest,)))
-    if record.status == "partial":
-        done = f"It holds {number(record.clean.n_images)} of {number(record.data.n_images)} images."
-        found.append(Alarm(f"{capital(name)} is unfinished", (done, "Run the same scan again to finish it.")))
     return found
 
 

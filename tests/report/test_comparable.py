@@ -76,7 +76,6 @@ def with_pgd(**params: Any) -> AuditRecord:
         ("attack FGSM (in one audit only)", changed(attacks=RECORD.attacks[1:])),
         ("attacks FGSM, BIM and PGD (in one audit only)", changed(attacks=RECORD.attacks[2:3])),
         ("protocol (nested against paper)", changed(protocol="paper")),
-        ("progress (unfinished: after)", changed(status="partial")),
         (
             "input grid (224×224 against 96×128)",
             changed(model=make_model(input=InputSize(channels=3, height=96, width=128))),

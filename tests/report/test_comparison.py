@@ -21,6 +21,7 @@ from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Verdict
 from robaudit.report.comparison import Comparison, compare_sources, read_comparison
 from robaudit.report.curves import SURVIVORS
 from robaudit.report.document import document
+from robaudit.report.html import read_page
 from robaudit.report.sources import Source
 from robaudit.report.terminal import page_summary
 
@@ -94,11 +95,6 @@ def test_other_attack_settings_forbid_a_claim_and_are_named():
     assert "protocol (nested against paper)" in page.verdict.headline
     assert page.paired == ()
     assert "protocol" in page.unpaired
-
-
-def test_an_unfinished_audit_is_said_aloud():
-    page = compared(30, status="partial")
-    assert "The assimilated audit is unfinished" in [alarm.title for alarm in page.verdict.alarms]
 
 
 def test_images_left_out_are_said_aloud():
@@ -283,6 +279,14 @@ def test_a_picture_that_is_no_png_is_refused(before: Path, after: Path):
     (before.parent / "gallery/0-original.png").write_text("<svg onload='alert(1)'/>")
     with pytest.raises(RecordError, match="no PNG"):
         read_comparison(before, after)
+
+
+@pytest.mark.parametrize("n_audits", [1, 2, 3])
+@pytest.mark.parametrize("rows", ["images.partial.jsonl", "images.jsonl"])
+def test_no_page_is_made_of_an_unfinished_audit(before: Path, after: Path, rows: str, n_audits: int):
+    edit(after, lambda record: record.update(status="partial", images=rows))
+    with pytest.raises(RecordError, match=r"audit\.json: is unfinished; run the same scan again to go on$"):
+        read_page([after, before, before][:n_audits])
 
 
 def test_missing_rows_are_refused(before: Path, after: Path):

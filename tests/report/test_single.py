@@ -76,10 +76,6 @@ def test_the_method_says_how_images_were_shown_and_the_model_was_read_where_that
     }
 
 
-def test_an_unfinished_audit_says_so():
-    assert [alarm.title for alarm in alone(status="partial").verdict.alarms] == ["This audit is unfinished"]
-
-
 def test_the_page_compares_nothing(before: Path, tmp_path: Path):
     page = Page(write_report(read_page([before]), tmp_path / "out").read_text(encoding="utf-8"))
     assert_static(page)
