@@ -83,6 +83,7 @@ def test_config_json_keeps_its_contract(retrofitted, model):
         "normalization_source": "config.json",
         "front": {"in_channels": 1, "out_channels": 3, "width": 8, "modules": "T+C", "tint": False},
         "vanilla": {"path": str(model), "sha256": vanilla.sha256},
+        "shown": [],
     }
     prefixes = {name.split(".")[0] for name in load_file(retrofitted[0] / "model.safetensors")}
     assert prefixes == {"front", "backbone"}
