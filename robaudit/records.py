@@ -23,6 +23,12 @@ PARTIAL_AUDIT_FILE = "audit.partial.json"
 IMAGES_FILE = "images.jsonl"
 JOURNAL_FILE = "images.partial.jsonl"
 """Of a scan under way."""
+TRAINING_FILE = "training.json"
+METRICS_FILE = "metrics.jsonl"
+DIAGNOSTICS_FILE = "diagnostics.json"
+SPLIT_FILE = "split.csv"
+IDENTITY_FILE = "identity.json"
+"""Of a training under way."""
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """schema_version -> what makes a record of it one of the next version. Empty as long as 1 is the only version."""
@@ -102,9 +108,9 @@ class Observed(Record):
     climbed: tuple[str, ...]
     """Attacks with enough steps to tell whether they had arrived."""
     unfinished: tuple[str, ...]
-    """Of these, the ones that the image resisted while their loss still rose."""
+    """Of `climbed`, those that the image resisted while their loss still rose."""
     refused: tuple[str, ...] = ()
-    """Of these, the ones that had fooled what they follow when the image resisted them."""
+    """Of `climbed`, those that the image resisted although they had fooled what they follow."""
 
 
 class AttackCurve(Record):
@@ -256,6 +262,10 @@ class Check(Record):
     """Attack that was added because of this check, after which it no longer fails."""
 
 
+NOT_LEARNT_FROM = "not-learnt-from"
+"""Id of the check on images that were learnt from: these take back a number that all else stands by."""
+
+
 class GalleryItem(Record):
     """Pictures of one image: what was attacked, and how."""
 
@@ -382,16 +392,19 @@ def read_rows(audit_path: Path, record: AuditRecord) -> tuple[ImageRow, ...]:
     """Read the per-image rows that stand beside an audit record, in the order of its images.
 
     Raises:
-        RecordError: the file is missing, damaged, or its row count is not the record's.
+        RecordError: the audit is unfinished, or the file is missing, damaged, or its row count is not the record's.
     """
     path = audit_path.parent / record.images
-    if record.images != IMAGES_FILE:
+    if record.status == "partial" or record.images != IMAGES_FILE:
         raise RecordError(f"{audit_path}: is unfinished; run the same scan again to go on")
     try:
         # Not splitlines: a file name may hold a line separator of Unicode, which JSON leaves as it is.
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path}: cannot be read ({error}); keep it beside {audit_path.name}") from None
+    except OSError as error:
+        remedy = f"put the one that scan wrote with {audit_path.name} beside it, or scan again"
+        raise RecordError(f"{path}: cannot be read ({error.strerror}); {remedy}") from None
+    except UnicodeDecodeError:
+        raise RecordError(f"{path}: is not text; scan again") from None
     try:
         rows = tuple(ImageRow.model_validate_json(line) for line in lines)
     except ValidationError as error:

@@ -1,6 +1,7 @@
 """The contract of the command line: exit codes, one line per error, and no torch before it is needed."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -46,6 +47,19 @@ def test_help_works(command: str) -> None:
     assert "Usage" in result.output
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_help_names_the_thing_it_is_about(command: str) -> None:
+    params = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    assert not [param.name for param in params if (getattr(param, "help", None) or "").startswith("Of ")]
+
+
+@pytest.mark.parametrize("command", ["run", "scan", "assimilate"])
+def test_a_help_recommends_no_option_that_the_command_does_not_have(command: str) -> None:
+    params = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
+    named = {flag for param in params for flag in re.findall(r"--[a-z][a-z-]*", getattr(param, "help", None) or "")}
+    assert named <= {flag for param in params for flag in param.opts}
+
+
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"badge", "schema"}))
 def test_every_command_can_answer_in_json(command: str) -> None:
     """A badge is SVG, and a schema is JSON anyway."""
@@ -79,7 +93,8 @@ def test_version() -> None:
     [
         (["--no-such-option"], "--no-such-option"),
         (["no-such-command"], "no-such-command"),
-        (["gate"], "AUDIT.json"),
+        (["gate"], "Missing argument 'AUDIT.json'. See `python -m robaudit gate --help`."),
+        (["scan", "m", "d", "--check-sample", "-1"], "or equal to 0. See `python -m robaudit scan --help`."),
         (["gate", "a.json"], "policy"),
         (["gate", "nowhere.json", "--policy", "examples/robaudit.toml"], "nowhere.json: cannot be read"),
         (["inspect", "nowhere.pt"], "nowhere.pt: cannot be read"),

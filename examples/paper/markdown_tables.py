@@ -5,13 +5,13 @@ from pathlib import Path
 
 from cells import RIVALS, Cell
 
-from robaudit.records import AuditRecord, Tally, read_audit
+from robaudit.records import TRAINING_FILE, AuditRecord, Tally, read_audit
 from robaudit.report.comparable import further_attacks, why_untested
 from robaudit.report.paired import PairedTest, paired_tests
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import in_words
 from robaudit.report.words import duration, eps, interval, of, p_value, percent
-from robaudit.retrofit.record import TRAINING_FILE, TrainingRecord
+from robaudit.retrofit.record import TrainingRecord
 
 NOT_RUN = "not run"
 NAMES = ("set", "backbone", "seed", "arm")

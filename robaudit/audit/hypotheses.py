@@ -10,16 +10,17 @@ from torch import Tensor
 
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images
+from robaudit.load.normalization import PRESETS
 from robaudit.load.resizing import RESIZES
 from robaudit.load.view import View
 from robaudit.records import Normalization
 
 _NORMALIZATIONS: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {
-    "no normalisation": ((0.0,), (1.0,)),
-    "ImageNet normalisation": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "normalisation to [-1, 1]": ((0.5,), (0.5,)),
+    "no normalisation": PRESETS["none"],
+    "ImageNet normalisation": PRESETS["imagenet"],
+    "normalisation to [-1, 1]": PRESETS["half"],
     "pixels from 0 to 255": ((0.0,), (1 / 255,)),
-    "pixels from -1024 to 1024": ((0.5,), (1 / 2048,)),
+    "pixels from -1024 to 1024": PRESETS["xray"],
 }
 """Mean and standard deviation, for every channel alike or one each."""
 _LOOKED_AT = 16
@@ -92,7 +93,7 @@ def _other_views(images: Images, base: Hypothesis, size: tuple[int, int]) -> Ite
     views |= {f"images brought to size by {how}": replace(base.view, resize=how) for how in RESIZES}
     for name, view in views.items():
         if differs(images, view, size):
-            yield replace(base, name=name, flags=_flags(base.view, view), view=view)
+            yield replace(base, name=name, flags=way_to(view.flags, base.view.flags), view=view)
 
 
 def differs(images: Images, view: View, size: tuple[int, int]) -> bool:
@@ -101,11 +102,12 @@ def differs(images: Images, view: View, size: tuple[int, int]) -> bool:
     return any(not torch.equal(viewed.load(ref, size), images.load(ref, size)) for ref in images.refs[:_LOOKED_AT])
 
 
-def _flags(old: View, new: View) -> str:
-    """What to type, or to leave out, to get from one view to another."""
-    added = [flag for flag in new.flags if flag not in old.flags]
-    dropped = [f"no {flag}" for flag in old.flags if flag not in new.flags]
-    return " and ".join(added or dropped)
+def way_to(wanted: Sequence[str], now: Sequence[str]) -> str:
+    """What to type, or to leave out, to get from the flags of one view to those of another."""
+    added = [flag for flag in wanted if flag not in now]
+    given = {flag.split()[0] for flag in added}
+    dropped = [f"no {flag}" for flag in now if flag not in wanted and flag.split()[0] not in given]
+    return " and ".join(added + dropped)
 
 
 def _listed(values: Sequence[float]) -> str:

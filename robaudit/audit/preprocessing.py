@@ -79,7 +79,7 @@ def check_preprocessing(
     """
     note = grid_note(loaded, images)
     if note is not None:
-        progress.say(f"resizing: {note.why}{f' {note.flags} is nearer.' if note.flags else ''}")
+        progress.say(f"preprocessing: {note.why} {note.remedy}".rstrip())
     sample = images.limited(SAMPLE, seed=0)
     right, outcomes = _tried(loaded, sample, progress)
     problem = _better(len(sample), right, outcomes) or _below(len(sample), right, expected)
@@ -106,15 +106,14 @@ def require_expected(path: str, clean: Tally, *, accept: bool = False, expected:
 
 
 def _with_note(check: Check, note: GridNote | None) -> Check:
-    """The check, saying as well how images come to the grid where the model's folder has it otherwise."""
+    """The check, saying as well how images are shown where the model's folder has it otherwise."""
     if note is None:
         return check
-    remedy = f"Pass {note.flags}, which is nearer." if note.flags else ""
     return check.model_copy(
         update={
-            "status": "warning" if note.flags else check.status,
+            "status": "warning" if note.remedy else check.status,
             "why": f"{check.why} {note.why}",
-            "remedy": f"{check.remedy} {remedy}".strip(),
+            "remedy": f"{check.remedy} {note.remedy}".strip(),
         }
     )
 

@@ -18,4 +18,5 @@ def more_steps_change_nothing(evidence: Evidence) -> Check:
         MAX_SHARE,
         finding="fell, at one eps, once the strongest attacks took twice the steps and restarts",
         remedy="Take more steps and restarts (--attacks fgsm,bim,mifgsm,pgd-100x5,+apgd-margin-100x5).",
+        nothing="No image was answered correctly, or no attack was run that takes more than one step.",
     )

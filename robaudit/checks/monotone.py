@@ -20,5 +20,5 @@ def larger_budgets_fool_more(evidence: Evidence) -> Check:
         MAX_SHARE,
         finding=f"fell to {attack} at one eps and withstood it at a larger one",
         remedy="Take more steps and restarts (--attacks fgsm,bim,mifgsm,pgd-100x5), and look for masked gradients.",
-        nothing="No sampled image fell below the largest eps: there is none larger to ask at.",
+        nothing="No attack of many steps was run on all images, or no sampled image fell to it below the largest eps.",
     )

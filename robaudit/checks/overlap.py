@@ -2,9 +2,7 @@
 
 from robaudit.checks.evidence import Evidence
 from robaudit.checks.saying import not_applicable, share_check
-from robaudit.records import Check
-
-NOT_LEARNT_FROM = "not-learnt-from"
+from robaudit.records import NOT_LEARNT_FROM, Check
 
 
 def images_are_new(evidence: Evidence) -> Check:

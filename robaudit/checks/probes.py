@@ -40,6 +40,7 @@ from robaudit.checks.unbounded import BUDGETS_255, UNBOUNDED
 from robaudit.checks.uphill import AROUND_255, MAX_BEND, MAX_MISSTATED, STEP_255, STRAIGHT_255, UPHILL
 from robaudit.load.features import NotAskedError
 from robaudit.records import ImageRow
+from robaudit.tally import headline_eps
 
 MAX_PLANTED = 8
 """Images that get a planted adversary: each costs a head of its own."""
@@ -113,7 +114,7 @@ def questions(
     yield Question(SMOOTH, f"two walks{whose}", ask=_is_smooth(source), max_images=MAX_WALKED)
     yield Question(UNBOUNDED, "without bound", ask=_without_bound(predicted, has_front, has_head))
     if features is not None:
-        eps_255 = min(grid, key=lambda eps: (abs(eps - 4), eps))
+        eps_255 = headline_eps(grid)
         yield Question(PLANTED, f"planted at {eps_255}", ask=_planted(features, eps_255), max_images=MAX_PLANTED)
 
 

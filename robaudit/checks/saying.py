@@ -108,14 +108,12 @@ def another_way_check(
     )
 
 
-def plain_check(
-    id_: str, speaks: bool, *, why: str, remedy: str, quiet: str, loud: Loud = "failed", value: float | None = None
-) -> Check:
+def plain_check(id_: str, speaks: bool, *, why: str, remedy: str, quiet: str) -> Check:
     """A check that is a plain yes or no."""
     return Check(
         id=id_,
-        status=loud if speaks else "passed",
-        value=float(speaks) if value is None else value,
+        status="failed" if speaks else "passed",
+        value=float(speaks),
         threshold=0,
         why=why if speaks else quiet,
         remedy=remedy if speaks else "",

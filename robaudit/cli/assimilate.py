@@ -36,8 +36,8 @@ FrontModules = Annotated[
     typer.Option(
         "--front",
         metavar="T+C|T|C|none",
-        help="Modules before the network; none fine-tunes the network alone, to compare with "
-        "[dim](default: T+C)[/dim].",
+        help="Modules before the network; none fine-tunes the network alone, the rival to compare with; with --robust, "
+        "on attacked images [dim](default: T+C)[/dim].",
         rich_help_panel=TRAINING,
     ),
 ]
@@ -63,7 +63,7 @@ Schedule = Annotated[
     str | None,
     typer.Option(
         metavar="constant|cosine",
-        help="Of the learning rates; cosine ends at zero [dim](default: constant; with --robust, cosine)[/dim].",
+        help="Course of the learning rates; cosine ends at zero [dim](default: constant; with --robust, cosine)[/dim].",
         rich_help_panel=TRAINING,
     ),
 ]
@@ -88,7 +88,7 @@ Precision = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Of the network's training passes: float32 or bfloat16; validation is always float32 "
+        help="Number format of the network's training passes: float32 or bfloat16; validation is always float32 "
         "[dim](default: float32)[/dim].",
         rich_help_panel=TRAINING,
     ),
@@ -178,8 +178,7 @@ Robust = Annotated[
     bool,
     typer.Option(
         "--robust",
-        help="Train T, C and the network on attacked images; an epoch takes about twice as long. With --front none it "
-        "is plain adversarial fine-tuning, the rival to compare with.",
+        help="Train T, C and the network on attacked images; an epoch takes about twice as long.",
         rich_help_panel=ROBUST,
     ),
 ]
@@ -335,8 +334,8 @@ def assimilate(
     60/20/20, and the split written out. Interrupted? The same command continues after the last complete epoch.
     """
     from robaudit.cli.progress import terminal_progress
+    from robaudit.records import TRAINING_FILE
     from robaudit.retrofit.assimilate import assimilate as retrofit
-    from robaudit.retrofit.record import TRAINING_FILE
 
     retrofit(
         model,

@@ -14,10 +14,12 @@ def compare(
         list[Path],
         typer.Argument(
             metavar="BEFORE.json AFTER.json...",
-            help="Audit records: two are compared, of one alone the page is written, more are compared with the first.",
+            help="Audit records. One gets its own page; two are compared; more are each compared with the first.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for index.html, report.css and the pictures.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for index.html, checks.html, report.css and the pictures.")
+    ],
     without_glcm: Annotated[
         Path | None,
         typer.Option(

@@ -14,7 +14,7 @@ CHECK = "The check"
 
 def export(
     model: options.ModelArgument,
-    form: Annotated[str, typer.Option("--format", metavar="torchscript|onnx|pt2", help="Of the file.")],
+    form: Annotated[str, typer.Option("--format", metavar="torchscript|onnx|pt2", help="Format of the file.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
     arch: options.Arch = None,
     factory: options.Factory = None,

@@ -85,6 +85,8 @@ def _file(description: "Description") -> Iterator[Line]:
 
 
 def _network(description: "Description") -> Iterator[Line]:
+    from robaudit.load.kinds import PROGRAMS
+
     state = description.state
     yield "architecture", _architecture(description)
     if description.input_size is not None:
@@ -96,7 +98,7 @@ def _network(description: "Description") -> Iterator[Line]:
     yield "parameters", f"{description.n_parameters:,} in {len(state.tensors)} tensors ({dtypes})"
     if state.nesting or state.prefix:
         yield "weights", f"under {'.'.join(state.nesting) or 'the top'}, prefix {state.prefix or 'none'}"
-    if state.normalizer is not None:
+    if state.normalizer is not None and description.contents.file_kind not in PROGRAMS:  # a program normalises itself
         yield (
             "normalises",
             f"in a layer in front ({', '.join(state.normalizer)}), which scan takes for its mean and std",

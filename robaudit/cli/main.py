@@ -77,7 +77,7 @@ def main() -> NoReturn:
         _fail("interrupted; the same command continues")
         code = ExitCode.INTERRUPTED
     except TyperException as error:
-        _fail(f"{error.format_message()} See `robaudit --help`.")
+        _fail(_with_help(error))
         code = ExitCode.UNUSABLE_INPUT
     except Exception as error:
         code = _unforeseen(error)
@@ -88,6 +88,14 @@ def main() -> NoReturn:
 
 def _fail(line: str) -> None:
     to_stderr(f"robaudit: {line}", "error")
+
+
+def _with_help(error: TyperException) -> str:
+    """What typer says of the arguments, and the command whose help has more."""
+    message = error.format_message().strip() or "Missing command"
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "robaudit"
+    return f"{message}{'' if message.endswith(('.', '?')) else '.'} See `{command} --help`."
 
 
 def _unforeseen(error: Exception) -> ExitCode:

@@ -78,7 +78,7 @@ LabelIndex = Annotated[
     typer.Option(
         min=0,
         metavar="N",
-        help="Of findings that do not exclude each other, the one to audit, counted from 0.",
+        help="Which of several findings that do not exclude each other to audit, counted from 0.",
         rich_help_panel=MODEL,
     ),
 ]
@@ -210,7 +210,7 @@ ExpectCleanAccuracy = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option(min=0, metavar="N", help="Of random starts, --limit and training order.", rich_help_panel=RUN),
+    typer.Option(min=0, metavar="N", help="Seed of random starts, --limit and training order.", rich_help_panel=RUN),
 ]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Discard what the folder holds and start again.", rich_help_panel=RUN)
@@ -219,7 +219,7 @@ RayAddress = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Of the cluster: auto, or ray://HOST:PORT [dim](default: RAY_ADDRESS, else this machine)[/dim].",
+        help="Address of the cluster: auto, or ray://HOST:PORT [dim](default: RAY_ADDRESS, else this machine)[/dim].",
         rich_help_panel=SCALE,
     ),
 ]

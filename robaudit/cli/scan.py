@@ -65,8 +65,8 @@ Precision = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="Of the gradients: float32, bfloat16, or auto for bfloat16 where the hardware has it. Success is always "
-        "judged in float32.",
+        help="Number format of the gradients: float32, bfloat16, or auto for bfloat16 where the hardware has it. "
+        "Success is always judged in float32.",
         rich_help_panel=options.ENGINE,
     ),
 ]

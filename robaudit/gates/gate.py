@@ -1,5 +1,6 @@
 """The gate: an audit record and a policy -> verdicts. Pure; reads nothing but its arguments."""
 
+from robaudit.alike import EPS_GRID, THRESHOLD, asked_in_words, other_question
 from robaudit.errors import PolicyError, RecordError, SettingsError
 from robaudit.gates.accuracy import in_words, judge_accuracy
 from robaudit.gates.policy import CheckRule, ImagesRule, Mode, Policy, Rule
@@ -90,12 +91,6 @@ def _doubts(audit: AuditRecord, role: str) -> tuple[str, ...]:
 
 def _require_same_experiment(audit: AuditRecord, baseline: AuditRecord) -> None:
     """Refuse to subtract what was not measured alike. Seeds may differ; what else must not, each rule knows itself."""
-    for field, ours, theirs in (
-        ("data.sha256", audit.data.sha256, baseline.data.sha256),
-        ("model.classes", audit.model.classes, baseline.model.classes),
-        ("threat_model.norm", audit.threat_model.norm, baseline.threat_model.norm),
-        ("threat_model.image_channels", audit.threat_model.image_channels, baseline.threat_model.image_channels),
-        ("protocol", audit.protocol, baseline.protocol),
-    ):
-        if ours != theirs:
-            raise RecordError(f"the baseline differs in {field} ({theirs}, the audit has {ours}); audit both alike")
+    if field := other_question(audit, baseline, leaving=[EPS_GRID, THRESHOLD]):
+        ours, theirs = asked_in_words(field, audit), asked_in_words(field, baseline)
+        raise RecordError(f"the baseline differs in {field} ({theirs}; the audit has {ours}); audit both alike")

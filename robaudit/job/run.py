@@ -23,7 +23,7 @@ from robaudit.load.model import load_model
 from robaudit.load.remote import Location, located
 from robaudit.load.splitting import SPLIT_SHARES, write_split
 from robaudit.progress import Progress, Silent
-from robaudit.records import AUDIT_FILE, read_audit
+from robaudit.records import AUDIT_FILE, SPLIT_FILE, read_audit
 from robaudit.report.comparison import read_comparison
 from robaudit.report.document import document
 from robaudit.report.html import PAGE, write_beside, write_report
@@ -32,7 +32,6 @@ from robaudit.retrofit.assimilate import assimilate, retrofitted
 from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.settings import SETTINGS, TrainConfig, train_config
 
-SPLIT_FILE = "split.csv"
 MODEL_OPTIONS = (
     *("arch", "classes", "mean", "std", "input_size"),
     *("weights", "output", "label_index", "threshold", "normalization"),

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from robaudit.errors import ModelError
-
-TRAINING_FILE = "training.json"
+from robaudit.records import TRAINING_FILE
 
 
 def require_as_trained(folder: Path, found: Mapping[str, str]) -> None:

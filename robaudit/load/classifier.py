@@ -89,6 +89,8 @@ class LoadedModel:
     """What builds the network again, where the name of its architecture does not."""
     resizing: Resizing | None = None
     """How its folder says that images come to the grid, which robaudit does as `--resize` says."""
+    shown: tuple[str, ...] | None = None
+    """Options that say how images were shown to a retrofit in training; None where its folder does not tell."""
 
     @property
     def size(self) -> tuple[int, int]:

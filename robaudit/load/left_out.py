@@ -1,4 +1,4 @@
-"""Files in class folders that are no images that are read: named, or fewer images would look like all there are."""
+"""Files in class folders that cannot be read as images: named, or fewer images would look like all there are."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -24,6 +24,6 @@ def words_for(files: Iterable[Listed]) -> str:
         most.append(("others", others))
     told = ", ".join(f"{kind} {count}" for kind, count in most)
     return (
-        f"left out: {kinds.total()} file(s) in class folders, which are no images that are read ({told}); "
-        "save as PNG or TIFF what belongs to the data"
+        f"left out: {kinds.total()} file(s) in class folders that robaudit cannot read as images ({told}); "
+        "convert those that belong to the data to PNG or TIFF"
     )

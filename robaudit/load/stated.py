@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,6 +18,7 @@ from robaudit.load.resizing import Resizing, timm_resizing
 _LABEL_KEYS = ("classes", "label_names", "class_names")
 _FOLDERS = (Kind.ASSIMILATED, Kind.TIMM_FOLDER, Kind.HUGGING_FACE_FOLDER, Kind.MONAI_BUNDLE)
 MAX_SIDE = 100_000
+_SHOWN = re.compile(r"--(invert|bgr|transpose|resize|slice|window)( [\w.,+-]+)?")
 REGRESSION = (
     "its configuration says regression, which has no classes to be right or wrong about; if its output is a logit all "
     "the same, remove problem_type from its config.json"
@@ -30,7 +32,7 @@ class Stated:
     labels: tuple[str, ...] = ()
     """Names of the outputs; empty where it gives none."""
     orders: tuple[tuple[str, ...], ...] = ()
-    """Names that may be those of the outputs, one tuple for each order that entries of a checkpoint state."""
+    """What may be the names of the outputs: a tuple for each order in which entries of a checkpoint list them."""
     mean: tuple[float, ...] | None = None
     """Per channel, in [0, 1] units."""
     std: tuple[float, ...] | None = None
@@ -42,6 +44,8 @@ class Stated:
     """Of the pictures it takes; of a file that `robaudit export` wrote."""
     resizing: Resizing | None = None
     """How images come to it."""
+    shown: tuple[str, ...] | None = None
+    """Options that say how images were shown in training; None where the folder does not tell."""
     many_findings: bool = False
     """Whether several outputs can be true of one image."""
     is_regression: bool = False
@@ -97,6 +101,7 @@ def stated(contents: Contents) -> Stated:
             source=str(config.get("normalization_source", "config.json")),
             size=_size(own.get("input_size")),
             resizing=_resizing(contents.kind, config, own),
+            shown=_shown(config.get("shown")),
             many_findings=config.get("problem_type") == "multi_label_classification",
             is_regression=config.get("problem_type") == "regression",
             **head,
@@ -147,6 +152,15 @@ def _resizing(kind: Kind, config: Mapping[str, Any], own: Mapping[str, Any]) -> 
         return timm_resizing(own)
     found = config.get("resizing") if kind is Kind.HUGGING_FACE_FOLDER else None
     return Resizing(**found) if found else None
+
+
+def _shown(flags: Any) -> tuple[str, ...] | None:
+    """Options a person may be told to pass: none but those that say how images are shown."""
+    if flags is None:
+        return None
+    if not isinstance(flags, list) or not all(isinstance(flag, str) and _SHOWN.fullmatch(flag) for flag in flags):
+        raise ValueError("shown is no list of options such as --resize crop")
+    return tuple(flags)
 
 
 def _head(head: Any) -> dict[str, Any]:

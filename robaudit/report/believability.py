@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robaudit.records import AuditRecord, Check
+from robaudit.records import NOT_LEARNT_FROM, AuditRecord, Check
 from robaudit.report.guides import GUIDES_PAGE, guides
 from robaudit.report.sides import Side
 from robaudit.report.words import NOT_MEASURED, attack_name, capital, listed, number
@@ -60,6 +60,11 @@ def speaks_up(check: Check) -> bool:
     return check.status in ("warning", "failed")
 
 
+def learnt_from(record: AuditRecord) -> Check | None:
+    """The check that found audited images among those the model was trained on; None where none did."""
+    return next((check for check in record.checks if check.id == NOT_LEARNT_FROM and speaks_up(check)), None)
+
+
 def checks_of(sides: Sequence[Side]) -> tuple[Checks, ...]:
     """Lay out the checks of each audit, failed ones first."""
     return tuple(_checks(side, position) for position, side in enumerate(sides, start=1))
@@ -82,11 +87,13 @@ def _checks(side: Side, position: int) -> Checks:
 def _sentence(checks: Sequence[Check], subject: str) -> str:
     if not checks:
         return f"No believability checks were run in {subject}."
+    asked = [check.id for check in checks if check.status != "not_applicable"]
+    checked = f"{len(asked)} checks that apply to {subject}"
     n_loud = sum(map(speaks_up, checks))
     if not n_loud:
-        named = f": {listed([check.id for check in checks])}" if len(checks) <= MOST_ON_FIRST_SCREEN else ""
-        return f"None of the {len(checks)} checks of {subject} spoke up{named}."
-    return f"Of the {len(checks)} checks of {subject}, {n_loud} spoke up:"
+        named = f": {listed(asked)}" if 0 < len(asked) <= MOST_ON_FIRST_SCREEN else ""
+        return f"None of the {checked} spoke up{named}."
+    return f"Of the {checked}, {n_loud} spoke up:"
 
 
 def _row(check: Check, anchor: str) -> CheckRow:

@@ -1,6 +1,6 @@
 """Which two audits may stand side by side, and which may be tested against each other image by image."""
 
-from robaudit.alike import attack_settings, input_grid, search_settings
+from robaudit.alike import PROTOCOL, asked_in_words, attack_settings, input_grid, other_question, search_settings
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord
 from robaudit.report.believability import believable
@@ -14,44 +14,25 @@ def require_comparable(before: AuditRecord, after: AuditRecord) -> None:
     Raises:
         RecordError: data, classes, eps grid or threat model differ; the message names the field.
     """
-    for field, (first, second) in _questions(before, after).items():
-        if first != second:
-            raise RecordError(
-                f"{field} differs ({_short(first)} against {_short(second)}), so the audits answer different "
-                "questions; scan both models with the same data and settings"
-            )
+    if field := _other_question(before, after):
+        raise RecordError(
+            f"{field} differs ({asked_in_words(field, before)} against {asked_in_words(field, after)}), so the audits "
+            "answer different questions; scan both models with the same data and settings"
+        )
 
 
-def different_question(before: AuditRecord, after: AuditRecord) -> str:
-    """Name the first field that makes two audits answer different questions; empty where none does."""
-    return next((field for field, (first, second) in _questions(before, after).items() if first != second), "")
-
-
-def _questions(before: AuditRecord, after: AuditRecord) -> dict[str, tuple[object, object]]:
-    return {
-        "data.sha256": (before.data.sha256, after.data.sha256),
-        "model.classes": (sorted(before.model.classes), sorted(after.model.classes)),
-        "model.loading.threshold": (_threshold(before), _threshold(after)),
-        "threat_model.eps_255": (before.threat_model.eps_255, after.threat_model.eps_255),
-        "threat_model.norm": (before.threat_model.norm, after.threat_model.norm),
-        "threat_model.lower": (before.threat_model.lower, after.threat_model.lower),
-        "threat_model.upper": (before.threat_model.upper, after.threat_model.upper),
-        "threat_model.image_channels": (before.threat_model.image_channels, after.threat_model.image_channels),
-    }
-
-
-def _threshold(record: AuditRecord) -> float | None:
-    return record.model.loading.threshold if record.model.loading else None
+def _other_question(before: AuditRecord, after: AuditRecord) -> str:
+    return other_question(before, after, leaving=[PROTOCOL])  # which `unpairable` names: the page is drawn all the same
 
 
 def unpairable(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
     """Name what else than the model differs between two audits, which forbids a paired claim. Empty: nothing."""
-    return (*_attack_differences(before, after), *_protocol_differences(before, after), *_unfinished(before, after))
+    return (*_attack_differences(before, after), *_protocol_differences(before, after))
 
 
 def why_untested(before: AuditRecord, after: AuditRecord) -> str:
     """Say why no paired test of two audits is made; empty where one is."""
-    if field := different_question(before, after):
+    if field := _other_question(before, after):
         return f"{field} differs, so it answers another question"
     if not believable(before, after):
         return "an audit is inconclusive"
@@ -91,13 +72,3 @@ def _protocol_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
         for record in (before, after)
     )
     return [f"{name} ({first[name]} against {second[name]})" for name in first if first[name] != second[name]]
-
-
-def _unfinished(before: AuditRecord, after: AuditRecord) -> list[str]:
-    partial = [name for name, record in (("before", before), ("after", after)) if record.status == "partial"]
-    return [f"progress (unfinished: {listed(partial)})"] if partial else []
-
-
-def _short(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"

@@ -7,10 +7,10 @@ from statistics import median
 from pydantic import Field, ValidationError
 
 from robaudit.errors import RecordError
-from robaudit.records import AuditRecord
+from robaudit.records import DIAGNOSTICS_FILE, AuditRecord
 from robaudit.report.gallery import Shown
 from robaudit.report.moved import Measured, Moved, moved
-from robaudit.report.retrofit_folder import DIAGNOSTICS_FILE, Told, audited_folder
+from robaudit.report.retrofit_folder import Told, audited_folder
 from robaudit.report.sources import Picture, read_picture
 from robaudit.report.tone import Measured as ToneMeasured
 from robaudit.report.tone import Tone, tone

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from robaudit.report.believability import speaks_up
+from robaudit.report.believability import learnt_from, speaks_up
 from robaudit.report.comparable import further_attacks, why_untested
 from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
@@ -152,7 +152,7 @@ def _entry(side: Side, first: Side, why: str, tested: _Tested | None) -> Entry:
     return Entry(
         side=side,
         created=record.created.strftime("%Y-%m-%d %H:%M"),
-        verdict=record.verdict.kind if record.status == "complete" else "unfinished",
+        verdict=record.verdict.kind,
         clean=cell(record.clean),
         headline=cell(point),
         largest=cell(points.get(first.record.threat_model.eps_255[-1])),
@@ -228,7 +228,6 @@ def _alarms(sides: Sequence[Side]) -> list[Alarm]:
     doubtful = [
         f"{side.name}: {side.record.verdict.sentence}" for side in sides if side.record.verdict.kind == "inconclusive"
     ]
-    unfinished = [f"{side.name} is unfinished." for side in sides if side.record.status == "partial"]
-    return (
-        [Alarm("Not all of these audits can be relied on", (*doubtful, *unfinished))] if doubtful + unfinished else []
-    )
+    learnt = [f"{side.name}: {check.why}" for side in sides if (check := learnt_from(side.record))]
+    found = (*doubtful, *learnt)
+    return [Alarm("Not all of these audits can be relied on", found)] if found else []

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robaudit.records import AuditRecord, Scalar
+from robaudit.records import AuditRecord, ModelInfo, Scalar
 from robaudit.report.sides import Side
 from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, duration, number
 
@@ -121,6 +121,7 @@ def _model(record: AuditRecord) -> dict[str, str]:
         "normalisation": f"mean {_numbers(model.normalization.mean)}, std {_numbers(model.normalization.std)} "
         f"({model.normalization.source})",
         "outputs": model.outputs,
+        **_loading(model),
         "retrofit": model.front.modules if model.front else "none",
     }
     if model.front:
@@ -130,12 +131,29 @@ def _model(record: AuditRecord) -> dict[str, str]:
     return facts
 
 
+def _loading(model: ModelInfo) -> dict[str, str]:
+    """How the network came out of its file, as far as somebody chose it or must know it."""
+    loading = model.loading
+    if loading is None:
+        return {}
+    facts = {
+        "weights taken from": loading.weights,
+        "answer taken": loading.output,
+        "finding audited": None if loading.label_index is None else f"number {loading.label_index}, counted from 0",
+        "threshold": None if loading.threshold is None else f"{loading.threshold:g}, for the second class",
+        "code from outside robaudit": "has run" if loading.runs_code else None,
+        "left out of the file": ", ".join(loading.left_out),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
 def _images(record: AuditRecord) -> dict[str, str]:
     data = record.data
     return {
         "folder": data.path,
         "images, SHA-256": data.sha256,
         "images": number(data.n_images),
+        **({"shown with": " ".join(data.shown)} if data.shown else {}),
         **({"left out": f"{number(data.n_skipped)} that could not be read"} if data.n_skipped else {}),
         "per class": ", ".join(f"{name} {number(count)}" for name, count in data.per_class.items()),
         "positive class": data.positive or "not named",

@@ -11,9 +11,6 @@ from pydantic import BaseModel, ConfigDict
 
 from robaudit.records import AuditRecord
 
-TRAINING_FILE, METRICS_FILE, DIAGNOSTICS_FILE = "training.json", "metrics.jsonl", "diagnostics.json"
-IDENTITY_FILE = "identity.json"
-
 _HASHED = ("config.json", "model.safetensors")
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
-from robaudit.records import AuditRecord, Scalar
+from robaudit.records import TRAINING_FILE, AuditRecord, Scalar
 from robaudit.report.paired import PairedTest
-from robaudit.report.retrofit_folder import TRAINING_FILE, Told, folder_of
+from robaudit.report.retrofit_folder import Told, folder_of
 from robaudit.report.words import duration, eps_ranges, listed
 
 # A training without T and C has no use for these.

@@ -7,17 +7,31 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
 from robaudit.errors import OutputError
 from robaudit.files import holder_of, workplace_of
-from robaudit.records import AUDIT_FILE, JOURNAL_FILE, Count, ImageRow, Record, read_audit
+from robaudit.records import (
+    AUDIT_FILE,
+    IDENTITY_FILE,
+    JOURNAL_FILE,
+    METRICS_FILE,
+    TRAINING_FILE,
+    Count,
+    Eps255,
+    ImageRow,
+    Record,
+    read_audit,
+)
 from robaudit.report.html import PAGE
-from robaudit.report.retrofit_folder import IDENTITY_FILE, METRICS_FILE, TRAINING_FILE
+from robaudit.report.retrofit_folder import Told
+from robaudit.report.training import Epoch
 from robaudit.report.words import eps
 from robaudit.tally import sketch, worst_eps
+
+T = TypeVar("T")
 
 Kind = Literal["scan", "assimilate", "report", "run"]
 STAGES: dict[str, Kind] = {
@@ -53,6 +67,40 @@ class Status(Record):
     """Of a run, those that have begun."""
 
 
+class _Data(Told):
+    n_images: Count
+
+
+class _ThreatModel(Told):
+    eps_255: tuple[Eps255, ...]
+
+
+class _Scanned(Told):
+    data: _Data
+    threat_model: _ThreatModel
+
+
+class _Journal(Told):
+    """Its first line."""
+
+    identity: _Scanned
+
+
+class _Trained(Told):
+    n_epochs: Count
+    best: Epoch
+
+
+class _Settings(Told):
+    epochs: Count
+
+
+class _Wanted(Told):
+    """Of a training under way."""
+
+    settings: _Settings
+
+
 def read_status(folder: Path) -> Status:
     """Find out what a folder that was given as `--out` holds.
 
@@ -84,17 +132,17 @@ def _of_scan(folder: Path) -> Status | None:
         return _status(folder, "scan", folder, audit, n, n, "images", record.verdict.sentence)
     if not journal.exists():
         return None
-    found = _json_lines(journal)
+    found: list[Any] = _whole_lines(journal, json.loads)
     if not found:
         return _status(folder, "scan", folder, journal, 0, None, "images", "begun")
     header, *entries = found
     try:
-        identity = header["identity"]
+        identity = _Journal.model_validate(header).identity
         rows = {entry["row"]["id"]: ImageRow.model_validate(entry["row"]) for entry in entries if "row" in entry}
-        total, grid = identity["data"]["n_images"], identity["threat_model"]["eps_255"]
     except (KeyError, TypeError, ValidationError):
         raise _damaged(journal) from None
-    return _status(folder, "scan", folder, journal, len(rows), total, "images", _curve(list(rows.values()), grid))
+    total, said = identity.data.n_images, _curve(list(rows.values()), identity.threat_model.eps_255)
+    return _status(folder, "scan", folder, journal, len(rows), total, "images", said)
 
 
 def _curve(rows: Sequence[ImageRow], grid: Sequence[int]) -> str:
@@ -105,18 +153,18 @@ def _curve(rows: Sequence[ImageRow], grid: Sequence[int]) -> str:
 def _of_retrofit(out: Path) -> Status | None:
     finished, unfinished = out / TRAINING_FILE, workplace_of(out)
     if finished.exists() and not unfinished.exists():
-        record = _read(finished, json.loads)
-        n, best = record["n_epochs"], record["best"]["epoch"]
+        record = _read(finished, _Trained.model_validate_json)
+        n, best = record.n_epochs, record.best.epoch
         return _status(out, "assimilate", out, finished, n, n, "epochs", f"keeps the weights of epoch {best}")
     if not unfinished.exists():
         return None
     metrics, identity = unfinished / METRICS_FILE, unfinished / IDENTITY_FILE
-    total = _read(identity, lambda text: json.loads(text)["settings"]["epochs"]) if identity.exists() else None
-    measured = _json_lines(metrics) if metrics.exists() else []
+    total = _read(identity, _Wanted.model_validate_json).settings.epochs if identity.exists() else None
+    measured = _whole_lines(metrics, Epoch.model_validate_json) if metrics.exists() else []
     said = ""
     if measured:
-        last = measured[-1]["val"]
-        said = f"{last['n_correct']} of {last['n_images']} validation images correct"
+        last = measured[-1].val
+        said = f"{last.n_correct} of {last.n_images} validation images correct"
     return _status(
         out, "assimilate", unfinished, metrics, max(0, len(measured) - 1), total, "epochs", said, is_finished=False
     )
@@ -169,18 +217,17 @@ def _status(
     )  # fmt: skip
 
 
-def _json_lines(path: Path) -> list[Any]:
-    """Every whole line; one that is being written is left out."""
-    found: list[Any] = _read(path, lambda text: [json.loads(line) for line in text.split("\n")[:-1]])
-    return found
+def _whole_lines(path: Path, parse: Callable[[str], T]) -> list[T]:
+    """Every line but one that is being written."""
+    return _read(path, lambda text: [parse(line) for line in text.split("\n")[:-1]])
 
 
-def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+def _read(path: Path, parse: Callable[[str], T]) -> T:
     try:
         return parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError):  # also what pydantic raises
         raise _damaged(path) from None
 
 

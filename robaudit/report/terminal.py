@@ -82,16 +82,12 @@ def page_summary(page: "Page", written: Path) -> list[str]:
 
 def _warnings(record: AuditRecord) -> list[str]:
     note = [record.data.note] if record.data.note else []
-    unfinished = ["Unfinished: run the same scan again to go on."] if record.status == "partial" else []
-    return [
-        *note,
-        *unfinished,
-        *(f"{check.id}, {check.status}: {check.why}" for check in record.checks if speaks_up(check)),
-    ]
+    return [*note, *(f"{check.id}, {check.status}: {check.why}" for check in record.checks if speaks_up(check))]
 
 
 def _worst_case(record: AuditRecord) -> "Table":
-    table = _table(f"Worst case over {len(record.attacks)} attacks")
+    n_attacks = len(record.attacks)
+    table = _table(f"Worst case over {n_attacks} attack{'s' * (n_attacks != 1)}")
     table.add_column("correct", justify="right", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("95% interval", justify="right", no_wrap=True)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
-from robaudit.records import AuditRecord, Tally
+from robaudit.records import METRICS_FILE, TRAINING_FILE, AuditRecord, Tally
 from robaudit.report.chart import DASHED, HALF, Chart, Curve, Look, Value, draw
-from robaudit.report.retrofit_folder import METRICS_FILE, TRAINING_FILE, Told, audited_folder
+from robaudit.report.retrofit_folder import Told, audited_folder
 from robaudit.report.words import number, of, percent, share
 
 _LOSSES = {"total": "loss", "cross_entropy": "cross-entropy", "texture": "GLCM loss"}

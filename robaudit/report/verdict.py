@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robaudit.records import AuditRecord, Tally
-from robaudit.report.believability import believable
+from robaudit.report.believability import believable, learnt_from
 from robaudit.report.curves import Cell, cell
 from robaudit.report.naming import Naming
 from robaudit.report.paired import Answer, PairedTest
@@ -123,7 +123,10 @@ def tone_of(tests: Sequence[PairedTest]) -> str:
 
 
 def everywhere(tests: Sequence[PairedTest]) -> bool:
-    """Whether they all say the same, or contradict each other: a change at some eps must not read as one at all."""
+    """Whether they all say the same, or contradict each other.
+
+    A change at some eps must not read as a change at every eps.
+    """
     found = {test.answer for test in tests}
     return len(found) <= 1 or found >= {"improved", "worse"}
 
@@ -196,18 +199,19 @@ def in_words(answer: Answer) -> str:
 
 
 def doubts(record: AuditRecord, name: str) -> list[Alarm]:
-    """Say what takes the numbers of an audit back: its own checks, images left out, or that it is not finished."""
+    """Say what takes the numbers of an audit back: its own checks, or images learnt from or left out."""
     found = []
     if record.verdict.kind == "inconclusive":
         reasons = (f"Checks behind this: {listed(record.verdict.reasons)}.",) if record.verdict.reasons else ()
         why = record.verdict.sentence.removeprefix("Inconclusive: ")  # the title says so
         found.append(Alarm(f"{capital(name)} is inconclusive", (capital(why), *reasons)))
+    if check := learnt_from(record):
+        found.append(
+            Alarm(f"{capital(name)} is of images that its model may have learnt from", (check.why, check.remedy))
+        )
     if n_skipped := record.data.n_skipped:
         rest = f"Every number is of the {number(record.data.n_images)} images that could be read."
         found.append(Alarm(f"{capital(name)} left out {number(n_skipped)} unreadable images", (rest,)))
-    if record.status == "partial":
-        done = f"It holds {number(record.clean.n_images)} of {number(record.data.n_images)} images."
-        found.append(Alarm(f"{capital(name)} is unfinished", (done, "Run the same scan again to finish it.")))
     return found
 
 

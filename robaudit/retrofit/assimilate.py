@@ -27,7 +27,7 @@ from robaudit.load.remote import Location, located
 from robaudit.load.splitting import write_split
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
-from robaudit.records import DataInfo, FileRef, ModelInfo
+from robaudit.records import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.checkpoint import (
     STATE_FILE,
     identify,
@@ -40,7 +40,7 @@ from robaudit.retrofit.checkpoint import (
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.objective import class_weights
-from robaudit.retrofit.record import CONFIG_FILE, METRICS_FILE, SPLIT_FILE, TRAINING_FILE, EpochMetrics, TrainingRecord
+from robaudit.retrofit.record import CONFIG_FILE, EpochMetrics, TrainingRecord
 from robaudit.retrofit.settings import TrainConfig, train_config
 from robaudit.retrofit.state import StateFile
 from robaudit.retrofit.task import Task
@@ -182,7 +182,8 @@ def assimilate(
             )
         progress.say(ending(trained, config))
 
-        weights = write_model(folder, classifier, vanilla.info, training.channels, vanilla.recipe)
+        shown_as = training.view.flags
+        weights = write_model(folder, classifier, vanilla.info, training.channels, vanilla.recipe, shown_as)
         write_learnt(folder, (training, validation))
         record = TrainingRecord(
             robaudit_version=__version__,
@@ -343,7 +344,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _append(path: Path, metrics: EpochMetrics) -> None:
-    """Add a line, dropping those of epochs that an interruption came before the state of."""
+    """Add a line, after dropping those of epochs that an interruption kept from leaving their state."""
     kept = _lines(path)[: metrics.epoch]
     write_text(path, "\n".join([*kept, metrics.model_dump_json()]) + "\n")
 

@@ -14,7 +14,7 @@ A network fine-tuned without T and C is written as a timm folder: keys as timm h
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,18 @@ from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.learnt import LEARNT_FILE
 from robaudit.load.recipe import PROGRAM_FOLDER, Recipe
-from robaudit.records import FileRef, ModelInfo
-from robaudit.retrofit.record import (
-    CONFIG_FILE,
+from robaudit.records import (
     DIAGNOSTICS_FILE,
+    IDENTITY_FILE,
     METRICS_FILE,
-    PICTURES_FOLDER,
     SPLIT_FILE,
     TRAINING_FILE,
+    FileRef,
+    ModelInfo,
+)
+from robaudit.retrofit.record import (
+    CONFIG_FILE,
+    PICTURES_FOLDER,
     WEIGHTS_FILE,
 )
 
@@ -50,7 +54,6 @@ TIMM_NAME = "robaudit_assimilated"
 """The architecture under which timm finds the whole, T and C included, once `robaudit.timm` is imported."""
 
 STATE_FILE = "state.pt"
-IDENTITY_FILE = "identity.json"
 
 _WRITTEN = frozenset(
     {
@@ -113,7 +116,12 @@ def identify(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> Non
 
 
 def write_model(
-    folder: Path, classifier: Classifier, vanilla: ModelInfo, image_channels: int, recipe: Recipe | None = None
+    folder: Path,
+    classifier: Classifier,
+    vanilla: ModelInfo,
+    image_channels: int,
+    recipe: Recipe | None = None,
+    shown: Sequence[str] = (),
 ) -> Path:
     """Write the weights and config.json; returns the path of the weights.
 
@@ -123,6 +131,7 @@ def write_model(
         vanilla: the model before the retrofit.
         image_channels: of the images it takes, 1 or 3.
         recipe: what builds its network again, where the name of the architecture does not.
+        shown: options that say how images were shown in training.
 
     Raises:
         OutputError: the disk is full.
@@ -143,6 +152,7 @@ def write_model(
         config = _timm_config(classifier, vanilla, recipe)
     else:
         config = _config(classifier, classifier.front, vanilla, image_channels) | recipe.copy_to(folder)
+    config["shown"] = list(shown)
     write_text(folder / CONFIG_FILE, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
     return folder / WEIGHTS_FILE
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from robaudit.files import replacing, write_text
 from robaudit.load.images import Images
 from robaudit.progress import Progress
+from robaudit.records import DIAGNOSTICS_FILE
 from robaudit.retrofit.attention import HELD, attention_map, share_holding
 from robaudit.retrofit.objective import evaluating
 from robaudit.retrofit.record import (
-    DIAGNOSTICS_FILE,
     PICTURES_FOLDER,
     Diagnostics,
     ModelDiagnostics,

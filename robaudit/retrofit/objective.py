@@ -24,6 +24,7 @@ from robaudit.retrofit.loss import (
 from robaudit.retrofit.samples import Batch
 from robaudit.retrofit.settings import TrainConfig
 from robaudit.retrofit.team import ALONE, Team
+from robaudit.typed import flag
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ class Objective:
                 if "more than 1 value per channel" not in str(error):
                     raise
                 raise SettingsError(
-                    f"batch size {self.config.batch_size}: leaves one image to a step, and batch-norm of this network "
-                    "needs several; pass another --batch-size, or --trains front"
+                    f"--batch-size {self.config.batch_size}: leaves one image to a step, and batch-norm of this "
+                    "network needs several; pass another, or --trains front"
                 ) from None
 
 
@@ -152,7 +153,7 @@ def class_weights(text: str, per_class: Mapping[str, int]) -> Tensor | None:
         weights = torch.empty(0)
     if len(weights) != len(per_class) or not bool((weights.isfinite() & (weights > 0)).all()):
         raise SettingsError(
-            f"class weights {text}: wanted balanced, or a number above 0 for each of {', '.join(per_class)}"
+            f"{flag('--class-weights', text)}: wanted balanced, or a number above 0 for each of {', '.join(per_class)}"
         )
     return weights
 

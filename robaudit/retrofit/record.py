@@ -6,11 +6,7 @@ from typing import Literal
 from robaudit.records import Count, DataInfo, Environment, Eps255, FileRef, ModelInfo, Record, Scalar
 
 CONFIG_FILE = "config.json"
-TRAINING_FILE = "training.json"
-METRICS_FILE = "metrics.jsonl"
 WEIGHTS_FILE = "model.safetensors"
-SPLIT_FILE = "split.csv"
-DIAGNOSTICS_FILE = "diagnostics.json"
 PICTURES_FOLDER = "pictures"
 
 

@@ -11,6 +11,7 @@ from robaudit.front.front import Modules
 from robaudit.retrofit.adversary import Adversary, Attack
 from robaudit.retrofit.augment import AUGMENTATIONS
 from robaudit.retrofit.loss import GlcmOn, Rows, TextureTerm
+from robaudit.typed import flag
 
 Trains = Literal["all", "front", "front+head", "network"]
 Schedule = Literal["constant", "cosine"]
@@ -74,36 +75,36 @@ class TrainConfig:
         """Refuse what cannot work.
 
         Raises:
-            SettingsError: naming the setting, its value and its range.
+            SettingsError: naming the option, its value and its range.
         """
         texture, adversary = self.texture, self.adversary
-        _require("epochs", self.epochs, self.epochs >= 1, "at least 1")
-        _require("learning rate", self.learning_rate, 0 < self.learning_rate < float("inf"), "above 0")
+        _require("--epochs", self.epochs, self.epochs >= 1, "at least 1")
+        _require("--lr", self.learning_rate, 0 < self.learning_rate < float("inf"), "above 0")
         front_rate = self.front_learning_rate
-        _require("front learning rate", front_rate, 0 < front_rate < float("inf"), "above 0")
-        _require("batch size", self.batch_size, self.batch_size >= 1, "at least 1")
-        _require("alpha", self.alpha, 0 <= self.alpha <= 1, "between 0 and 1")
-        _require("patience", self.patience, self.patience >= 1, "at least 1")
-        _require("seed", self.seed, 0 <= self.seed < 2**63, "from 0 to 2^63 - 1")
-        _require("weight decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), "0 or more")
-        _require("levels", texture.levels, 2 <= texture.levels <= 256, "from 2 to 256")
-        _require("patch", texture.patch, texture.patch >= 4, "at least 4, to hold pairs 3 apart")
-        _require("robust eps", adversary.robust_eps_255, 1 <= adversary.robust_eps_255 <= 255, "from 1 to 255")
-        _require("robust steps", adversary.robust_steps, adversary.robust_steps >= 1, "at least 1")
-        _require("val steps", adversary.val_steps, adversary.val_steps >= 1, "at least 1")
-        _require("trades beta", adversary.trades_beta, 0 <= adversary.trades_beta < float("inf"), "0 or more")
-        _require_one_of("trains", self.trains, get_args(Trains))
-        _require_one_of("schedule", self.schedule, get_args(Schedule))
-        _require_one_of("precision", self.precision, get_args(Precision))
-        _require_one_of("front", self.front, (*get_args(Modules), "none"))
-        _require_one_of("rows", texture.rows, get_args(Rows))
-        _require_one_of("glcm-on", texture.glcm_on, get_args(GlcmOn))
-        _require_one_of("robust", adversary.robust, get_args(Attack))
+        _require("--front-lr", front_rate, 0 < front_rate < float("inf"), "above 0")
+        _require("--batch-size", self.batch_size, self.batch_size >= 1, "at least 1")
+        _require("--alpha", self.alpha, 0 <= self.alpha <= 1, "between 0 and 1")
+        _require("--patience", self.patience, self.patience >= 1, "at least 1")
+        _require("--seed", self.seed, 0 <= self.seed < 2**63, "from 0 to 2^63 - 1")
+        _require("--weight-decay", self.weight_decay, 0 <= self.weight_decay < float("inf"), "0 or more")
+        _require("--levels", texture.levels, 2 <= texture.levels <= 256, "from 2 to 256")
+        _require("--patch", texture.patch, texture.patch >= 4, "at least 4, to hold pairs 3 apart")
+        _require("--robust-eps", adversary.robust_eps_255, 1 <= adversary.robust_eps_255 <= 255, "from 1 to 255")
+        _require("--robust-steps", adversary.robust_steps, adversary.robust_steps >= 1, "at least 1")
+        _require("--val-steps", adversary.val_steps, adversary.val_steps >= 1, "at least 1")
+        _require("--trades-beta", adversary.trades_beta, 0 <= adversary.trades_beta < float("inf"), "0 or more")
+        _require_one_of("--trains", self.trains, get_args(Trains))
+        _require_one_of("--schedule", self.schedule, get_args(Schedule))
+        _require_one_of("--precision", self.precision, get_args(Precision))
+        _require_one_of("--front", self.front, (*get_args(Modules), "none"))
+        _require_one_of("--rows", texture.rows, get_args(Rows))
+        _require_one_of("--glcm-on", texture.glcm_on, get_args(GlcmOn))
+        _require_one_of("--robust-by", adversary.robust, get_args(Attack))
         for name in self.augmentations:
-            _require_one_of("augment", name, AUGMENTATIONS)
+            _require_one_of("--augment", name, AUGMENTATIONS)
         if self.front == "none" and (self.alpha < 1 or self.trains in ("front", "front+head") or self.random_front):
             raise SettingsError(
-                "front none: without T and C there is no texture term, and no front to train or to start at random; "
+                "--front none: without T and C there is no texture term, and no front to train or to start at random; "
                 "leave --alpha, --trains and --random-front out"
             )
 
@@ -152,7 +153,7 @@ def train_config(preset: str | None = None, **chosen: Any) -> TrainConfig:
         SettingsError: the preset is unknown, or a value is out of range.
     """
     if preset is not None and preset not in PRESETS:
-        raise SettingsError(f"preset {preset} is unknown; there is {', '.join(PRESETS)}")
+        raise SettingsError(f"--preset {preset}: is unknown; there is {', '.join(PRESETS)}")
     chosen = {name: value for name, value in chosen.items() if value is not None}
     values = PRESETS.get(preset or "", {})
     if chosen.get("robust", "none") != "none":
@@ -169,18 +170,18 @@ def _require_use(values: dict[str, Any], chosen: dict[str, Any]) -> None:
     """Refuse what somebody chose and nothing would look at: they would believe that another model was trained."""
     robust = values.get("robust", "none")
     if robust == "none" and (unused := [name for name in _OF_ADVERSARIAL_TRAINING if name in chosen]):
-        raise SettingsError(f"{_in_words(unused[0])} {chosen[unused[0]]}: is for adversarial training; add --robust")
+        raise SettingsError(f"{_flag_of(unused[0])} {chosen[unused[0]]}: is for adversarial training; add --robust")
     if robust != "trades" and "trades_beta" in chosen:
-        raise SettingsError(f"trades beta {chosen['trades_beta']:g}: is for --robust-by trades, not {robust}")
+        raise SettingsError(f"--trades-beta {chosen['trades_beta']:g}: is for --robust-by trades, not {robust}")
     if values.get("tint") and values.get("front") in ("T", "none"):
-        raise SettingsError(f"tint: is what C may do, and front {values['front']} has no C; leave it out")
+        raise SettingsError(f"--tint: is what C may do, and --front {values['front']} has no C; leave it out")
 
 
 _OF_ADVERSARIAL_TRAINING = ("robust_eps_255", "robust_steps", "val_steps", "trades_beta")
 
 
-def _in_words(name: str) -> str:
-    return name.removesuffix("_255").replace("_", " ")
+def _flag_of(name: str) -> str:
+    return f"--{name.removesuffix('_255').replace('_', '-')}"
 
 
 def _taken(values: dict[str, Any], kind: type[Any]) -> Any:
@@ -190,7 +191,7 @@ def _taken(values: dict[str, Any], kind: type[Any]) -> Any:
 
 def _require(name: str, value: object, fits: bool, wanted: str) -> None:
     if not fits:
-        raise SettingsError(f"{name} is {value}, wanted {wanted}")
+        raise SettingsError(f"{flag(name, str(value))}: wanted {wanted}")
 
 
 def _require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

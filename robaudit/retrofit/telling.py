@@ -61,7 +61,7 @@ def ending(trained: Trained, config: TrainConfig) -> str:
     """Why training stopped, and which epoch was kept."""
     improvement = "more images correct under attack" if config.adversary.on else "lower validation loss"
     why = {
-        "epochs": f"all {config.epochs} epochs done",
+        "epochs": f"all {config.epochs} epochs done" if config.epochs > 1 else "the only epoch is done",
         "patience": f"stopped after epoch {trained.n_epochs}: no {improvement} for {config.patience} epochs",
         "nan": f"stopped in epoch {trained.n_epochs + 1}: the loss was not finite; the last good weights were kept",
     }[trained.stopped]

@@ -257,7 +257,7 @@ def _head(classifier: Classifier, pixels: Tensor) -> list[Tensor]:
         weights = head_weights(classifier.backbone, classifier.normalized(classifier.features_in(pixels)))
     if not weights:
         raise SettingsError(
-            "trains front+head: the last layer of this model, of a number per class, was not found; use front or all"
+            "--trains front+head: the last layer of this model, of a number per class, was not found; use front or all"
         )
     return weights
 

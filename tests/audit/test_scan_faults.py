@@ -220,12 +220,36 @@ def test_the_status_of_a_scan_is_read_from_its_files(
     assert (done.state, done.done, done.says) == ("finished", N_IMAGES, finished[0].verdict.sentence)
 
 
+LOSSES = {"total": 0.5, "cross_entropy": 0.5, "texture": 0.0}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}",
+        "[]",
+        '{"n_epochs": 3}',
+        '{"n_epochs": 3, "best": 1}',
+        '{"n_epochs": -1, "best": {"epoch": 1}}',
+        "[" * 10_000,
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["out/training.json", ".out.unfinished/identity.json", ".out.unfinished/metrics.jsonl"]
+)
+def test_a_retrofit_whose_files_hold_something_else_is_damaged(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text(content + "\n")
+    with pytest.raises(OutputError, match=r"is damaged; start again with --restart"):
+        read_status(tmp_path / "out")
+
+
 def test_the_status_of_a_run_is_that_of_its_stages(model: Path, data: Path, finished: Finished, tmp_path: Path) -> None:
     (tmp_path / "before").symlink_to(finished[1])
     unfinished = tmp_path / ".assimilated.unfinished"
     unfinished.mkdir()
     (unfinished / "identity.json").write_text(json.dumps({"settings": {"epochs": 15}}))
-    lines_ = [{"epoch": epoch, "val": {"n_correct": 5 + epoch, "n_images": 9}} for epoch in range(3)]
+    lines_ = [{"epoch": epoch, "val": {"n_correct": 5 + epoch, "n_images": 9, "losses": LOSSES}} for epoch in range(3)]
     (unfinished / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines_) + '{"torn')
     status = read_status(tmp_path)
     assert (status.kind, status.state, status.done) == ("run", "stopped", 1)
@@ -238,7 +262,12 @@ def test_the_status_of_a_run_is_that_of_its_stages(model: Path, data: Path, fini
     assert "assimilate stopped, 2 of 15 epochs" in told[2]
 
 
-@pytest.mark.parametrize("content", [None, "no json\n", '{"identity": {}}\n'])
+BEGUN = '{"identity": {"data": {"n_images": %s}, "threat_model": {"eps_255": %s}}}\n'
+
+
+@pytest.mark.parametrize(
+    "content", [None, "no json\n", '{"identity": {}}\n', "[]\n", BEGUN % (-1, [4]), BEGUN % (8, '["x"]')]
+)
 def test_a_folder_without_a_run_has_no_status(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "images.partial.jsonl").write_text(content)

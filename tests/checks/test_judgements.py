@@ -126,6 +126,14 @@ def test_what_was_not_tried_on_an_image_has_not_failed_there(id_, names, found):
     assert said(id_, **changes).status == "not_applicable"
 
 
+@pytest.mark.parametrize("id_", ["convergence", "monotone"])
+def test_a_check_of_many_steps_says_that_no_attack_took_them(id_):
+    check = said(id_, attacks=parse_attacks(["fgsm"]), probes={})
+    assert check.status == "not_applicable"
+    assert "no attack" in check.why.lower()
+    assert "compare" not in check.why
+
+
 LOUD = {
     "state-untouched": ("failed", {"state_before": "a", "state_after": "b"}),
     "repeatable": ("failed", {"unrepeatable": 2e-4}),

@@ -261,6 +261,18 @@ def test_audits_of_different_images_are_not_subtracted(policy_of: PolicyOf, audi
         gate(audit_of(), policy=policy_of(f"{WORST}max_drop = 0.05"), baseline=other)
 
 
+def test_what_a_baseline_must_have_alike_is_what_compare_asks_for(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    """But for threshold and eps grid, which a release may change; the order of the outputs names no other question."""
+    audit, policy = audit_of(), policy_of(f"{LENIENT}{CLEAN}max_drop = 0.05")
+    turned = audit.model_copy(
+        update={"model": audit.model.model_copy(update={"classes": tuple(reversed(audit.model.classes))})}
+    )
+    assert gate(turned, policy=policy, baseline=audit).outcome == "passed"
+    cut = audit.model_copy(update={"data": audit.data.model_copy(update={"shown": ("--resize crop",), "sha256": "3"})})
+    with pytest.raises(RecordError, match=r"data\.shown \(as they are stored; the audit has --resize crop\)"):
+        gate(cut, policy=policy, baseline=audit)
+
+
 def test_audits_under_different_attack_settings_are_not_subtracted(policy_of: PolicyOf, audit_of: AuditOf) -> None:
     policy = policy_of(f"{LENIENT}{WORST}max_drop = 0.05\n{CLEAN}max_drop = 0.05")
     worst, clean = gate(audit_of(), policy=policy, baseline=audit_of(steps=10)).rules

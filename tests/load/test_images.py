@@ -202,7 +202,9 @@ def test_what_is_no_image_that_is_read_is_counted_aloud(tmp_path: Path) -> None:
     open_images(tmp_path, "test", progress=told)
     open_images(tmp_path, progress=told_of_all)
     [line] = told.lines
-    assert line.startswith("left out: 3 file(s) in class folders, which are no images that are read (.heic 2, .npy 1);")
+    assert line.startswith(
+        "left out: 3 file(s) in class folders that robaudit cannot read as images (.heic 2, .npy 1);"
+    )
     assert "7 file(s)" in told_of_all.lines[0]
     assert "(.heic 4, .npy 2, .nrrd 1)" in told_of_all.lines[0]
 

@@ -408,6 +408,8 @@ def test_a_misfit_names_keys(tmp_path: Path, change: Callable[[dict[str, Tensor]
         {"input_size": 224},
         {"pretrained_cfg": 3},
         {"pretrained_cfg": {"input_size": [3, "high", "wide"]}},
+        {"shown": "--invert"},
+        {"shown": [f"--trust {'0' * 64}"]},
     ],
 )
 def test_a_folder_whose_configuration_makes_no_sense(tmp_path: Path, config: dict[str, Any]) -> None:

@@ -78,7 +78,7 @@ def test_another_way_than_the_folders_is_said_and_recorded(tmp_path: Path) -> No
     shown = images(tmp_path / "data", (32, 32))
     note = grid_note(loaded, shown)
     assert note is not None
-    assert note.flags == "--resize crop"
+    assert note.remedy == "Pass --resize crop, which is nearer."
     assert note.why == (
         "The model's folder cuts the centre, 50% of the shorter side, bicubic; "
         "this audit stretches both sides, bilinear."
@@ -89,7 +89,7 @@ def test_another_way_than_the_folders_is_said_and_recorded(tmp_path: Path) -> No
     assert "--resize crop" in check.remedy
     as_near_as_can_be = grid_note(loaded, shown.viewed(View(resize="crop")))
     assert as_near_as_can_be is not None
-    assert as_near_as_can_be.flags == ""
+    assert as_near_as_can_be.remedy == ""
 
 
 @pytest.mark.parametrize("how", ["crop", "cover", "stretch", "pad"])
@@ -106,4 +106,4 @@ def test_square_images_are_stretched_as_they_would_be_cut(tmp_path: Path) -> Non
     assert grid_note(loaded, images(tmp_path / "square", (40, 40))) is None
     oblong = grid_note(loaded, images(tmp_path / "oblong", (40, 32)))
     assert oblong is not None
-    assert oblong.flags == "--resize cover"
+    assert oblong.remedy == "Pass --resize cover, which is nearer."

@@ -4,7 +4,7 @@ import pytest
 from made_up_audits import PARAMS, make_data, make_model, make_record, make_rows
 
 from robaudit.errors import RecordError
-from robaudit.records import AuditRecord, FileRef, InputSize, Loading, Verdict
+from robaudit.records import AuditRecord, DataInfo, FileRef, InputSize, Loading, Verdict
 from robaudit.report.believability import believable
 from robaudit.report.comparable import further_attacks, require_comparable, unpairable
 
@@ -38,6 +38,23 @@ def test_audits_of_different_questions_are_refused_by_field(field: str, other: A
         require_comparable(RECORD, other)
 
 
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (
+            make_data(ROWS, sha256="other", shown=("--invert", "--resize crop")),
+            "data.shown differs (as they are stored against --invert --resize crop)",
+        ),
+        (make_data(ROWS[:24], path="data/other"), "(40 images of data/chest-ct/test, "),
+        (make_data(ROWS[:24], path="data/other"), " against 24 images of data/other, "),
+    ],
+)
+def test_what_differs_about_the_images_is_said_before_their_hash(data: DataInfo, says: str):
+    with pytest.raises(RecordError) as error:
+        require_comparable(RECORD, changed(data=data))
+    assert says in str(error.value)
+
+
 def test_seeds_and_class_order_may_differ():
     other = changed(seed=7, model=make_model(classes=("no-cancer", "cancer")))
     require_comparable(RECORD, other)
@@ -59,7 +76,6 @@ def with_pgd(**params: Any) -> AuditRecord:
         ("attack FGSM (in one audit only)", changed(attacks=RECORD.attacks[1:])),
         ("attacks FGSM, BIM and PGD (in one audit only)", changed(attacks=RECORD.attacks[2:3])),
         ("protocol (nested against paper)", changed(protocol="paper")),
-        ("progress (unfinished: after)", changed(status="partial")),
         (
             "input grid (224×224 against 96×128)",
             changed(model=make_model(input=InputSize(channels=3, height=96, width=128))),

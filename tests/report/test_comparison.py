@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,10 @@ from robaudit.errors import RecordError
 from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Verdict
 from robaudit.report.comparison import Comparison, compare_sources, read_comparison
 from robaudit.report.curves import SURVIVORS
+from robaudit.report.document import document
+from robaudit.report.html import read_page
 from robaudit.report.sources import Source
+from robaudit.report.terminal import page_summary
 
 MASKED = Verdict(kind="inconclusive", sentence="A gradient-free attack does better.", reasons=("M2",))
 
@@ -93,17 +97,25 @@ def test_other_attack_settings_forbid_a_claim_and_are_named():
     assert "protocol" in page.unpaired
 
 
-def test_an_unfinished_audit_is_said_aloud():
-    page = compared(30, status="partial")
-    assert "The assimilated audit is unfinished" in [alarm.title for alarm in page.verdict.alarms]
-
-
 def test_images_left_out_are_said_aloud():
     rows = make_rows(seed=1)
     page = compare_sources(audit(rows, data=make_data(rows, n_skipped=500)), audit(rows))
     [alarm] = page.verdict.alarms
     assert alarm.title.endswith("left out 500 unreadable images")
     assert alarm.sentences == (f"Every number is of the {len(rows)} images that could be read.",)
+
+
+def test_images_learnt_from_are_said_aloud_wherever_a_change_is_claimed(tmp_path: Path):
+    """On page, terminal and JSON alike: a gain on images that one model was trained on is none."""
+    why = "12 of 16 images were learnt from."
+    learnt = Check(id="not-learnt-from", status="warning", value=0.75, threshold=0, why=why, remedy="Scan others.")
+    page = compared(30, checks=(learnt,))
+    [alarm] = page.verdict.alarms
+    assert alarm.title == "The assimilated audit is of images that its model may have learnt from"
+    assert alarm.sentences == (why, "Scan others.")
+    assert any(why in line for line in page_summary(page, tmp_path))
+    assert why in json.loads(document(page, tmp_path))["alarms"][0]
+    assert compared(30, checks=(learnt.model_copy(update={"status": "passed"}),)).verdict.alarms == ()
 
 
 def test_a_retrofit_of_another_model_is_said_aloud():
@@ -130,10 +142,12 @@ def test_absent_checks_are_said_plainly_and_loud_ones_named():
         loud.model_copy(update={"id": "P2", "status": "passed"}),
     )
     page = compared(6, checks=(loud, quiet, worse))
-    assert sentences(page)[1] == "Of the 3 checks of the assimilated audit, 2 spoke up:"
+    assert sentences(page)[1] == "Of the 3 checks that apply to the assimilated audit, 2 spoke up:"
     assert [row.id for row in page.shared.checks[1].loud] == ["M4", "M2"], "failed before warning"
     assert [row.id for row in page.shared.checks[1].quiet] == ["P2"]
-    assert sentences(compared(6, checks=(quiet,)))[1] == "None of the 1 checks of the assimilated audit spoke up: P2."
+    idle = quiet.model_copy(update={"id": "P3", "status": "not_applicable"})
+    page = compared(6, checks=(quiet, idle))
+    assert sentences(page)[1] == "None of the 1 checks that apply to the assimilated audit spoke up: P2."
 
 
 def test_of_many_loud_checks_the_first_screen_shows_the_worst_and_counts_the_rest():
@@ -267,10 +281,21 @@ def test_a_picture_that_is_no_png_is_refused(before: Path, after: Path):
         read_comparison(before, after)
 
 
+@pytest.mark.parametrize("n_audits", [1, 2, 3])
+@pytest.mark.parametrize("rows", ["images.partial.jsonl", "images.jsonl"])
+def test_no_page_is_made_of_an_unfinished_audit(before: Path, after: Path, rows: str, n_audits: int):
+    edit(after, lambda record: record.update(status="partial", images=rows))
+    with pytest.raises(RecordError, match=r"audit\.json: is unfinished; run the same scan again to go on$"):
+        read_page([after, before, before][:n_audits])
+
+
 def test_missing_rows_are_refused(before: Path, after: Path):
     (after.parent / "images.jsonl").unlink()
-    with pytest.raises(RecordError, match=r"images\.jsonl"):
+    with pytest.raises(RecordError) as error:
         read_comparison(before, after)
+    rows = after.parent / "images.jsonl"
+    remedy = "put the one that scan wrote with audit.json beside it, or scan again"
+    assert str(error.value) == f"{rows}: cannot be read (No such file or directory); {remedy}"
 
 
 def test_rows_from_outside_the_audit_are_refused(before: Path, after: Path):

@@ -120,6 +120,14 @@ def test_what_is_not_comparable_is_listed_and_not_tested():
     assert alarm.sentences == ("v3: Masked.",)
 
 
+def test_images_learnt_from_are_said_of_each_audit():
+    learnt = Check(
+        id="not-learnt-from", status="warning", value=1, threshold=0, why="All were learnt from.", remedy="r"
+    )
+    [alarm] = many(audit(3), audit(30, 2, checks=(learnt,)), audit(3)).verdict.alarms
+    assert alarm.sentences == ("v1: All were learnt from.",)
+
+
 def test_an_inconclusive_first_audit_leaves_nothing_to_claim():
     page = many(audit(3, verdict=Verdict(kind="inconclusive", sentence="Masked.")), audit(30, 2), audit(30, 2))
     assert page.verdict.tone == "unpaired"

@@ -11,7 +11,7 @@ import pytest
 from made_up_audits import edit, make_data, make_gallery, make_model, make_record, make_rows, write_audit
 
 from robaudit.errors import OutputError
-from robaudit.records import AuditRecord, Check
+from robaudit.records import Check
 from robaudit.report.html import compare, read_page, templates_folder, write_report
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -235,9 +235,3 @@ def test_templates_do_no_arithmetic():
     for template in templates_folder().glob("*.j2"):
         for expression in re.findall(r"\{\{(.*?)\}\}|\{%(.*?)%\}", template.read_text(encoding="utf-8")):
             assert not re.search(r"[\w)\]]\s[+*/%-]\s[\w(]", "".join(expression)), (template.name, expression)
-
-
-def test_a_partial_record_still_gets_a_page(tmp_path: Path, before: Path, after: Path):
-    edit(after, lambda record: record.update(status="partial"))
-    assert AuditRecord.model_validate_json(after.read_text(encoding="utf-8")).status == "partial"
-    assert "No paired test was made" in Page(compare(before, after, out=tmp_path / "out").read_text("utf-8")).text

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_audits import make_data, make_record, make_rows
+from made_up_audits import make_data, make_model, make_record, make_rows
 from test_page import Page, assert_static
 
 from robaudit.errors import SettingsError
-from robaudit.records import Verdict
+from robaudit.records import Loading, Verdict
 from robaudit.report.html import read_page, write_report
 from robaudit.report.single import SingleAudit, single_audit
 from robaudit.report.sources import Source
@@ -55,8 +55,25 @@ def test_an_inconclusive_audit_says_so_before_any_number():
     assert "Gradients are masked." in alarm.sentences
 
 
-def test_an_unfinished_audit_says_so():
-    assert [alarm.title for alarm in alone(status="partial").verdict.alarms] == ["This audit is unfinished"]
+def test_the_method_says_how_images_were_shown_and_the_model_was_read_where_that_was_chosen():
+    loading = Loading(
+        kind="checkpoint", weights="model_ema", output="logits", label_index=7, threshold=0.123, runs_code=True,
+        left_out=("lightning.Trainer",),
+    )  # fmt: skip
+    shown = make_data(ROWS, shown=("--invert", "--resize crop"))
+    chosen, plain = (
+        {setting.name: setting.value for part in page.shared.method.sections for setting in part.settings}
+        for page in (alone(data=shown, model=make_model(loading=loading)), alone())
+    )
+    assert {name: fact for name, fact in chosen.items() if name not in plain} == {
+        "shown with": "--invert --resize crop",
+        "weights taken from": "model_ema",
+        "answer taken": "logits",
+        "finding audited": "number 7, counted from 0",
+        "threshold": "0.123, for the second class",
+        "code from outside robaudit": "has run",
+        "left out of the file": "lightning.Trainer",
+    }
 
 
 def test_the_page_compares_nothing(before: Path, tmp_path: Path):

@@ -83,6 +83,7 @@ def test_config_json_keeps_its_contract(retrofitted, model):
         "normalization_source": "config.json",
         "front": {"in_channels": 1, "out_channels": 3, "width": 8, "modules": "T+C", "tint": False},
         "vanilla": {"path": str(model), "sha256": vanilla.sha256},
+        "shown": [],
     }
     prefixes = {name.split(".")[0] for name in load_file(retrofitted[0] / "model.safetensors")}
     assert prefixes == {"front", "backbone"}
@@ -381,17 +382,17 @@ def test_settings_that_nothing_looks_at_are_not_told_as_ours(settings, idle, in_
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"alpha": 1.5}, "alpha is 1.5, wanted between 0 and 1"),
-        ({"epochs": 0}, "epochs is 0, wanted at least 1"),
-        ({"learning_rate": float("nan")}, "learning rate is nan, wanted above 0"),
-        ({"levels": 1}, "levels is 1, wanted from 2 to 256"),
-        ({"trains": "head"}, "trains is head, wanted all, front, front.head or network"),
-        ({"preset": "papre"}, "preset papre is unknown; there is paper"),
-        ({"robust_eps_255": 8}, "robust eps 8: is for adversarial training; add --robust"),
-        ({"val_steps": 5}, "val steps 5: is for adversarial training; add --robust"),
-        ({"robust": "pgd", "trades_beta": 3.0}, "trades beta 3: is for --robust-by trades, not pgd"),
-        ({"tint": True, "front": "T"}, "tint: is what C may do, and front T has no C"),
-        ({"seed": 2**64}, "seed is 18446744073709551616, wanted from 0"),
+        ({"alpha": 1.5}, "--alpha 1.5: wanted between 0 and 1"),
+        ({"epochs": 0}, "--epochs 0: wanted at least 1"),
+        ({"learning_rate": float("nan")}, "--lr nan: wanted above 0"),
+        ({"levels": 1}, "--levels 1: wanted from 2 to 256"),
+        ({"trains": "head"}, "--trains head: wanted all, front, front.head or network"),
+        ({"preset": "papre"}, "--preset papre: is unknown; there is paper"),
+        ({"robust_eps_255": 8}, "--robust-eps 8: is for adversarial training; add --robust"),
+        ({"val_steps": 5}, "--val-steps 5: is for adversarial training; add --robust"),
+        ({"robust": "pgd", "trades_beta": 3.0}, "--trades-beta 3: is for --robust-by trades, not pgd"),
+        ({"tint": True, "front": "T"}, "--tint: is what C may do, and --front T has no C"),
+        ({"seed": 2**64}, "--seed 18446744073709551616: wanted from 0"),
     ],
 )
 def test_settings_out_of_range_are_named_before_anything_is_read(settings, message, tmp_path):
@@ -408,7 +409,7 @@ def test_an_input_grid_without_a_whole_patch_is_refused(model, data, tmp_path):
 def test_a_step_of_one_image_that_batch_norm_cannot_take_is_told_in_words(model, data, tmp_path):
     """Features of 1x1 pixels; three images in steps of two leave one alone."""
     settings = QUICK | {"epochs": 1, "batch_size": 2, "limit": 3, "input_size": (20, 20)}
-    with pytest.raises(SettingsError, match=r"batch size 2: leaves one image to a step.*--batch-size"):
+    with pytest.raises(SettingsError, match=r"--batch-size 2: leaves one image to a step.*--trains front"):
         assimilate(model, data, out=tmp_path / "out", **settings)
     assert assimilate(model, data, out=tmp_path / "out", trains="front", **settings).n_epochs == 1
 

@@ -123,7 +123,7 @@ def test_what_one_engine_began_another_ends(first, then, two_cores, alone, model
 
 @pytest.mark.slow
 def test_what_a_worker_refuses_is_told_in_its_words(two_cores, model, data, tmp_path):
-    with pytest.raises(SettingsError, match="class weights 1,2,3: wanted balanced"):
+    with pytest.raises(SettingsError, match="--class-weights 1,2,3: wanted balanced"):
         assimilate(model, data, out=tmp_path / "out", engine="ray", workers=2, **SETTINGS | {"class_weights": "1,2,3"})
 
 

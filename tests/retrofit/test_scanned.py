@@ -4,15 +4,20 @@ import pytest
 import timm
 import torch
 
+from robaudit.audit.grid import grid_note
+from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.scan import scan
 from robaudit.errors import ModelError
 from robaudit.load import surrogate
+from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 from robaudit.load.surrogate import load_surrogate
+from robaudit.load.view import View
 from robaudit.progress import Silent
 from robaudit.retrofit.assimilate import assimilate
 
 QUICK = {"epochs": 1, "batch_size": 8, "trains": "front", "alpha": 1.0}
+CROPPED = View(resize="crop")
 CHEAP = {"attacks": ["fgsm"], "eps": [4], "limit": 4, "check_sample": 2}
 
 
@@ -23,18 +28,33 @@ def finding(data, tmp_path_factory):
     torch.manual_seed(0)
     torch.save(timm.create_model("test_resnet", num_classes=4).state_dict(), folder / "four.pt")
     said = {"arch": "test_resnet", "label_index": 1, "classes": ["down", "across"], "input_size": (40, 40)}
-    record = assimilate(folder / "four.pt", data, out=folder / "out", normalization="half", **said, **QUICK)
+    said |= {"normalization": "half", "view": CROPPED}
+    record = assimilate(folder / "four.pt", data, out=folder / "out", **said, **QUICK)
     return folder / "out", record
 
 
 def test_a_finding_is_audited_in_its_own_order_with_the_model_before_as_surrogate(finding, data, tmp_path):
     folder, trained = finding
-    audit = scan(folder, data / "val", out=tmp_path / "audit", **(CHEAP | {"limit": None}))
+    audit = scan(folder, data / "val", out=tmp_path / "audit", view=CROPPED, **(CHEAP | {"limit": None}))
     assert audit.model.classes == ("down", "across")
     assert audit.clean.n_correct == trained.best.val.n_correct
     assert audit.surrogate.sha256 == trained.vanilla.sha256
     checks = {check.id: check.status for check in audit.checks}
     assert checks["transfer"] != "not_applicable"
+
+
+def test_a_scan_that_shows_images_otherwise_than_training_did_says_which_options_are_missing(
+    finding, data, heard_lines
+):
+    retrofit, stretched = load_model(finding[0]), open_images(data / "val", classes=["down", "across"])
+    why = "shown with --resize crop; this audit shows them as they are stored. Pass --resize crop."
+    check = check_preprocessing(retrofit, stretched, heard_lines, accept=True)
+    assert check.status == "warning"
+    assert why in f"{check.why} {check.remedy}"
+    assert any(why in line for line in heard_lines.lines)
+    assert grid_note(retrofit, stretched.viewed(CROPPED)) is None
+    other = grid_note(retrofit, stretched.viewed(View(resize="pad", invert=True)))
+    assert other.remedy == "Pass --resize crop and no --invert."
 
 
 def test_the_surrogate_answers_as_the_model_before_the_retrofit(finding):
