@@ -60,10 +60,9 @@ class Classifier(nn.Module):
         Returns:
             (B, in_chans, H, W) in [0, 1].
         """
-        seen = x.expand(-1, self.takes_channels, -1, -1) if x.shape[1] == 1 else x
         if self.front is None:
-            return seen
-        coloured: Tensor = self.front(seen)
+            return x.expand(-1, self.in_chans, -1, -1) if x.shape[1] == 1 else x
+        coloured: Tensor = self.front(x)
         return coloured
 
     def forward(self, x: Tensor) -> Tensor:
