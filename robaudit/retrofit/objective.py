@@ -89,7 +89,10 @@ class Objective:
     def _distance(self, batch: Batch, pixels: Tensor, seen: Tensor) -> TextureDistance:
         front, term = self.classifier.front, self.config.texture
         assert front is not None
-        return texture_distance(term.features(term.picture(front, pixels, seen)), batch.texture, term.rows)
+        picture = term.picture(front, pixels, seen)
+        if not bool(picture.isfinite().all()):
+            raise NotFiniteError  # what is not a number has no grey level to be counted in
+        return texture_distance(term.features(picture), batch.texture, term.rows)
 
     def _augmented(self, batch: Batch, random: Draws) -> Batch:
         """Another batch with its own texture, which augmentation changes."""
