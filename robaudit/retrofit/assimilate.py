@@ -1,5 +1,6 @@
 """Retrofit a classifier with domain assimilation: model file + images -> a folder that scan accepts as a model."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from robaudit.load.listed import Split
 from robaudit.load.listing import has_splits
 from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment, file_sha256
+from robaudit.load.recipe import altered_program
 from robaudit.load.remote import Location, located
 from robaudit.load.splitting import write_split
 from robaudit.load.view import View
@@ -324,6 +326,8 @@ def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:
     for file in filter(None, (record.weights, record.config)):
         if not (out / file.path).is_file() or file_sha256(out / file.path) != file.sha256:
             raise OutputError(f"{out / file.path}: is not what training left; use --restart to make it again")
+    if altered := altered_program(out, json.loads((out / CONFIG_FILE).read_bytes())):
+        raise OutputError(f"{out / altered}: is not what training left; use --restart to make it again")
     return record
 
 

@@ -71,7 +71,7 @@ def workplace(out: Path) -> Iterator[Path]:
         OutputError: the place cannot be written, the disk is full, or another training is using it.
     """
     folder = workplace_of(out)
-    with alone_in(folder, PICTURES_FOLDER):
+    with alone_in(folder, PICTURES_FOLDER, PROGRAM_FOLDER):
         try:
             for leftover in folder.glob(".tmp*"):  # of safetensors' own writing, when it was killed
                 leftover.unlink()
@@ -125,7 +125,7 @@ def write_model(
         recipe: what builds its network again, where the name of the architecture does not.
 
     Raises:
-        OutputError: the disk is full.
+        OutputError: the folder cannot be written, or the disk is full.
     """
     whole = classifier if classifier.front is not None else classifier.backbone
     # Clones: safetensors refuses weights that share memory.

@@ -167,7 +167,12 @@ def test_a_program_that_was_copied_before_the_end_is_no_obstacle(data, tmp_path,
             assimilate(tmp_path / "program.pt", data, out=tmp_path / "out", **settings)
     record = assimilate(tmp_path / "program.pt", data, out=tmp_path / "out", **settings)
     assert record.n_epochs == 1
-    assert (tmp_path / "out" / "program" / "program.pt").is_file()
+    copied = tmp_path / "out" / "program" / "program.pt"
+    assert copied.read_bytes() == (tmp_path / "program.pt").read_bytes()
+    assert assimilate(tmp_path / "program.pt", data, out=tmp_path / "out", **settings) == record
+    copied.write_bytes(copied.read_bytes()[:-1])
+    with pytest.raises(OutputError, match=r"program\.pt: is not what training left; use --restart"):
+        assimilate(tmp_path / "program.pt", data, out=tmp_path / "out", **settings)
 
 
 def test_two_trainings_do_not_share_a_folder(model, data, tmp_path):
