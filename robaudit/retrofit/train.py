@@ -196,8 +196,9 @@ def _gone_blind(now: Standing, measured: Validation) -> bool:
 
 
 def _seen_by_single_steps_alone(attacked: UnderAttack) -> int:
-    """How many more images withstand a single step than PGD; 0 where that was not measured."""
-    return 0 if attacked.n_correct_single_step is None else attacked.n_correct_single_step - attacked.n_correct
+    """How many more images withstand a single step than PGD; 0 where none do, or where that was not measured."""
+    single_step = attacked.n_correct_single_step
+    return 0 if single_step is None else max(0, single_step - attacked.n_correct)
 
 
 def _fall_back(now: Standing, progress: Progress) -> None:

@@ -154,6 +154,7 @@ NO_COLLAPSES = {
     "nothing learnt yet": [(0, 6), (0, 6)],
     "both rise": [(0, 4), (4, 8)],
     "a little lost": [(6, 6), (5, 6)],
+    "single steps fooled more than PGD before": [(6, 2), (7, 7)],
     "one image lost of very few": [(1, 1), (0, 1)],
 }
 
