@@ -78,8 +78,8 @@ def train(
 
     Raises:
         TrainingError: the loss was not finite before any epoch was completed.
-        SettingsError: `front+head` for a backbone without a last layer of its own, or class weights that do not fit
-            the classes.
+        SettingsError: `front+head` for a backbone without a last layer of its own, `network` for one of constants, or
+            class weights that do not fit the classes.
         OutputError: the state cannot be read or written.
     """
     torch.manual_seed(config.seed)  # dropout and its kin
@@ -242,8 +242,13 @@ def choose_trained(classifier: Classifier, trains: Trains, pixels: Tensor) -> No
         pixels: (B, C, H, W) in [0, 1], by which the last layer is found.
 
     Raises:
-        SettingsError: `front+head` for a backbone without a last layer of its own.
+        SettingsError: `front+head` for a backbone without a last layer of its own, or `network` for one of constants.
     """
+    if trains == "network" and next(classifier.backbone.parameters(), None) is None:
+        raise SettingsError(
+            "trains network: the weights of this model are constants of its program, as after torch.jit.freeze; use "
+            "front or all, or the file from before it was frozen"
+        )
     head = _head(classifier, pixels) if trains == "front+head" else []
     classifier.requires_grad_(trains in ("all", "network"))
     if classifier.front is not None:

@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torchvision import models
 
 import robaudit
@@ -168,6 +169,18 @@ def test_a_network_without_a_last_layer_of_its_own_is_refused_a_trained_head():
     classifier = Classifier(network, Normalization(mean=(0.0,), std=(1.0,), source="user"), in_chans=1)
     with pytest.raises(SettingsError, match="the last layer of this model, of a number per class, was not found"):
         choose_trained(classifier, "front+head", torch.rand(1, 1, 8, 8))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_in_front_of_a_frozen_program_t_and_c_alone_train(data, tmp_path, heard_lines):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    torch.jit.freeze(torch.jit.trace(network, torch.rand(2, 3, 40, 40))).save(tmp_path / "frozen.pt")
+    settings = {"epochs": 1, "batch_size": 8, "normalization": "half", "input_size": (40, 40), "progress": heard_lines}
+    assert assimilate(tmp_path / "frozen.pt", data, out=tmp_path / "out", **settings).n_epochs == 1
+    assert any("new weights, which alone train: the model's are constants" in line for line in heard_lines.lines)
+    with pytest.raises(SettingsError, match=r"trains network: .* constants of its program.*; use front or all"):
+        assimilate(tmp_path / "frozen.pt", data, out=tmp_path / "other", trains="network", **settings)
 
 
 def test_a_one_channel_backbone_gets_t_alone_and_is_told_so(grey_model, data, tmp_path, heard_lines):
