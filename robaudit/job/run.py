@@ -28,7 +28,7 @@ from robaudit.report.comparison import read_comparison
 from robaudit.report.document import document
 from robaudit.report.html import PAGE, write_beside, write_report
 from robaudit.report.terminal import page_summary
-from robaudit.retrofit.assimilate import assimilate, retrofitted
+from robaudit.retrofit.assimilate import assimilate, require_patches, retrofitted
 from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.settings import SETTINGS, TrainConfig, train_config
 
@@ -214,6 +214,7 @@ def _say_estimate(
         measured.get("attacks"), measured.get("eps", EPS_GRID), measured["preset"], measured.get("protocol"), 0
     )
     config = _config(trained)
+    require_patches(loaded.size, config)
     classifier = retrofitted(loaded, images.channels, config)
     gradients = [
         gradient_seconds(Engine(network, loaded.size, images.channels, plan, measured.get("batch_size")))

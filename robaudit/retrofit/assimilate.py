@@ -148,7 +148,7 @@ def assimilate(
             device=device,
             **loading,
         )
-        _require_patches(vanilla.size, config)
+        require_patches(vanilla.size, config)
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
         vanilla.require_channels(training.channels)
         vanilla = vanilla.with_outputs_seen_on(training.to_try(vanilla.size).to(vanilla.classifier.mean.device))
@@ -290,7 +290,12 @@ def _open(source: Location, limit: int | None, reading: Reading) -> tuple[Images
     return replace(training, channels=channels), replace(validation, channels=channels)
 
 
-def _require_patches(size: tuple[int, int], config: TrainConfig) -> None:
+def require_patches(size: tuple[int, int], config: TrainConfig) -> None:
+    """Refuse an input grid (height, width) whose texture cannot be measured.
+
+    Raises:
+        SettingsError: it holds no whole patch.
+    """
     if config.front == "none":
         return
     try:

@@ -17,7 +17,7 @@ from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import plan_of
 from robaudit.cli import main as command_line
 from robaudit.cli.progress import _Bar
-from robaudit.errors import DataError, OutputError
+from robaudit.errors import DataError, OutputError, SettingsError
 from robaudit.files import write_text
 from robaudit.job import demo as demo_module
 from robaudit.job import phantoms, small_classifier
@@ -253,6 +253,14 @@ def test_a_job_on_one_class_leaves_nothing(finished: tuple[Path, Told], undivide
     shutil.copytree(undivided / "lesion", tmp_path / "data" / "lesion")
     with pytest.raises(DataError, match="holds only class lesion"):
         run(finished[0] / "model", tmp_path / "data", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_job_on_a_grid_without_a_whole_patch_leaves_nothing(
+    finished: tuple[Path, Told], undivided: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="16x16 pixels holds no patch of 20x20; use a larger --input-size"):
+        run(finished[0] / "model", undivided, out=tmp_path / "out", loading={"input_size": (16, 16)})
     assert not (tmp_path / "out").exists()
 
 
