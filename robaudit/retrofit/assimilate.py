@@ -32,6 +32,7 @@ from robaudit.progress import Progress, Silent
 from robaudit.records import DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.checkpoint import (
     STATE_FILE,
+    goes_on,
     identify,
     refuse_foreign,
     take_place,
@@ -159,12 +160,14 @@ def assimilate(
             "train": _data_info(data, training),
             "val": _data_info(data, validation),
         }
-        if not restart and (finished := _finished(out, inputs)):
+        identity = {name: _plain(value) for name, value in inputs.items()}
+        if not restart and goes_on(folder, identity):
+            refuse_foreign(out)  # what an interrupted --restart is about to replace
+        elif not restart and (finished := _finished(out, inputs)):
             tidy(out)
             progress.say(f"{out}: already made with these settings; nothing to do")
             return finished
         with trainers(workforce, vanilla.classifier.mean.device, len(training), config.batch_size) as crew:
-            identity = {name: _plain(value) for name, value in inputs.items()}
             if depends_on_sharing(vanilla.classifier.backbone, config.trains):
                 identity["workers"] = crew.size
             identify(folder, identity, restart=restart)

@@ -94,22 +94,30 @@ def identify(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> Non
     Raises:
         OutputError: it belongs to another model, other images or settings.
     """
-    path = folder / IDENTITY_FILE
-    wanted = json.dumps(identity, sort_keys=True, indent=2)
     if restart or not (folder / STATE_FILE).exists():
         for name in (STATE_FILE, METRICS_FILE):
             (folder / name).unlink(missing_ok=True)
-        write_text(path, wanted)
+        write_text(folder / IDENTITY_FILE, json.dumps(identity, sort_keys=True, indent=2))
         return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = {}
-    if different := [name for name, value in json.loads(wanted).items() if found.get(name) != value]:
+    if different := _different(folder, identity):
         raise OutputError(
             f"{folder}: an unfinished training with other {' and '.join(different)}; use --restart to discard it, "
             "or another --out"
         )
+
+
+def goes_on(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether an unfinished training in `folder` is the one that is wanted."""
+    return (folder / STATE_FILE).exists() and not _different(folder, identity)
+
+
+def _different(folder: Path, identity: Mapping[str, Any]) -> list[str]:
+    """Names of what the unfinished training in `folder` has otherwise."""
+    try:
+        found = json.loads((folder / IDENTITY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    return [name for name, value in json.loads(json.dumps(identity)).items() if found.get(name) != value]
 
 
 def write_model(

@@ -120,6 +120,21 @@ def test_an_unfinished_training_of_other_settings_needs_restart(model, data, tmp
     assert len(rows(out)) == 2
 
 
+@pytest.mark.parametrize("seed", [5, 6], ids=["same settings", "other settings"])
+def test_an_interrupted_restart_goes_on_without_restart(model, data, tmp_path, heard_lines, seed):
+    out = tmp_path / "out"
+    older = assimilate(model, data, out=out, **SETTINGS)
+    interrupted(model, data, out, restart=True, seed=seed)
+    (out / "notes.txt").touch()
+    with pytest.raises(OutputError, match=r"holds notes\.txt, which robaudit assimilate did not write"):
+        assimilate(model, data, out=out, **(SETTINGS | {"seed": seed}))
+    (out / "notes.txt").unlink()
+    again = assimilate(model, data, out=out, progress=heard_lines, **(SETTINGS | {"seed": seed}))
+    assert "going on after epoch 1" in heard_lines.lines
+    assert again.created > older.created
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_damaged_state_is_told_with_the_way_out(model, data, tmp_path):
     """Cut short, or with one bit of a weight, of its index or of its structure the other way."""
     out = tmp_path / "out"
