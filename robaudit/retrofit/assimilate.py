@@ -16,7 +16,7 @@ from robaudit.files import write_text
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.float32 import true_float32
 from robaudit.front.front import Front, Modules
-from robaudit.load.apart import require_other_than_model, require_outside_images
+from robaudit.load.apart import require_other_than_data, require_other_than_model, require_outside_images
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, open_images
 from robaudit.load.learnt import write_learnt
@@ -133,6 +133,7 @@ def assimilate(
     require_trainable(workforce)
     require_other_than_model(out, model)
     require_outside_images(out, data)
+    require_other_than_data(out, data)
     refuse_foreign(out, replaced=restart)
     with torch.random.fork_rng(), workplace(out) as folder:
         reading = Reading(seed=config.seed, merge=merge, view=view, on_bad_image=on_bad_image, progress=progress)

@@ -318,6 +318,14 @@ def test_the_model_is_never_replaced_by_its_own_retrofit(model, data, tmp_path):
     assert (tuned / "model.safetensors").read_bytes() == weights
 
 
+def test_the_split_to_learn_from_is_never_replaced_by_its_own_retrofit(model, data, tmp_path):
+    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
+    assimilate(model, data / "train", out=out, **cheap)
+    with pytest.raises(OutputError, match=r"holds the images to learn from \(.*split\.csv\); move them away"):
+        assimilate(model, out / "split.csv", out=out, restart=True, **cheap)
+    assert (out / "split.csv").is_file()
+
+
 def test_training_stops_when_validation_no_longer_improves(model, data, tmp_path):
     """A step so large that the first epoch ruins the model: the loss soon stops falling."""
     record = assimilate(
