@@ -35,6 +35,7 @@ from robaudit.retrofit.checkpoint import (
     goes_on,
     identify,
     refuse_foreign,
+    require_movable,
     take_place,
     tidy,
     workplace,
@@ -134,6 +135,7 @@ def assimilate(
     require_other_than_model(out, model)
     require_outside_images(out, data)
     require_other_than_data(out, data)
+    require_movable(out)
     refuse_foreign(out, replaced=restart)
     with torch.random.fork_rng(), workplace(out) as folder:
         reading = Reading(seed=config.seed, merge=merge, view=view, on_bad_image=on_bad_image, progress=progress)

@@ -13,6 +13,7 @@ A network fine-tuned without T and C is written as a timm folder: keys as timm h
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -233,6 +234,22 @@ def tidy(out: Path) -> None:
     for name in (STATE_FILE, IDENTITY_FILE, LOCK_FILE):
         with suppress(OSError):
             (out / name).unlink(missing_ok=True)
+
+
+def require_movable(out: Path) -> None:
+    """Refuse, before any training, a folder whose place another cannot take.
+
+    Raises:
+        OutputError: it is a mount point, as a volume of a container is, or the current folder or one above that.
+    """
+    here = Path.cwd()
+    if os.path.ismount(out):
+        why = "is a mount point"
+    elif out.resolve() in (here, *here.parents):
+        why = "is the current folder, or holds it"
+    else:
+        return
+    raise OutputError(f"{out}: {why}, and no finished folder can take its place; pass one in it as --out")
 
 
 def refuse_foreign(out: Path, *, replaced: bool = True) -> None:

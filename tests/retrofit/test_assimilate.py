@@ -318,6 +318,18 @@ def test_the_model_is_never_replaced_by_its_own_retrofit(model, data, tmp_path):
     assert (tuned / "model.safetensors").read_bytes() == weights
 
 
+def test_a_folder_whose_place_no_other_can_take_is_refused_before_training(model, data, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (".", "..", tmp_path / "here"):
+        with pytest.raises(OutputError, match="is the current folder, or holds it, and no finished folder can take"):
+            assimilate(model, data, out=out, **QUICK)
+    monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path / "volume")
+    with pytest.raises(OutputError, match=r"volume: is a mount point, .*; pass one in it"):
+        assimilate(model, data, out=tmp_path / "volume", **QUICK)
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+
+
 def test_the_split_to_learn_from_is_never_replaced_by_its_own_retrofit(model, data, tmp_path):
     out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
     assimilate(model, data / "train", out=out, **cheap)
