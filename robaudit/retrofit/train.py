@@ -114,7 +114,7 @@ def train(
         metrics = EpochMetrics(
             epoch=now.epoch + 1, train=seen.losses(), val=measured, seconds=time.monotonic() - start,
             worst_patch=seen.worst_patch(), worst_feature=seen.worst_feature(),
-            learning_rate=now.optimiser.param_groups[-1]["lr"], attack=None if now.attack == "none" else now.attack,
+            learning_rate=_learning_rate(now.optimiser), attack=None if now.attack == "none" else now.attack,
             fell_back=_gone_blind(now, measured),
         )  # fmt: skip
         on_epoch(metrics)
@@ -231,6 +231,12 @@ def _set_learning_rates(optimiser: torch.optim.Optimizer, config: TrainConfig, d
     factor = (1 + math.cos(math.pi * done)) / 2 if config.schedule == "cosine" else 1.0
     for group in optimiser.param_groups:
         group["lr"] = factor * group["full_lr"]
+
+
+def _learning_rate(optimiser: torch.optim.Optimizer) -> float:
+    """Of the network, or of T and C where nothing else trains."""
+    rates: list[float] = [group["lr"] for group in optimiser.param_groups if group["params"]]
+    return rates[-1]
 
 
 def choose_trained(classifier: Classifier, trains: Trains, pixels: Tensor) -> None:

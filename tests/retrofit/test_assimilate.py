@@ -146,11 +146,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(retrofitted, 
 
 
 def test_a_frozen_backbone_does_not_change_by_a_bit_its_statistics_included(model, data, tmp_path):
-    assimilate(model, data, out=tmp_path / "out", trains="front", **(QUICK | {"epochs": 1}))
+    settings = {"trains": "front", "epochs": 1, "batch_size": 8, "front_learning_rate": 2e-3}
+    assimilate(model, data, out=tmp_path / "out", **settings)
     before = load_file(model / "model.safetensors")
     after = load_file(tmp_path / "out" / "model.safetensors")
     assert all(torch.equal(after[f"backbone.{name}"], weight) for name, weight in before.items())
     assert any(weight.abs().max() > 0 for name, weight in after.items() if name.endswith("amount.4.weight"))
+    assert [row["learning_rate"] for row in metrics(tmp_path / "out")] == [None, 2e-3]
 
 
 def test_the_last_layer_of_a_torchvision_network_trains_and_nothing_else_of_it(data, tmp_path):
