@@ -54,9 +54,18 @@ def working_copy(model: nn.Module, example: Tensor, speedups: Speedups) -> nn.Mo
     copied = _copied(model).eval().requires_grad_(False)
     if speedups.fold:
         copied = _folded(copied, example)
-    if speedups.channels_last:
-        copied = copied.to(memory_format=torch.channels_last)
-    return copied
+    return channels_last(copied) if speedups.channels_last else copied
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """The model itself, its weights (O, I, H, W) in the layout that is faster; those of Conv3d have no such layout."""
+
+    def laid_out(tensor: Tensor) -> Tensor:
+        return tensor.to(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+    # What `Module.to` does, which takes five dimensions for four.
+    model._apply(laid_out)  # type: ignore[no-untyped-call]
+    return model
 
 
 def in_bfloat16(copied: Logits) -> Logits:

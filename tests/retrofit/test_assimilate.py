@@ -1,5 +1,6 @@
 """The whole retrofit on a tiny classifier and tiny images."""
 
+import importlib
 import json
 import shutil
 
@@ -183,6 +184,21 @@ def test_in_front_of_a_frozen_program_t_and_c_alone_train(data, tmp_path, heard_
     assert any("new weights, which alone train: the model's are constants" in line for line in heard_lines.lines)
     with pytest.raises(SettingsError, match=r"trains network: .* constants of its program.*; use front or all"):
         assimilate(tmp_path / "frozen.pt", data, out=tmp_path / "other", trains="network", **settings)
+
+
+def test_a_network_of_three_dimensions_is_retrofitted(data, tmp_path, monkeypatch):
+    """One that takes a picture for a volume one voxel deep."""
+    (tmp_path / "deep.py").write_text(
+        "from torch import nn\n"
+        "def network():\n"
+        "    layers = nn.Conv3d(3, 4, (1, 3, 3)), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 2)\n"
+        "    return nn.Sequential(nn.Unflatten(1, (3, 1)), *layers)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.save(importlib.import_module("deep").network().state_dict(), tmp_path / "deep.pt")
+    settings = {"epochs": 1, "batch_size": 8, "normalization": "half", "input_size": (40, 40)}
+    record = assimilate(tmp_path / "deep.pt", data, out=tmp_path / "out", factory="deep:network", **settings)
+    assert record.n_epochs == 1
 
 
 def test_a_one_channel_backbone_gets_t_alone_and_is_told_so(grey_model, data, tmp_path, heard_lines):
