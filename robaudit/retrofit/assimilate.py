@@ -354,7 +354,10 @@ def _plain(value: object) -> object:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    except UnicodeDecodeError:
+        raise OutputError(f"{path}: cannot be read; use --restart to train from the beginning") from None
 
 
 def _append(path: Path, metrics: EpochMetrics) -> None:

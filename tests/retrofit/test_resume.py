@@ -156,6 +156,12 @@ def test_a_damaged_state_is_told_with_the_way_out(model, data, tmp_path):
     with pytest.raises(OutputError, match="cannot be read; use --restart"):
         assimilate(model, data, out=out, **SETTINGS)
     state.write_bytes(good)
+    told = tmp_path / ".out.unfinished" / "metrics.jsonl"
+    lines = told.read_bytes()
+    told.write_bytes(bytes([lines[0] ^ 0x80]) + lines[1:])
+    with pytest.raises(OutputError, match=r"metrics\.jsonl: cannot be read; use --restart"):
+        assimilate(model, data, out=out, **SETTINGS)
+    told.write_bytes(lines)
     assert assimilate(model, data, out=out, **SETTINGS).n_epochs == 3
 
 
