@@ -1,6 +1,5 @@
 """What a person is told of a retrofit, before it and after."""
 
-from dataclasses import asdict
 from statistics import median
 
 from torch import nn
@@ -9,7 +8,7 @@ from robaudit.load.classifier import Classifier
 from robaudit.progress import Progress
 from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.record import Diagnostics
-from robaudit.retrofit.settings import TrainConfig
+from robaudit.retrofit.settings import PASSED_OVER, TrainConfig
 from robaudit.retrofit.task import Task
 from robaudit.retrofit.train import Trained
 
@@ -53,8 +52,8 @@ def _n_weights(module: nn.Module) -> int:
 
 def _without_use(config: TrainConfig) -> list[str]:
     """Settings of T, C and texture that were chosen, and that a network alone does not look at."""
-    usual, names = TrainConfig().flat(), ("front_learning_rate", *asdict(config.texture))
-    return [name for name in names if config.flat()[name] != usual[name]]
+    usual = TrainConfig().flat()
+    return [name for name in PASSED_OVER if config.flat()[name] != usual[name]]
 
 
 def _in_both(task: Task) -> int:

@@ -26,6 +26,8 @@ from robaudit.retrofit.settings import train_config
 from robaudit.retrofit.train import choose_trained
 
 QUICK = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
+FRONT = {"epochs": 3, "batch_size": 8, "trains": "front"}
+CHEAP = {"epochs": 1, "batch_size": 8, "trains": "front", "alpha": 1.0}
 
 
 def metrics(folder):
@@ -202,9 +204,7 @@ def test_a_network_of_three_dimensions_is_retrofitted(data, tmp_path, monkeypatc
 
 
 def test_a_one_channel_backbone_gets_t_alone_and_is_told_so(grey_model, data, tmp_path, heard_lines):
-    record = assimilate(
-        grey_model, data, out=tmp_path / "out", trains="front", progress=heard_lines, **(QUICK | {"epochs": 1})
-    )
+    record = assimilate(grey_model, data, out=tmp_path / "out", progress=heard_lines, **(FRONT | {"epochs": 1}))
     assert record.modules == "T"
     assert "this model takes one channel: T alone, there is no C" in heard_lines.lines
     assert load_model(tmp_path / "out").classifier.front.colour is None
@@ -217,42 +217,40 @@ def test_alpha_one_trains_without_texture(model, data, tmp_path):
 
 
 def test_undivided_data_is_split_and_the_split_written_out(model, data, tmp_path):
-    record = assimilate(
-        model, data / "train", out=tmp_path / "out", trains="front", alpha=1.0, **(QUICK | {"epochs": 1})
-    )
+    record = assimilate(model, data / "train", out=tmp_path / "out", **CHEAP)
     manifest = tmp_path / "out" / "split.csv"
     assert open_images(manifest, "train").sha256 == record.train.sha256
     assert len(open_images(manifest, "test")) > 0
 
 
 def test_a_finished_folder_is_reused_and_other_settings_need_restart(model, data, tmp_path):
-    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
-    record = assimilate(model, data, out=out, **cheap)
-    assert assimilate(model, data, out=out, **cheap) == record
+    out = tmp_path / "out"
+    record = assimilate(model, data, out=out, **CHEAP)
+    assert assimilate(model, data, out=out, **CHEAP) == record
     assert (out / "model.safetensors").exists()
     with pytest.raises(OutputError, match="made with other settings; use --restart"):
-        assimilate(model, data, out=out, **(cheap | {"seed": 3}))
-    assert assimilate(model, data, out=out, restart=True, **(cheap | {"seed": 3})).settings["seed"] == 3
+        assimilate(model, data, out=out, **(CHEAP | {"seed": 3}))
+    assert assimilate(model, data, out=out, restart=True, **(CHEAP | {"seed": 3})).settings["seed"] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_a_folder_that_changed_after_training_is_neither_reused_nor_loaded(model, data, tmp_path, name):
-    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
-    record = assimilate(model, data, out=out, **cheap)
+    out = tmp_path / "out"
+    record = assimilate(model, data, out=out, **CHEAP)
     file, told = out / name, out / "training.json"
     content = file.read_bytes()
     changed = content.replace(b'"down"', b'"DOWN"') if name == "config.json" else content[:-1] + b"?"
     file.write_bytes(changed)
     with pytest.raises(OutputError, match=f"{name}: is not what training left; use --restart"):
-        assimilate(model, data, out=out, **cheap)
+        assimilate(model, data, out=out, **CHEAP)
     with pytest.raises(ModelError, match=f"its {name} changed after training"):
         load_model(out)
     file.unlink()
     with pytest.raises(OutputError, match="is not what training left"):
-        assimilate(model, data, out=out, **cheap)
+        assimilate(model, data, out=out, **CHEAP)
     file.write_bytes(content)
-    assert assimilate(model, data, out=out, **cheap) == record
+    assert assimilate(model, data, out=out, **CHEAP) == record
     file.write_bytes(changed)
     told.rename(tmp_path / "elsewhere.json")
     assert load_model(out).info.sha256  # as the message says
@@ -317,12 +315,12 @@ def test_a_folder_of_another_programs_training_json_is_never_replaced(model, dat
 
 
 def test_what_somebody_put_into_a_retrofit_is_not_removed_with_it(model, data, tmp_path):
-    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
-    record = assimilate(model, data, out=out, **cheap)
+    out = tmp_path / "out"
+    record = assimilate(model, data, out=out, **CHEAP)
     (out / "audit").mkdir()
     with pytest.raises(OutputError, match="holds audit, which robaudit assimilate did not write; move it away"):
-        assimilate(model, data, out=out, restart=True, **cheap)
-    assert assimilate(model, data, out=out, **cheap) == record
+        assimilate(model, data, out=out, restart=True, **CHEAP)
+    assert assimilate(model, data, out=out, **CHEAP) == record
     assert (out / "audit").is_dir()
 
 
@@ -349,10 +347,10 @@ def test_a_folder_whose_place_no_other_can_take_is_refused_before_training(model
 
 
 def test_the_split_to_learn_from_is_never_replaced_by_its_own_retrofit(model, data, tmp_path):
-    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
-    assimilate(model, data / "train", out=out, **cheap)
+    out = tmp_path / "out"
+    assimilate(model, data / "train", out=out, **CHEAP)
     with pytest.raises(OutputError, match=r"holds the images to learn from \(.*split\.csv\); move them away"):
-        assimilate(model, out / "split.csv", out=out, restart=True, **cheap)
+        assimilate(model, out / "split.csv", out=out, restart=True, **CHEAP)
     assert (out / "split.csv").is_file()
 
 
@@ -365,7 +363,7 @@ def test_training_stops_when_validation_no_longer_improves(model, data, tmp_path
         trains="front",
         epochs=30,
         patience=1,
-        learning_rate=1.0,
+        front_learning_rate=1.0,
         alpha=0.0,
         batch_size=8,
     )
@@ -375,7 +373,7 @@ def test_training_stops_when_validation_no_longer_improves(model, data, tmp_path
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(model, data, tmp_path, monkeypatch, heard_lines):
     spoil_after(monkeypatch, n_calls=1 + 2 + 1)  # epoch 0; epoch 1: two steps, one validation
-    record = assimilate(model, data, out=tmp_path / "out", trains="front", progress=heard_lines, **QUICK)
+    record = assimilate(model, data, out=tmp_path / "out", progress=heard_lines, **FRONT)
     assert (record.stopped, record.n_epochs, record.best.epoch) == ("nan", 1, 1)
     ending = "stopped in epoch 2: the loss was not finite; the last good weights were kept"
     assert any(text.startswith(ending) for text in heard_lines.lines)
@@ -384,7 +382,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(model, data, tmp_
 def test_a_loss_that_is_never_finite_leaves_nothing_behind(model, data, tmp_path, monkeypatch):
     spoil_after(monkeypatch, n_calls=1)
     with pytest.raises(TrainingError, match="not finite in epoch 1"):
-        assimilate(model, data, out=tmp_path / "out", trains="front", **QUICK)
+        assimilate(model, data, out=tmp_path / "out", **FRONT)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -418,6 +416,7 @@ def test_the_paper_preset_is_what_the_source_states_and_can_be_overridden():
         ({}, {"robust", "robust_eps_255", "trades_beta", "val_steps"}, {"tint", "random_front", "rows", "glcm_on"}),
         ({"alpha": 1.0}, {"levels", "patch", "rows", "scaled", "glcm_on"}, {"alpha", "tint"}),
         ({"front": "T"}, {"tint", "glcm_on"}, {"front", "levels"}),
+        ({"front": "C"}, {"glcm_on"}, {"front", "tint"}),
         ({"front": "none"}, {"tint", "random_front", "front_learning_rate", "levels"}, {"front", "schedule"}),
         ({"robust": "fgsm"}, {"trades_beta"}, {"robust", "robust_eps_255", "robust_steps", "val_steps"}),
         ({"robust": "trades"}, set(), {"robust", "trades_beta"}),
@@ -427,6 +426,14 @@ def test_settings_that_nothing_looks_at_are_not_told_as_ours(settings, idle, in_
     ours = set(train_config(**settings).ours())
     assert not idle & ours
     assert in_use <= ours
+
+
+def test_what_is_off_and_what_a_preset_says_is_not_refused_for_being_without_use(grey_model, data, tmp_path):
+    off = {"tint": False, "random_front": False, "robust": "none"}
+    assert train_config("paper", front="T", trains="front", alpha=1.0, **off).texture.glcm_on == "color"
+    assert train_config(front="none", levels=8, rows="features", front_learning_rate=0.1).alpha == 1
+    with pytest.raises(SettingsError, match="tint: is what C may do, and a model that takes one channel has no C"):
+        assimilate(grey_model, data, out=tmp_path / "out", tint=True, **FRONT)
 
 
 @pytest.mark.parametrize(
@@ -442,6 +449,12 @@ def test_settings_that_nothing_looks_at_are_not_told_as_ours(settings, idle, in_
         ({"val_steps": 5}, "val steps 5: is for adversarial training; add --robust"),
         ({"robust": "pgd", "trades_beta": 3.0}, "trades beta 3: is for --robust-by trades, not pgd"),
         ({"tint": True, "front": "T"}, "tint: is what C may do, and front T has no C"),
+        ({"tint": True, "front": "none"}, "tint: is what C may do, and front none has no C"),
+        ({"trains": "front", "learning_rate": 0.01}, "learning rate 0.01: is the network's, which trains front leaves"),
+        ({"trains": "network", "front_learning_rate": 0.01}, "front learning rate 0.01: is that of T and C, which"),
+        ({"alpha": 1.0, "levels": 32}, "levels 32: is of the texture term, which alpha 1 is without"),
+        ({"alpha": 1.0, "scaled": False}, "scaled False: is of the texture term"),
+        ({"front": "T", "glcm_on": "color"}, r"glcm on color: tells C\(T\(X\)\) from C\(X\), and front T has not both"),
         ({"seed": 2**64}, "seed is 18446744073709551616, wanted from 0"),
     ],
 )
@@ -458,7 +471,7 @@ def test_an_input_grid_without_a_whole_patch_is_refused(model, data, tmp_path):
 
 def test_a_step_of_one_image_that_batch_norm_cannot_take_is_told_in_words(model, data, tmp_path):
     """Features of 1x1 pixels; three images in steps of two leave one alone."""
-    settings = QUICK | {"epochs": 1, "batch_size": 2, "limit": 3, "input_size": (20, 20)}
+    settings = {"epochs": 1, "batch_size": 2, "limit": 3, "input_size": (20, 20)}
     with pytest.raises(SettingsError, match=r"batch size 2: leaves one image to a step.*--batch-size"):
         assimilate(model, data, out=tmp_path / "out", **settings)
     assert assimilate(model, data, out=tmp_path / "out", trains="front", **settings).n_epochs == 1
