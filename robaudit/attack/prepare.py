@@ -22,6 +22,7 @@ from robaudit.attack.batching import Logits
 from robaudit.errors import ModelError
 from robaudit.float32 import true_float32
 from robaudit.load.classifier import Classifier
+from robaudit.load.evaluating import evaluating
 from robaudit.memory import ran_out
 
 FOLD_TOLERANCE = 1e-4
@@ -96,14 +97,8 @@ class StraightThrough(nn.Module):
 @contextmanager
 def judging(model: nn.Module) -> Iterator[Logits]:
     """The untouched model in eval mode and true float32; modes and numeric settings are restored at the end."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with true_float32():
-            yield model
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(model), true_float32():
+        yield model
 
 
 def fingerprint(model: nn.Module) -> str:

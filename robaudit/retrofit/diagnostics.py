@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from robaudit.attack.prepare import channels_last
 from robaudit.files import replacing, write_text
+from robaudit.load.evaluating import evaluating
 from robaudit.load.images import Images
 from robaudit.progress import Progress
 from robaudit.retrofit.attention import HELD, attention_map, share_holding
-from robaudit.retrofit.objective import evaluating
 from robaudit.retrofit.record import (
     DIAGNOSTICS_FILE,
     PICTURES_FOLDER,

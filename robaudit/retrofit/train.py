@@ -19,10 +19,11 @@ from robaudit.attack.prepare import channels_last
 from robaudit.errors import SettingsError, TrainingError
 from robaudit.float32 import true_float32
 from robaudit.load.classifier import Classifier
+from robaudit.load.evaluating import evaluating
 from robaudit.load.features import head_weights
 from robaudit.progress import Progress
 from robaudit.retrofit.loss import NotFiniteError
-from robaudit.retrofit.objective import Objective, class_weights, evaluating
+from robaudit.retrofit.objective import Objective, class_weights
 from robaudit.retrofit.record import EpochMetrics, UnderAttack, Validation
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, Trains

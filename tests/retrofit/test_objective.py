@@ -11,7 +11,7 @@ from robaudit.load.outputs import find_outputs
 from robaudit.records import Normalization
 from robaudit.retrofit.draws import Draws
 from robaudit.retrofit.loss import NotFiniteError
-from robaudit.retrofit.objective import Objective, class_weights, evaluating
+from robaudit.retrofit.objective import Objective, class_weights
 from robaudit.retrofit.samples import Batch
 from robaudit.retrofit.settings import train_config
 
@@ -62,11 +62,3 @@ def test_weights_can_be_given_and_must_fit_the_classes():
     for text in ("1", "1,0", "1,nan", "heavy"):
         with pytest.raises(SettingsError, match="wanted balanced, or a number above 0 for each of a, b"):
             class_weights(text, {"a": 1, "b": 1})
-
-
-def test_evaluation_for_a_while_gives_every_module_its_mode_back():
-    model = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout()))
-    model[1].eval()
-    with evaluating(model):
-        assert not any(module.training for module in model.modules())
-    assert [module.training for module in model.modules()] == [True, True, False, False]
