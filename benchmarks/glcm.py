@@ -78,8 +78,8 @@ def step_seconds(attack: str, arguments: argparse.Namespace) -> tuple[float, flo
     classifier = classifier.to(arguments.device, memory_format=torch.channels_last).train()
     pixels = textured(arguments.step_images).to(arguments.device)
     objectives = [
-        Objective(classifier, train_config(alpha=alpha, robust=attack, levels=arguments.levels))
-        for alpha in (1.0, None)
+        Objective(classifier, train_config(robust=attack, **term))
+        for term in ({"alpha": 1.0}, {"levels": arguments.levels})
     ]
     labels = torch.arange(len(pixels), device=pixels.device) % 2
     batch = Batch(pixels, labels, objectives[1].config.texture.features(pixels))

@@ -22,6 +22,7 @@ from robaudit.attack.batching import Logits
 from robaudit.errors import ModelError
 from robaudit.float32 import true_float32
 from robaudit.load.classifier import Classifier
+from robaudit.load.evaluating import evaluating
 from robaudit.memory import ran_out
 
 FOLD_TOLERANCE = 1e-4
@@ -54,9 +55,18 @@ def working_copy(model: nn.Module, example: Tensor, speedups: Speedups) -> nn.Mo
     copied = _copied(model).eval().requires_grad_(False)
     if speedups.fold:
         copied = _folded(copied, example)
-    if speedups.channels_last:
-        copied = copied.to(memory_format=torch.channels_last)
-    return copied
+    return channels_last(copied) if speedups.channels_last else copied
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """The model itself, its weights (O, I, H, W) in the layout that is faster; those of Conv3d have no such layout."""
+
+    def laid_out(tensor: Tensor) -> Tensor:
+        return tensor.to(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+
+    # What `Module.to` does, which takes five dimensions for four.
+    model._apply(laid_out)  # type: ignore[no-untyped-call]
+    return model
 
 
 def in_bfloat16(copied: Logits) -> Logits:
@@ -87,14 +97,8 @@ class StraightThrough(nn.Module):
 @contextmanager
 def judging(model: nn.Module) -> Iterator[Logits]:
     """The untouched model in eval mode and true float32; modes and numeric settings are restored at the end."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with true_float32():
-            yield model
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    with evaluating(model), true_float32():
+        yield model
 
 
 def fingerprint(model: nn.Module) -> str:

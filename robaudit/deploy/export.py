@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robaudit import __version__
 from robaudit.deploy.formats import FORMATS, Run
-from robaudit.deploy.pictures import of_audit, of_data
+from robaudit.deploy.pictures import listed_files, of_audit, of_data, stored_files
 from robaudit.errors import ModelError, OutputError, SettingsError, first_line
 from robaudit.files import replacing
 from robaudit.load.classifier import LoadedModel
@@ -80,8 +80,10 @@ def export(
     loaded = loaded.with_outputs_seen_on(pictures["generated"])
     classifier = loaded.classifier.eval().requires_grad_(False)
     if data is not None:
+        _require_apart(out, listed_files(data))
         pictures["of your images"] = of_data(data, loaded, limit)
     if audit is not None:
+        _require_apart(out, stored_files(audit))
         pictures["stored by the audit"] = of_audit(audit, channels, loaded.size)
 
     chosen = FORMATS[form]

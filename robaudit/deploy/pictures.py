@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from robaudit.errors import DataError
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import open_images
-from robaudit.load.listing import has_splits
+from robaudit.load.listing import has_splits, list_images
 from robaudit.load.refusing import refusing
 from robaudit.load.regular import MAX_BYTES, read_at_most
 from robaudit.records import file_of, read_audit
@@ -36,11 +37,30 @@ def of_data(data: Path, loaded: LoadedModel, limit: int | None) -> Tensor:
     return torch.stack([images.load(ref, loaded.size).expand(channels, -1, -1) for ref in images.refs])
 
 
+def listed_files(data: Path) -> Iterator[Path]:
+    """Files of this machine that a data folder or manifest holds images in; nothing is read until they are asked for.
+
+    Raises:
+        DataError: there are none, or the manifest is faulty.
+    """
+    yield from (item.path for item in list_images(data, None).items if isinstance(item.path, Path))
+
+
 def of_audit(audit: Path, channels: int, size: tuple[int, int]) -> Tensor:
     """Originals and adversarials stored by an audit, (N, C, H, W); N may be 0.
 
     Raises:
         DataError: one of its pictures is missing, no PNG, damaged, or of another size.
+        RecordError: the record cannot be read, or names files outside its folder.
+    """
+    pictures = [_read(file, channels, size) for file in stored_files(audit)]
+    return torch.stack(pictures) if pictures else torch.empty(0, channels, *size)
+
+
+def stored_files(audit: Path) -> list[Path]:
+    """The originals and adversarials that an audit stored.
+
+    Raises:
         RecordError: the record cannot be read, or names files outside its folder.
     """
     stored = [
@@ -49,8 +69,7 @@ def of_audit(audit: Path, channels: int, size: tuple[int, int]) -> Tensor:
         for role in ("original", "adversarial")
         if role in item.files
     ]
-    pictures = [_read(file, channels, size) for file in dict.fromkeys(stored)]
-    return torch.stack(pictures) if pictures else torch.empty(0, channels, *size)
+    return list(dict.fromkeys(stored))
 
 
 def _read(file: Path, channels: int, size: tuple[int, int]) -> Tensor:

@@ -9,7 +9,6 @@ import signal
 import threading
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -27,7 +26,6 @@ class ProcessCrew:
     def __init__(self, size: int) -> None:
         self.size = size
         self._pools: dict[int, ProcessPoolExecutor] = {}
-        self._pids: set[int] = set()
 
     def open(self, orders: bytes, device: str, n_threads: int) -> None:
         """Take what every worker is started with."""
@@ -59,21 +57,20 @@ class ProcessCrew:
             result: Place | Found = pickle.loads(future.result())
         except BrokenProcessPool:
             raise WorkerLostError("its process was killed, or ran out of memory") from None
-        if isinstance(result, Place):
-            self._pids.add(result.pid)
         return result
 
     def close(self) -> None:
         """End all workers at once: waiting for a result that nobody wants could take long."""
-        for pid in self._pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
         for pool in self._pools.values():
+            _end(pool)
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _end(pool: ProcessPoolExecutor) -> None:
-    """End its process, whatever that is doing; Python has no public way before 3.14."""
+    """End its process, whatever that is doing; Python has no public way before 3.14.
+
+    Not by its number, which is another's once it has died.
+    """
     for process in [*(pool._processes or {}).values()]:
         process.kill()
 

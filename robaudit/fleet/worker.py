@@ -82,7 +82,6 @@ class Place:
     versions: Mapping[str, str]
     process: str
     """Host and process id."""
-    pid: int
 
     @property
     def decisive(self) -> dict[str, str | int]:
@@ -106,7 +105,6 @@ def place_of(device: torch.device) -> Place:
         n_threads=torch.get_num_threads(),
         versions={"robaudit": __version__, **versions()},
         process=f"{platform.node()} process {os.getpid()}",
-        pid=os.getpid(),
     )
 
 

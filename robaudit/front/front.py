@@ -48,7 +48,7 @@ class Front(nn.Module):
         self.colour = Colour(in_channels, width, tint) if "C" in modules and out_channels == RGB else None
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, in_channels, H, W) in [0, 1] -> (B, out_channels, H, W) in [0, 1], what the backbone sees."""
+        """(B, in_channels or 1, H, W) in [0, 1] -> (B, out_channels, H, W) in [0, 1], what the backbone sees."""
         return self._coloured(self._adapted(image)).expand(-1, self.out_channels, -1, -1)
 
     def stages(self, image: Tensor) -> dict[str, Tensor]:
@@ -86,6 +86,7 @@ class Front(nn.Module):
         }  # fmt: skip
 
     def _adapted(self, image: Tensor) -> Tensor:
+        image = image.expand(-1, self.in_channels, -1, -1)  # a grey one where colour was learnt
         return image if self.texture is None else self.texture(image)
 
     def _coloured(self, adapted: Tensor) -> Tensor:

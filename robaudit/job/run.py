@@ -28,9 +28,9 @@ from robaudit.report.comparison import read_comparison
 from robaudit.report.document import document
 from robaudit.report.html import PAGE, write_beside, write_report
 from robaudit.report.terminal import page_summary
-from robaudit.retrofit.assimilate import assimilate, retrofitted
+from robaudit.retrofit.assimilate import assimilate, require_patches, retrofitted
 from robaudit.retrofit.pace import duration, measured_pace
-from robaudit.retrofit.settings import SETTINGS, TrainConfig, train_config
+from robaudit.retrofit.settings import OF_TEXTURE, SETTINGS, TrainConfig, train_config
 
 MODEL_OPTIONS = (
     *("arch", "classes", "mean", "std", "input_size"),
@@ -162,7 +162,8 @@ def _run_stages(
     scan(stages.assimilated, divided, out=stages.after, **as_written)
     if without_glcm:
         progress.say("4 assimilate and scan without GLCM loss, for the pictures")
-        assimilate(model, divided, out=stages.assimilated_without_glcm, **{**trained, "alpha": 1.0})
+        without_texture = {name: value for name, value in trained.items() if name not in OF_TEXTURE} | {"alpha": 1.0}
+        assimilate(model, divided, out=stages.assimilated_without_glcm, **without_texture)
         scan(stages.assimilated_without_glcm, divided, out=stages.without_glcm, **as_written)
     comparison = read_comparison(
         stages.before / AUDIT_FILE,
@@ -213,6 +214,7 @@ def _say_estimate(
         measured.get("attacks"), measured.get("eps", EPS_GRID), measured["preset"], measured.get("protocol"), 0
     )
     config = _config(trained)
+    require_patches(loaded.size, config)
     classifier = retrofitted(loaded, images.channels, config)
     gradients = [
         gradient_seconds(Engine(network, loaded.size, images.channels, plan, measured.get("batch_size")))

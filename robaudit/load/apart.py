@@ -38,3 +38,13 @@ def require_other_than_model(out: Path, model: Path) -> None:
         raise OutputError(
             f"{out}: holds the model that is to be retrofitted, and which it is compared with; choose another --out"
         )
+
+
+def require_other_than_data(out: Path, data: Location) -> None:
+    """Refuse to write a retrofit over what it learns from, such as the split.csv that an earlier one left.
+
+    Raises:
+        OutputError: the images or their manifest are at `out`, or lie in it.
+    """
+    if isinstance(data, Path) and data.resolve().is_relative_to(out.resolve()):
+        raise OutputError(f"{out}: holds the images to learn from ({data}); move them away, or choose another --out")

@@ -15,6 +15,7 @@ from robaudit.load import architecture
 from robaudit.load.contents import read_contents
 from robaudit.load.kinds import Contents, Kind
 from robaudit.load.network import Asked, Network, factory_network, library_network, named_network, read_network
+from robaudit.load.recipe import altered_program
 from robaudit.load.state import State
 from robaudit.load.weights import put_into, read_weights
 from robaudit.typed import flag
@@ -61,7 +62,13 @@ def _network(contents: Contents, asked: Asked, backbone: Mapping[str, Tensor]) -
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ModelError(f"{path}: its program lies elsewhere ({name}); assimilate again")
         assert contents.weights is not None
-        return read_network(read_contents(contents.weights.parent / name), replace(asked, arch=None, factory=None))
+        folder = contents.weights.parent
+        if altered := altered_program(folder, config):
+            raise ModelError(
+                f"{path}: its {altered} is not the file that was retrofitted, by the hash in config.json; put that "
+                "file back, or assimilate again with --restart"
+            )
+        return read_network(read_contents(folder / name), replace(asked, arch=None, factory=None))
     if "factory" in config:
         if asked.factory is None or asked.factory != config["factory"]:
             raise ModelError(

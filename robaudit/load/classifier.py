@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
+from robaudit.load.evaluating import evaluating
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs
 from robaudit.load.picture import other_channels
 from robaudit.load.recipe import Recipe
@@ -60,10 +61,9 @@ class Classifier(nn.Module):
         Returns:
             (B, in_chans, H, W) in [0, 1].
         """
-        seen = x.expand(-1, self.takes_channels, -1, -1) if x.shape[1] == 1 else x
         if self.front is None:
-            return seen
-        coloured: Tensor = self.front(seen)
+            return x.expand(-1, self.in_chans, -1, -1) if x.shape[1] == 1 else x
+        coloured: Tensor = self.front(x)
         return coloured
 
     def forward(self, x: Tensor) -> Tensor:
@@ -105,9 +105,7 @@ class LoadedModel:
             ModelError: the answers are no (B, K) numbers, K does not fit the classes, or they are findings.
         """
         classifier = self.classifier
-        modes = {module: module.training for module in classifier.modules()}
-        classifier.eval()
-        try:
+        with evaluating(classifier):
             x = classifier.normalized(classifier.features_in(pictures))
             outputs = replace(find_outputs(classifier.backbone, x), threshold=classifier.outputs.threshold)
             if outputs.kind is OutputKind.FINDINGS:
@@ -118,9 +116,6 @@ class LoadedModel:
                     f"--label-index (0 to {n - 1}), or, if they do exclude each other, save it without the sigmoid"
                 )
             n_columns = outputs.logits(classifier.backbone, x).shape[1]
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
         if n_columns != self.info.n_classes:
             raise ModelError(
                 f"{self.info.path}: answers with {n_columns} numbers for {self.info.n_classes} classes "

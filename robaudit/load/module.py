@@ -10,6 +10,7 @@ from torch import nn
 
 from robaudit.errors import ModelError, first_line
 from robaudit.load.classifier import Classifier, LoadedModel
+from robaudit.load.evaluating import evaluating
 from robaudit.memory import ran_out
 from robaudit.records import InputSize, ModelInfo, Normalization
 
@@ -81,22 +82,16 @@ def _wrapped(
 
 def _channels_taken(network: nn.Module, size: tuple[int, int], device: torch.device) -> int:
     """3 or 1, whichever the network takes."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        for channels in (3, 1):
-            try:
-                with torch.no_grad():
-                    network(torch.zeros(2, channels, *size, device=device))
-            except Exception as error:  # whatever the network raises on what it does not take
-                if ran_out(error):
-                    raise
-                why = f"{type(error).__name__}: {first_line(error)}"
-                continue
-            return channels
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    for channels in (3, 1):
+        try:
+            with evaluating(network), torch.no_grad():
+                network(torch.zeros(2, channels, *size, device=device))
+        except Exception as error:  # whatever the network raises on what it does not take
+            if ran_out(error):
+                raise
+            why = f"{type(error).__name__}: {first_line(error)}"
+            continue
+        return channels
     raise ModelError(
         f"the model in memory takes neither 3x{size[0]}x{size[1]} nor 1x{size[0]}x{size[1]} pictures ({why}); pass "
         "input_size"

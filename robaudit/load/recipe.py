@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robaudit.load.kinds import Kind
+from robaudit.files import replacing
+from robaudit.load.kinds import Kind, sha256_of
 from robaudit.load.network import Network
 
 PROGRAM_FOLDER = "program"
+PROGRAM_SHA256 = "program_sha256"
+"""Entry of config.json: name -> hash of each file in that folder, so that they are part of what the model is."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,34 @@ class Recipe:
         return dict(self.config["library"]["config"]["model_args"]) if "library" in self.config else {}
 
     def copy_to(self, folder: Path) -> dict[str, Any]:
-        """Copy the files into a folder, and return the entries of its config.json."""
+        """Copy the files into a folder, and return the entries of its config.json.
+
+        Raises:
+            OutputError: the folder cannot be written, or the disk is full.
+        """
         if not self.files:
             return dict(self.config)
-        (folder / PROGRAM_FOLDER).mkdir(exist_ok=True)  # there already where a killed retrofit had come this far
-        for file in self.files:
-            shutil.copyfile(file, folder / PROGRAM_FOLDER / file.name)
-        return {**self.config, "program": f"{PROGRAM_FOLDER}/{self.files[0].name}"}
+        copies = [folder / PROGRAM_FOLDER / file.name for file in self.files]
+        for file, copied in zip(self.files, copies, strict=True):
+            with replacing(copied) as temporary:
+                shutil.copyfile(file, temporary)
+        hashes = {copied.name: sha256_of(copied) for copied in copies}
+        return {**self.config, "program": f"{PROGRAM_FOLDER}/{copies[0].name}", PROGRAM_SHA256: hashes}
+
+
+def altered_program(folder: Path, config: Mapping[str, Any]) -> str | None:
+    """Name of a file that `copy_to` left in a folder and that is another by now; None where there is none.
+
+    Folders of earlier versions hold no hashes, and nothing is said of them.
+    """
+    hashes = config.get(PROGRAM_SHA256, {})
+    if not isinstance(hashes, Mapping):
+        return str(config["program"])
+    for name, sha256 in hashes.items():
+        file = folder / PROGRAM_FOLDER / Path(name).name  # a name with folders in it leads nowhere else
+        if not file.is_file() or sha256_of(file) != sha256:
+            return f"{PROGRAM_FOLDER}/{name}"
+    return None
 
 
 def recipe_of(network: Network, head: Mapping[str, str | int | float | None]) -> Recipe:

@@ -1,5 +1,6 @@
 """Retrofit a classifier with domain assimilation: model file + images -> a folder that scan accepts as a model."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from robaudit.files import write_text
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.float32 import true_float32
 from robaudit.front.front import Front, Modules
-from robaudit.load.apart import require_other_than_model, require_outside_images
+from robaudit.load.apart import require_other_than_data, require_other_than_model, require_outside_images
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, open_images
 from robaudit.load.learnt import write_learnt
@@ -23,6 +24,7 @@ from robaudit.load.listed import Split
 from robaudit.load.listing import has_splits
 from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment, file_sha256
+from robaudit.load.recipe import altered_program
 from robaudit.load.remote import Location, located
 from robaudit.load.splitting import write_split
 from robaudit.load.view import View
@@ -30,8 +32,10 @@ from robaudit.progress import Progress, Silent
 from robaudit.records import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.checkpoint import (
     STATE_FILE,
+    goes_on,
     identify,
     refuse_foreign,
+    require_movable,
     take_place,
     tidy,
     workplace,
@@ -130,6 +134,8 @@ def assimilate(
     require_trainable(workforce)
     require_other_than_model(out, model)
     require_outside_images(out, data)
+    require_other_than_data(out, data)
+    require_movable(out)
     refuse_foreign(out, replaced=restart)
     with torch.random.fork_rng(), workplace(out) as folder:
         reading = Reading(seed=config.seed, merge=merge, view=view, on_bad_image=on_bad_image, progress=progress)
@@ -146,7 +152,7 @@ def assimilate(
             device=device,
             **loading,
         )
-        _require_patches(vanilla.size, config)
+        require_patches(vanilla.size, config)
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
         vanilla.require_channels(training.channels)
         vanilla = vanilla.with_outputs_seen_on(training.to_try(vanilla.size).to(vanilla.classifier.mean.device))
@@ -157,12 +163,14 @@ def assimilate(
             "train": _data_info(data, training),
             "val": _data_info(data, validation),
         }
-        if not restart and (finished := _finished(out, inputs)):
+        identity = {name: _plain(value) for name, value in inputs.items()}
+        if not restart and goes_on(folder, identity):
+            refuse_foreign(out)  # what an interrupted --restart is about to replace
+        elif not restart and (finished := _finished(out, inputs)):
             tidy(out)
             progress.say(f"{out}: already made with these settings; nothing to do")
             return finished
         with trainers(workforce, vanilla.classifier.mean.device, len(training), config.batch_size) as crew:
-            identity = {name: _plain(value) for name, value in inputs.items()}
             if depends_on_sharing(vanilla.classifier.backbone, config.trains):
                 identity["workers"] = crew.size
             identify(folder, identity, restart=restart)
@@ -223,6 +231,7 @@ def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: Tra
 
     Raises:
         ModelError: it already has a front, or its channels do not fit the images.
+        SettingsError: tint is wanted, and there is no C.
     """
     if config.front == "none":
         vanilla.require_channels(image_channels)
@@ -235,6 +244,8 @@ def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: Tra
             )
         return vanilla.classifier
     classifier = with_front(vanilla, image_channels, config.seed, config.front, config.tint)
+    if config.tint and _front(classifier).colour is None:
+        raise SettingsError("tint: is what C may do, and a model that takes one channel has no C; leave it out")
     if config.random_front:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
@@ -289,7 +300,12 @@ def _open(source: Location, limit: int | None, reading: Reading) -> tuple[Images
     return replace(training, channels=channels), replace(validation, channels=channels)
 
 
-def _require_patches(size: tuple[int, int], config: TrainConfig) -> None:
+def require_patches(size: tuple[int, int], config: TrainConfig) -> None:
+    """Refuse an input grid (height, width) whose texture cannot be measured.
+
+    Raises:
+        SettingsError: it holds no whole patch.
+    """
     if config.front == "none":
         return
     try:
@@ -325,6 +341,8 @@ def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:
     for file in filter(None, (record.weights, record.config)):
         if not (out / file.path).is_file() or file_sha256(out / file.path) != file.sha256:
             raise OutputError(f"{out / file.path}: is not what training left; use --restart to make it again")
+    if altered := altered_program(out, json.loads((out / CONFIG_FILE).read_bytes())):
+        raise OutputError(f"{out / altered}: is not what training left; use --restart to make it again")
     return record
 
 
@@ -340,7 +358,10 @@ def _plain(value: object) -> object:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    try:
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    except UnicodeDecodeError:
+        raise OutputError(f"{path}: cannot be read; use --restart to train from the beginning") from None
 
 
 def _append(path: Path, metrics: EpochMetrics) -> None:

@@ -13,6 +13,7 @@ A network fine-tuned without T and C is written as a timm folder: keys as timm h
 """
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -74,7 +75,7 @@ def workplace(out: Path) -> Iterator[Path]:
         OutputError: the place cannot be written, the disk is full, or another training is using it.
     """
     folder = workplace_of(out)
-    with alone_in(folder, PICTURES_FOLDER):
+    with alone_in(folder, PICTURES_FOLDER, PROGRAM_FOLDER):
         try:
             for leftover in folder.glob(".tmp*"):  # of safetensors' own writing, when it was killed
                 leftover.unlink()
@@ -97,22 +98,30 @@ def identify(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> Non
     Raises:
         OutputError: it belongs to another model, other images or settings.
     """
-    path = folder / IDENTITY_FILE
-    wanted = json.dumps(identity, sort_keys=True, indent=2)
     if restart or not (folder / STATE_FILE).exists():
         for name in (STATE_FILE, METRICS_FILE):
             (folder / name).unlink(missing_ok=True)
-        write_text(path, wanted)
+        write_text(folder / IDENTITY_FILE, json.dumps(identity, sort_keys=True, indent=2))
         return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = {}
-    if different := [name for name, value in json.loads(wanted).items() if found.get(name) != value]:
+    if different := _different(folder, identity):
         raise OutputError(
             f"{folder}: an unfinished training with other {' and '.join(different)}; use --restart to discard it, "
             "or another --out"
         )
+
+
+def goes_on(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether an unfinished training in `folder` is the one that is wanted."""
+    return (folder / STATE_FILE).exists() and not _different(folder, identity)
+
+
+def _different(folder: Path, identity: Mapping[str, Any]) -> list[str]:
+    """Names of what the unfinished training in `folder` has otherwise."""
+    try:
+        found = json.loads((folder / IDENTITY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    return [name for name, value in json.loads(json.dumps(identity)).items() if found.get(name) != value]
 
 
 def write_model(
@@ -134,7 +143,7 @@ def write_model(
         shown: options that say how images were shown in training.
 
     Raises:
-        OutputError: the disk is full.
+        OutputError: the folder cannot be written, or the disk is full.
     """
     whole = classifier if classifier.front is not None else classifier.backbone
     # Clones: safetensors refuses weights that share memory.
@@ -235,6 +244,22 @@ def tidy(out: Path) -> None:
     for name in (STATE_FILE, IDENTITY_FILE, LOCK_FILE):
         with suppress(OSError):
             (out / name).unlink(missing_ok=True)
+
+
+def require_movable(out: Path) -> None:
+    """Refuse, before any training, a folder whose place another cannot take.
+
+    Raises:
+        OutputError: it is a mount point, as a volume of a container is, or the current folder or one above that.
+    """
+    here = Path.cwd()
+    if os.path.ismount(out):
+        why = "is a mount point"
+    elif out.resolve() in (here, *here.parents):
+        why = "is the current folder, or holds it"
+    else:
+        return
+    raise OutputError(f"{out}: {why}, and no finished folder can take its place; pass one in it as --out")
 
 
 def refuse_foreign(out: Path, *, replaced: bool = True) -> None:

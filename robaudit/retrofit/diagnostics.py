@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from robaudit.attack.prepare import channels_last
 from robaudit.files import replacing, write_text
+from robaudit.load.evaluating import evaluating
 from robaudit.load.images import Images
 from robaudit.progress import Progress
 from robaudit.records import DIAGNOSTICS_FILE
 from robaudit.retrofit.attention import HELD, attention_map, share_holding
-from robaudit.retrofit.objective import evaluating
 from robaudit.retrofit.record import (
     PICTURES_FOLDER,
     Diagnostics,
@@ -49,7 +50,7 @@ class Examined:
             when: `before` or `after`, for the progress.
             progress: told of every few images.
         """
-        classifier.to(memory_format=torch.channels_last)
+        channels_last(classifier)
         steps = torch.tensor(STEPS_255, device=pixels.device)
         maps, surfaces, curvatures = [], [], []
         progress.start(f"attention and sharpness {when}", len(pixels))

@@ -1,15 +1,15 @@
 """What a batch costs: the images as training shows them, through T, C and the network, to the loss and its parts."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robaudit.errors import SettingsError
 from robaudit.load.classifier import Classifier
+from robaudit.load.evaluating import evaluating
 from robaudit.retrofit.adversary import Attack, divergence, perturbed
 from robaudit.retrofit.augment import augmented
 from robaudit.retrofit.draws import Draws
@@ -90,7 +90,10 @@ class Objective:
     def _distance(self, batch: Batch, pixels: Tensor, seen: Tensor) -> TextureDistance:
         front, term = self.classifier.front, self.config.texture
         assert front is not None
-        return texture_distance(term.features(term.picture(front, pixels, seen)), batch.texture, term.rows)
+        picture = term.picture(front, pixels, seen)
+        if not bool(picture.isfinite().all()):
+            raise NotFiniteError  # what is not a number has no grey level to be counted in
+        return texture_distance(term.features(picture), batch.texture, term.rows)
 
     def _augmented(self, batch: Batch, random: Draws) -> Batch:
         """Another batch with its own texture, which augmentation changes."""
@@ -115,18 +118,6 @@ class Objective:
                     f"--batch-size {self.config.batch_size}: leaves one image to a step, and batch-norm of this "
                     "network needs several; pass another, or --trains front"
                 ) from None
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for a while; every module gets its own mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def class_weights(text: str, per_class: Mapping[str, int]) -> Tensor | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from robaudit.attack.prepare import channels_last
 from robaudit.load.classifier import Classifier
 from robaudit.retrofit.adversary import pgd
 from robaudit.retrofit.diagnostics import AT_A_TIME, FORWARDS, GRADIENTS
@@ -50,7 +51,8 @@ def measured_pace(
     classifier: Classifier, config: TrainConfig, size: tuple[int, int], image_channels: int, n_train: int, n_val: int
 ) -> Pace:
     """Time one step, one validation batch, and a few gradients. The classifier is left as it is."""
-    copied = copy.deepcopy(classifier).to(memory_format=torch.channels_last)
+    copied = copy.deepcopy(classifier)
+    channels_last(copied)
     objective = Objective(copied, config)
     batch = _some_batch(config, size, image_channels, copied.mean.device)
     choose_trained(copied, config.trains, batch.pixels)

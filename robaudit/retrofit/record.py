@@ -59,7 +59,7 @@ class EpochMetrics(Record):
     worst_feature: str | None
     """The feature that most often dominated that change, such as `contrast@45`."""
     learning_rate: float | None = None
-    """At the end of the epoch; null for epoch 0."""
+    """Of the network, or of T and C where these alone train, at the end of the epoch; null for epoch 0."""
     attack: str | None = None
     """What training faced; null for epoch 0 and for training on clean images."""
     fell_back: bool = False

@@ -1,6 +1,6 @@
 """The settings of a retrofit, and which of them the source states."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -127,30 +127,48 @@ class TrainConfig:
 
     def ours(self) -> tuple[str, ...]:
         """Names of the settings in use that the source does not state, or states otherwise."""
-        idle = self._idle()
+        idle = self.idle()
         return tuple(name for name, value in self.flat().items() if name not in idle and STATED.get(name) != value)
 
-    def _idle(self) -> set[str]:
-        """Names of the settings that nothing looks at, given the others."""
-        idle = set()
-        if self.front == "none":
-            idle |= {"front_learning_rate", "random_front"}
-        if self.front in ("T", "none"):
-            idle |= {"tint", "glcm_on"}
+    def idle(self) -> dict[str, str]:
+        """Settings that nothing looks at, given the others, and why; in words that go on from `--name value: `."""
+        idle: dict[str, str] = {}
+        front, robust = self.front, self.adversary.robust
+        if self.trains == "front":
+            idle["learning_rate"] = "is the network's, which --trains front leaves as it is; use --front-lr"
+        if front == "none" or self.trains == "network":
+            who = "--front none leaves out" if front == "none" else "--trains network leaves as they are"
+            idle["front_learning_rate"] = f"is that of T and C, which {who}; leave it out"
+        if front == "none":
+            idle["random_front"] = "is how T and C start, which --front none leaves out; leave it out"
+        if front != "T+C":
+            idle["glcm_on"] = f"tells C(T(X)) from C(X), and --front {front} has not both T and C; leave it out"
+        if front in ("T", "none"):
+            idle["tint"] = f"is what C may do, and --front {front} has no C; leave it out"
         if self.alpha == 1:
-            idle |= {field.name for field in fields(TextureTerm)}
+            idle |= dict.fromkeys(
+                OF_TEXTURE, "is of the texture term, which --alpha 1 is without; leave one of them out"
+            )
         if not self.adversary.on:
-            idle |= {field.name for field in fields(Adversary)}
-        elif self.adversary.robust != "trades":
-            idle |= {"trades_beta"}
+            idle |= dict.fromkeys(_OF_ADVERSARY, "is for adversarial training; add --robust")
+        elif robust != "trades":
+            idle["trades_beta"] = f"is for --robust-by trades, not {robust}"
         return idle
+
+
+OF_TEXTURE = tuple(field.name for field in fields(TextureTerm))
+"""Names of the settings of the texture term."""
+_OF_ADVERSARY = tuple(field.name for field in fields(Adversary))
+
+PASSED_OVER = ("front_learning_rate", *OF_TEXTURE)
+"""What `--front none` passes over and names, so that one command serves both sides of a comparison."""
 
 
 def train_config(preset: str | None = None, **chosen: Any) -> TrainConfig:
     """Settings from a preset, with those chosen (not None) taking precedence.
 
     Raises:
-        SettingsError: the preset is unknown, or a value is out of range.
+        SettingsError: the preset is unknown, a value is out of range, or nothing would look at it.
     """
     if preset is not None and preset not in PRESETS:
         raise SettingsError(f"--preset {preset}: is unknown; there is {', '.join(PRESETS)}")
@@ -161,27 +179,39 @@ def train_config(preset: str | None = None, **chosen: Any) -> TrainConfig:
     if chosen.get("front") == "none":
         values = values | {"alpha": 1.0}
     values = values | chosen
-    _require_use(values, chosen)
     texture, adversary = (_taken(values, kind) for kind in (TextureTerm, Adversary))
-    return TrainConfig(texture=texture, adversary=adversary, **values)
+    config = TrainConfig(texture=texture, adversary=adversary, **values)
+    _require_use(config, chosen)
+    return config
 
 
-def _require_use(values: dict[str, Any], chosen: dict[str, Any]) -> None:
+def _require_use(config: TrainConfig, chosen: Mapping[str, Any]) -> None:
     """Refuse what somebody chose and nothing would look at: they would believe that another model was trained."""
-    robust = values.get("robust", "none")
-    if robust == "none" and (unused := [name for name in _OF_ADVERSARIAL_TRAINING if name in chosen]):
-        raise SettingsError(f"{_flag_of(unused[0])} {chosen[unused[0]]}: is for adversarial training; add --robust")
-    if robust != "trades" and "trades_beta" in chosen:
-        raise SettingsError(f"--trades-beta {chosen['trades_beta']:g}: is for --robust-by trades, not {robust}")
-    if values.get("tint") and values.get("front") in ("T", "none"):
-        raise SettingsError(f"--tint: is what C may do, and --front {values['front']} has no C; leave it out")
+    passed_over = PASSED_OVER if config.front == "none" else ()
+    for name, why in config.idle().items():
+        if name in chosen and name not in passed_over and not _is_off(name, chosen[name]):
+            raise SettingsError(f"{_in_words(name, chosen[name])}: {why}")
 
 
-_OF_ADVERSARIAL_TRAINING = ("robust_eps_255", "robust_steps", "val_steps", "trades_beta")
+def _is_off(name: str, value: object) -> bool:
+    """Whether a setting that can be switched on is off: nothing was asked for."""
+    return (name, value) in (("tint", False), ("random_front", False), ("robust", "none"))
 
 
-def _flag_of(name: str) -> str:
-    return f"--{name.removesuffix('_255').replace('_', '-')}"
+_FLAGS = {
+    "learning_rate": "--lr",
+    "front_learning_rate": "--front-lr",
+    "robust": "--robust-by",
+    "scaled": "--raw-features",
+}
+"""Options that are not called as their setting is."""
+
+
+def _in_words(name: str, value: object) -> str:
+    option = _FLAGS.get(name) or f"--{name.removesuffix('_255').replace('_', '-')}"
+    if isinstance(value, bool):
+        return option
+    return flag(option, f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def _taken(values: dict[str, Any], kind: type[Any]) -> Any:

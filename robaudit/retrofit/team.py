@@ -158,9 +158,14 @@ def depends_on_sharing(network: nn.Module, trains: Trains) -> bool:
     dropout, where these are in training mode.
     """
     return trains in ("all", "network") and any(
-        isinstance(module, _BatchNorm) or getattr(module, "p", 0) or getattr(module, "drop_prob", 0)
+        isinstance(module, _BatchNorm) or any(_is_chance(getattr(module, name, 0)) for name in ("p", "drop_prob"))
         for module in network.modules()
     )
+
+
+def _is_chance(value: object) -> bool:
+    """Whether it is a number that something can be drawn by; the `p` of pooling is a parameter, or an exponent."""
+    return isinstance(value, int | float) and 0 < value <= 1
 
 
 class _Step(nn.Module):

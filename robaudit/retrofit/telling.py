@@ -1,13 +1,14 @@
 """What a person is told of a retrofit, before it and after."""
 
-from dataclasses import asdict
 from statistics import median
+
+from torch import nn
 
 from robaudit.load.classifier import Classifier
 from robaudit.progress import Progress
 from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.record import Diagnostics
-from robaudit.retrofit.settings import TrainConfig
+from robaudit.retrofit.settings import PASSED_OVER, TrainConfig
 from robaudit.retrofit.task import Task
 from robaudit.retrofit.train import Trained
 
@@ -24,9 +25,9 @@ def introduce(classifier: Classifier, task: Task, progress: Progress, n_done: in
         without_use = f"; without use here: {', '.join(names)}" if (names := _without_use(config)) else ""
         progress.say(f"no T and C: the network alone is fine-tuned, without texture term{without_use}")
     else:
-        n_front, n_all = (sum(weight.numel() for weight in part.parameters()) for part in (front, classifier))
-        share = n_front / (n_all - n_front)
-        progress.say(f"{front.modules_name} in front: {n_front:,} new weights, {share:.2%} of the model's own")
+        n_front, n_own = (_n_weights(part) for part in (front, classifier.backbone))
+        share = f"{n_front / n_own:.2%} of the model's own" if n_own else "which alone train: the model's are constants"
+        progress.say(f"{front.modules_name} in front: {n_front:,} new weights, {share}")
         if front.colour is None and config.front == "T+C":
             progress.say("this model takes one channel: T alone, there is no C")
         if config.alpha == 0 and not config.random_front:
@@ -45,10 +46,14 @@ def introduce(classifier: Classifier, task: Task, progress: Progress, n_done: in
         progress.say(_price(config))
 
 
+def _n_weights(module: nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
+
+
 def _without_use(config: TrainConfig) -> list[str]:
     """Settings of T, C and texture that were chosen, and that a network alone does not look at."""
-    usual, names = TrainConfig().flat(), ("front_learning_rate", *asdict(config.texture))
-    return [name for name in names if config.flat()[name] != usual[name]]
+    usual = TrainConfig().flat()
+    return [name for name in PASSED_OVER if config.flat()[name] != usual[name]]
 
 
 def _in_both(task: Task) -> int:

@@ -15,13 +15,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from robaudit.attack.prepare import channels_last
 from robaudit.errors import SettingsError, TrainingError
 from robaudit.float32 import true_float32
 from robaudit.load.classifier import Classifier
+from robaudit.load.evaluating import evaluating
 from robaudit.load.features import head_weights
 from robaudit.progress import Progress
 from robaudit.retrofit.loss import NotFiniteError
-from robaudit.retrofit.objective import Objective, class_weights, evaluating
+from robaudit.retrofit.objective import Objective, class_weights
 from robaudit.retrofit.record import EpochMetrics, UnderAttack, Validation
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, Trains
@@ -78,12 +80,12 @@ def train(
 
     Raises:
         TrainingError: the loss was not finite before any epoch was completed.
-        SettingsError: `front+head` for a backbone without a last layer of its own, or class weights that do not fit
-            the classes.
+        SettingsError: `front+head` for a backbone without a last layer of its own, `network` for one of constants, or
+            class weights that do not fit the classes.
         OutputError: the state cannot be read or written.
     """
     torch.manual_seed(config.seed)  # dropout and its kin
-    classifier.to(memory_format=torch.channels_last)  # halves the time of T and C on a CPU
+    channels_last(classifier)  # halves the time of T and C on a CPU
     weights = class_weights(config.class_weights, training.per_class)
     objective = Objective(classifier, config, None if weights is None else weights.to(classifier.mean.device), team)
     choose_trained(classifier, config.trains, training.batch([0]).pixels)
@@ -114,7 +116,7 @@ def train(
         metrics = EpochMetrics(
             epoch=now.epoch + 1, train=seen.losses(), val=measured, seconds=time.monotonic() - start,
             worst_patch=seen.worst_patch(), worst_feature=seen.worst_feature(),
-            learning_rate=now.optimiser.param_groups[-1]["lr"], attack=None if now.attack == "none" else now.attack,
+            learning_rate=_learning_rate(now.optimiser), attack=None if now.attack == "none" else now.attack,
             fell_back=_gone_blind(now, measured),
         )  # fmt: skip
         on_epoch(metrics)
@@ -196,8 +198,9 @@ def _gone_blind(now: Standing, measured: Validation) -> bool:
 
 
 def _seen_by_single_steps_alone(attacked: UnderAttack) -> int:
-    """How many more images withstand a single step than PGD; 0 where that was not measured."""
-    return 0 if attacked.n_correct_single_step is None else attacked.n_correct_single_step - attacked.n_correct
+    """How many more images withstand a single step than PGD; 0 where none do, or where that was not measured."""
+    single_step = attacked.n_correct_single_step
+    return 0 if single_step is None else max(0, single_step - attacked.n_correct)
 
 
 def _fall_back(now: Standing, progress: Progress) -> None:
@@ -232,6 +235,12 @@ def _set_learning_rates(optimiser: torch.optim.Optimizer, config: TrainConfig, d
         group["lr"] = factor * group["full_lr"]
 
 
+def _learning_rate(optimiser: torch.optim.Optimizer) -> float:
+    """Of the network, or of T and C where nothing else trains."""
+    rates: list[float] = [group["lr"] for group in optimiser.param_groups if group["params"]]
+    return rates[-1]
+
+
 def choose_trained(classifier: Classifier, trains: Trains, pixels: Tensor) -> None:
     """Let gradients flow to the parameters that train, and to no others.
 
@@ -241,8 +250,13 @@ def choose_trained(classifier: Classifier, trains: Trains, pixels: Tensor) -> No
         pixels: (B, C, H, W) in [0, 1], by which the last layer is found.
 
     Raises:
-        SettingsError: `front+head` for a backbone without a last layer of its own.
+        SettingsError: `front+head` for a backbone without a last layer of its own, or `network` for one of constants.
     """
+    if trains == "network" and next(classifier.backbone.parameters(), None) is None:
+        raise SettingsError(
+            "--trains network: the weights of this model are constants of its program, as after torch.jit.freeze; use "
+            "front or all, or the file from before it was frozen"
+        )
     head = _head(classifier, pixels) if trains == "front+head" else []
     classifier.requires_grad_(trains in ("all", "network"))
     if classifier.front is not None:

@@ -98,6 +98,25 @@ def test_what_changes_from_pass_to_pass_is_not_folded(build):
     assert any(isinstance(module, nn.BatchNorm2d) for module in copied.modules())
 
 
+class Volume(nn.Module):
+    """Takes a picture for a volume one voxel deep, beside a plain convolution."""
+
+    def __init__(self):
+        super().__init__()
+        self.flat, self.deep, self.head = nn.Conv2d(1, 3, 3), nn.Conv3d(3, 4, 1), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.deep(self.flat(x)[:, :, None]).mean((2, 3, 4)))
+
+
+def test_weights_of_three_dimensions_keep_their_layout():
+    model, x = Volume().eval(), torch.rand(2, 1, SIDE, SIDE)
+    fast = working_copy(model, x, Speedups())
+    assert fast.flat.weight.is_contiguous(memory_format=torch.channels_last)
+    assert fast.deep.weight.is_contiguous()
+    torch.testing.assert_close(fast(x), model(x))
+
+
 def test_a_model_that_cannot_be_copied_is_refused_saying_why():
     model = small_network()
     model.guard = threading.Lock()

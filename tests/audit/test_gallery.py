@@ -72,20 +72,25 @@ def test_two_models_are_shown_on_the_same_images(finished: Finished, data: Path,
     assert [item.id for item in other.artifacts] == [item.id for item in finished[0].artifacts]
 
 
-def test_a_retrofitted_model_is_shown_after_t_and_after_c(model: Path, data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("learnt_channels", [1, 3])
+def test_a_retrofitted_model_is_shown_after_t_and_after_c(
+    model: Path, data: Path, tmp_path: Path, learnt_channels: int
+) -> None:
+    """Learnt from grey images or from coloured ones, the images of the audit are grey."""
     vanilla = load_model(model)
-    front = Front(1, 3)
+    front = Front(learnt_channels, 3)
     whole = Classifier(vanilla.classifier.backbone, vanilla.classifier.normalization, in_chans=3, front=front)
     (tmp_path / "retrofit").mkdir()
-    write_retrofit(tmp_path / "retrofit", whole, vanilla.info, image_channels=1)
+    write_retrofit(tmp_path / "retrofit", whole, vanilla.info, image_channels=learnt_channels)
     record = small_scan(tmp_path / "retrofit", data, tmp_path / "out", attacks=["fgsm"])
     assert record.model.front is not None
     for item in record.artifacts:
         assert {"original", "texture", "colour"} <= item.files.keys()
         original = levels(tmp_path / "out" / item.files["original"])
-        # T and C begin as no-ops: the picture after both is the image, in three equal channels.
-        assert (levels(tmp_path / "out" / item.files["texture"]) == original).all()
-        assert (levels(tmp_path / "out" / item.files["colour"]) == original[..., None]).all()
+        # T and C begin as no-ops: the picture after each is the image, in equal channels.
+        for stage in ("texture", "colour"):
+            shown = levels(tmp_path / "out" / item.files[stage])
+            assert (shown.reshape(*original.shape, -1) == original[..., None]).all()
 
 
 def refs(label: str, count: int) -> tuple[ImageRef, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -317,5 +319,9 @@ def test_what_a_worker_raises_comes_back_as_it_is() -> None:
     try:
         with pytest.raises(pickle.UnpicklingError, match="invalid load key"):
             crew.result(crew.start(0))
+        [process] = multiprocessing.active_children()
+        assert process.is_alive()
     finally:
         crew.close()
+    process.join(10)
+    assert process.exitcode == -signal.SIGKILL  # at once, though it never said where it runs

@@ -26,6 +26,7 @@ from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.model import load_model
 from robaudit.load.own_export import METADATA_NAME
+from robaudit.records import GalleryItem
 from robaudit.retrofit.checkpoint import write_model
 
 SIDE = 32
@@ -288,6 +289,23 @@ def test_nothing_that_is_read_is_written_over_by_whatever_name(assimilated, tmp_
         with pytest.raises(OutputError, match="belongs to what is read"):
             export(model, out, form="pt2", audit=audit)
     assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_pictures_that_are_compared_on_are_not_written_over(assimilated, audit_of, tmp_path):
+    """Those that a manifest or an audit names lie anywhere."""
+    (tmp_path / "audit").mkdir()
+    listed, stored = tmp_path / "listed.png", tmp_path / "audit" / "stored.png"
+    for file in (listed, stored):
+        Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(file)
+    manifest, audit = tmp_path / "list.csv", tmp_path / "audit" / "audit.json"
+    manifest.write_text("path,label\nlisted.png,sick\naudit/stored.png,well\n")
+    item = GalleryItem(id="listed.png", label="sick", prediction="sick", files={"original": "stored.png"})
+    audit.write_text(audit_of(artifacts=(item,)).model_dump_json())
+    for out, read in ((listed, {"data": manifest}), (stored, {"audit": audit})):
+        content = out.read_bytes()
+        with pytest.raises(OutputError, match="belongs to what is read"):
+            export(assimilated, out, form="torchscript", **read)
+        assert out.read_bytes() == content
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that takes no byte is Linux's")

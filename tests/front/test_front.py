@@ -90,6 +90,14 @@ def test_the_pictures_on_the_way_are_named():
     assert list(Front(1, 1).stages(image)) == ["texture"]
 
 
+def test_a_front_of_colour_takes_grey_as_three_equal_channels():
+    image = torch.rand(2, 1, 16, 16)
+    front, repeated = trained(Front(3, 3)), image.expand(-1, 3, -1, -1)
+    assert torch.equal(front(image), front(repeated))
+    for grey, coloured in zip(front.stages(image).values(), front.stages(repeated).values(), strict=True):
+        assert torch.equal(grey, coloured)
+
+
 def test_a_front_is_rebuilt_from_its_config():
     front = trained(Front(1, 3, width=4, tint=True))
     again = Front(**json.loads(json.dumps(front.config())))

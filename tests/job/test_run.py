@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import plan_of
 from robaudit.cli import main as command_line
 from robaudit.cli.progress import _Bar
-from robaudit.errors import DataError, OutputError
+from robaudit.errors import DataError, OutputError, SettingsError
 from robaudit.files import write_text
 from robaudit.job import demo as demo_module
 from robaudit.job import phantoms, small_classifier
@@ -254,6 +255,28 @@ def test_a_job_on_one_class_leaves_nothing(finished: tuple[Path, Told], undivide
     with pytest.raises(DataError, match="holds only class lesion"):
         run(finished[0] / "model", tmp_path / "data", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_job_on_a_grid_without_a_whole_patch_leaves_nothing(
+    finished: tuple[Path, Told], undivided: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match="16x16 pixels holds no patch of 20x20; use a larger --input-size"):
+        run(finished[0] / "model", undivided, out=tmp_path / "out", loading={"input_size": (16, 16)})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_arm_without_glcm_is_trained_without_settings_of_texture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(run_module, "assimilate", lambda *_, **settings: asked.append(settings))
+    for name in ("scan", "read_comparison", "write_report", "write_beside"):
+        monkeypatch.setattr(run_module, name, lambda *_, **__: None)
+    monkeypatch.setattr(run_module, "page_summary", lambda *_: [])
+    trained = {"levels": 8, "rows": "features", "epochs": 1}
+    run_module._run_stages(Path(), Path(), Stages(tmp_path), {}, trained, True, Told())
+    assert asked[0].items() >= trained.items()
+    assert asked[1] == {"epochs": 1, "alpha": 1.0, "out": tmp_path / "assimilated-without-glcm"}
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from robaudit.load.classifier import Classifier
 from robaudit.load.contents import read_contents
 from robaudit.load.kinds import Kind
 from robaudit.load.model import load_model
+from robaudit.retrofit.assimilate import with_front
 from robaudit.retrofit.checkpoint import write_model
 
 PICTURES = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -54,6 +55,15 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.logits(x)
+
+
+class Halved(Network):
+    """The same weights by the same names, and other answers."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.load_state_dict(network.state_dict())
+        self.eval().scale = 0.25
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +128,32 @@ def test_a_retrofitted_program_is_rebuilt_from_its_folder(
     with torch.no_grad():
         assert torch.equal(loaded.classifier(PICTURES), whole(PICTURES))
     assert loaded.info.classes == ("a", "b", "c")
+
+
+def test_a_retrofitted_program_is_bound_to_its_folder_by_hash(network: nn.Module, tmp_path: Path) -> None:
+    """Another program with the same weights, or none: the folder is no longer the model of its record."""
+    for name, made in (("m", network), ("other", Halved(network))):
+        traced(made, PICTURES, tmp_path / name)
+    vanilla = load_model(tmp_path / "m", input_size=(16, 16))
+    retrofit = tmp_path / "retrofit"
+    retrofit.mkdir()
+    write_model(retrofit, with_front(vanilla, 1, seed=0), vanilla.info, 1, vanilla.recipe)
+    config, program = json.loads((retrofit / "config.json").read_text()), retrofit / "program" / "m"
+    content = program.read_bytes()
+    for changed in ((tmp_path / "other").read_bytes(), content[:-1], None):
+        program.unlink()
+        if changed is not None:
+            program.write_bytes(changed)
+        with pytest.raises(ModelError, match=r"its program/m is not the file that was retrofitted.*--restart"):
+            load_model(retrofit)
+    program.write_bytes(content)
+    for hashes in (["m"], {"../config.json": ""}, {"..": ""}):
+        (retrofit / "config.json").write_text(json.dumps(config | {"program_sha256": hashes}))
+        with pytest.raises(ModelError, match="is not the file that was retrofitted"):
+            load_model(retrofit)
+    del config["program_sha256"]  # as earlier versions wrote it
+    (retrofit / "config.json").write_text(json.dumps(config))
+    assert load_model(retrofit).info.sha256
 
 
 # Batches

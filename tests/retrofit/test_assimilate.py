@@ -1,5 +1,6 @@
 """The whole retrofit on a tiny classifier and tiny images."""
 
+import importlib
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torchvision import models
 
 import robaudit
@@ -24,6 +26,8 @@ from robaudit.retrofit.settings import train_config
 from robaudit.retrofit.train import choose_trained
 
 QUICK = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
+FRONT = {"epochs": 3, "batch_size": 8, "trains": "front"}
+CHEAP = {"epochs": 1, "batch_size": 8, "trains": "front", "alpha": 1.0}
 
 
 def metrics(folder):
@@ -146,11 +150,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(retrofitted, 
 
 
 def test_a_frozen_backbone_does_not_change_by_a_bit_its_statistics_included(model, data, tmp_path):
-    assimilate(model, data, out=tmp_path / "out", trains="front", **(QUICK | {"epochs": 1}))
+    settings = {"trains": "front", "epochs": 1, "batch_size": 8, "front_learning_rate": 2e-3}
+    assimilate(model, data, out=tmp_path / "out", **settings)
     before = load_file(model / "model.safetensors")
     after = load_file(tmp_path / "out" / "model.safetensors")
     assert all(torch.equal(after[f"backbone.{name}"], weight) for name, weight in before.items())
     assert any(weight.abs().max() > 0 for name, weight in after.items() if name.endswith("amount.4.weight"))
+    assert [row["learning_rate"] for row in metrics(tmp_path / "out")] == [None, 2e-3]
 
 
 def test_the_last_layer_of_a_torchvision_network_trains_and_nothing_else_of_it(data, tmp_path):
@@ -171,10 +177,35 @@ def test_a_network_without_a_last_layer_of_its_own_is_refused_a_trained_head():
         choose_trained(classifier, "front+head", torch.rand(1, 1, 8, 8))
 
 
-def test_a_one_channel_backbone_gets_t_alone_and_is_told_so(grey_model, data, tmp_path, heard_lines):
-    record = assimilate(
-        grey_model, data, out=tmp_path / "out", trains="front", progress=heard_lines, **(QUICK | {"epochs": 1})
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning", "ignore:.*torch.jit:DeprecationWarning")
+def test_in_front_of_a_frozen_program_t_and_c_alone_train(data, tmp_path, heard_lines):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    torch.jit.freeze(torch.jit.trace(network, torch.rand(2, 3, 40, 40))).save(tmp_path / "frozen.pt")
+    settings = {"epochs": 1, "batch_size": 8, "normalization": "half", "input_size": (40, 40), "progress": heard_lines}
+    assert assimilate(tmp_path / "frozen.pt", data, out=tmp_path / "out", **settings).n_epochs == 1
+    assert any("new weights, which alone train: the model's are constants" in line for line in heard_lines.lines)
+    with pytest.raises(SettingsError, match=r"trains network: .* constants of its program.*; use front or all"):
+        assimilate(tmp_path / "frozen.pt", data, out=tmp_path / "other", trains="network", **settings)
+
+
+def test_a_network_of_three_dimensions_is_retrofitted(data, tmp_path, monkeypatch):
+    """One that takes a picture for a volume one voxel deep."""
+    (tmp_path / "deep.py").write_text(
+        "from torch import nn\n"
+        "def network():\n"
+        "    layers = nn.Conv3d(3, 4, (1, 3, 3)), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 2)\n"
+        "    return nn.Sequential(nn.Unflatten(1, (3, 1)), *layers)\n"
     )
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.save(importlib.import_module("deep").network().state_dict(), tmp_path / "deep.pt")
+    settings = {"epochs": 1, "batch_size": 8, "normalization": "half", "input_size": (40, 40)}
+    record = assimilate(tmp_path / "deep.pt", data, out=tmp_path / "out", factory="deep:network", **settings)
+    assert record.n_epochs == 1
+
+
+def test_a_one_channel_backbone_gets_t_alone_and_is_told_so(grey_model, data, tmp_path, heard_lines):
+    record = assimilate(grey_model, data, out=tmp_path / "out", progress=heard_lines, **(FRONT | {"epochs": 1}))
     assert record.modules == "T"
     assert "this model takes one channel: T alone, there is no C" in heard_lines.lines
     assert load_model(tmp_path / "out").classifier.front.colour is None
@@ -187,42 +218,40 @@ def test_alpha_one_trains_without_texture(model, data, tmp_path):
 
 
 def test_undivided_data_is_split_and_the_split_written_out(model, data, tmp_path):
-    record = assimilate(
-        model, data / "train", out=tmp_path / "out", trains="front", alpha=1.0, **(QUICK | {"epochs": 1})
-    )
+    record = assimilate(model, data / "train", out=tmp_path / "out", **CHEAP)
     manifest = tmp_path / "out" / "split.csv"
     assert open_images(manifest, "train").sha256 == record.train.sha256
     assert len(open_images(manifest, "test")) > 0
 
 
 def test_a_finished_folder_is_reused_and_other_settings_need_restart(model, data, tmp_path):
-    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
-    record = assimilate(model, data, out=out, **cheap)
-    assert assimilate(model, data, out=out, **cheap) == record
+    out = tmp_path / "out"
+    record = assimilate(model, data, out=out, **CHEAP)
+    assert assimilate(model, data, out=out, **CHEAP) == record
     assert (out / "model.safetensors").exists()
     with pytest.raises(OutputError, match="made with other settings; use --restart"):
-        assimilate(model, data, out=out, **(cheap | {"seed": 3}))
-    assert assimilate(model, data, out=out, restart=True, **(cheap | {"seed": 3})).settings["seed"] == 3
+        assimilate(model, data, out=out, **(CHEAP | {"seed": 3}))
+    assert assimilate(model, data, out=out, restart=True, **(CHEAP | {"seed": 3})).settings["seed"] == 3
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_a_folder_that_changed_after_training_is_neither_reused_nor_loaded(model, data, tmp_path, name):
-    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
-    record = assimilate(model, data, out=out, **cheap)
+    out = tmp_path / "out"
+    record = assimilate(model, data, out=out, **CHEAP)
     file, told = out / name, out / "training.json"
     content = file.read_bytes()
     changed = content.replace(b'"down"', b'"DOWN"') if name == "config.json" else content[:-1] + b"?"
     file.write_bytes(changed)
     with pytest.raises(OutputError, match=f"{name}: is not what training left; use --restart"):
-        assimilate(model, data, out=out, **cheap)
+        assimilate(model, data, out=out, **CHEAP)
     with pytest.raises(ModelError, match=f"its {name} changed after training"):
         load_model(out)
     file.unlink()
     with pytest.raises(OutputError, match="is not what training left"):
-        assimilate(model, data, out=out, **cheap)
+        assimilate(model, data, out=out, **CHEAP)
     file.write_bytes(content)
-    assert assimilate(model, data, out=out, **cheap) == record
+    assert assimilate(model, data, out=out, **CHEAP) == record
     file.write_bytes(changed)
     told.rename(tmp_path / "elsewhere.json")
     assert load_model(out).info.sha256  # as the message says
@@ -287,12 +316,12 @@ def test_a_folder_of_another_programs_training_json_is_never_replaced(model, dat
 
 
 def test_what_somebody_put_into_a_retrofit_is_not_removed_with_it(model, data, tmp_path):
-    out, cheap = tmp_path / "out", {"trains": "front", "alpha": 1.0, **QUICK, "epochs": 1}
-    record = assimilate(model, data, out=out, **cheap)
+    out = tmp_path / "out"
+    record = assimilate(model, data, out=out, **CHEAP)
     (out / "audit").mkdir()
     with pytest.raises(OutputError, match="holds audit, which robaudit assimilate did not write; move it away"):
-        assimilate(model, data, out=out, restart=True, **cheap)
-    assert assimilate(model, data, out=out, **cheap) == record
+        assimilate(model, data, out=out, restart=True, **CHEAP)
+    assert assimilate(model, data, out=out, **CHEAP) == record
     assert (out / "audit").is_dir()
 
 
@@ -306,6 +335,26 @@ def test_the_model_is_never_replaced_by_its_own_retrofit(model, data, tmp_path):
     assert (tuned / "model.safetensors").read_bytes() == weights
 
 
+def test_a_folder_whose_place_no_other_can_take_is_refused_before_training(model, data, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for out in (".", "..", tmp_path / "here"):
+        with pytest.raises(OutputError, match="is the current folder, or holds it, and no finished folder can take"):
+            assimilate(model, data, out=out, **QUICK)
+    monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path / "volume")
+    with pytest.raises(OutputError, match=r"volume: is a mount point, .*; pass one in it"):
+        assimilate(model, data, out=tmp_path / "volume", **QUICK)
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+
+
+def test_the_split_to_learn_from_is_never_replaced_by_its_own_retrofit(model, data, tmp_path):
+    out = tmp_path / "out"
+    assimilate(model, data / "train", out=out, **CHEAP)
+    with pytest.raises(OutputError, match=r"holds the images to learn from \(.*split\.csv\); move them away"):
+        assimilate(model, out / "split.csv", out=out, restart=True, **CHEAP)
+    assert (out / "split.csv").is_file()
+
+
 def test_training_stops_when_validation_no_longer_improves(model, data, tmp_path):
     """A step so large that the first epoch ruins the model: the loss soon stops falling."""
     record = assimilate(
@@ -315,7 +364,7 @@ def test_training_stops_when_validation_no_longer_improves(model, data, tmp_path
         trains="front",
         epochs=30,
         patience=1,
-        learning_rate=1.0,
+        front_learning_rate=1.0,
         alpha=0.0,
         batch_size=8,
     )
@@ -325,7 +374,7 @@ def test_training_stops_when_validation_no_longer_improves(model, data, tmp_path
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(model, data, tmp_path, monkeypatch, heard_lines):
     spoil_after(monkeypatch, n_calls=1 + 2 + 1)  # epoch 0; epoch 1: two steps, one validation
-    record = assimilate(model, data, out=tmp_path / "out", trains="front", progress=heard_lines, **QUICK)
+    record = assimilate(model, data, out=tmp_path / "out", progress=heard_lines, **FRONT)
     assert (record.stopped, record.n_epochs, record.best.epoch) == ("nan", 1, 1)
     ending = "stopped in epoch 2: the loss was not finite; the last good weights were kept"
     assert any(text.startswith(ending) for text in heard_lines.lines)
@@ -334,7 +383,7 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(model, data, tmp_
 def test_a_loss_that_is_never_finite_leaves_nothing_behind(model, data, tmp_path, monkeypatch):
     spoil_after(monkeypatch, n_calls=1)
     with pytest.raises(TrainingError, match="not finite in epoch 1"):
-        assimilate(model, data, out=tmp_path / "out", trains="front", **QUICK)
+        assimilate(model, data, out=tmp_path / "out", **FRONT)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -368,6 +417,7 @@ def test_the_paper_preset_is_what_the_source_states_and_can_be_overridden():
         ({}, {"robust", "robust_eps_255", "trades_beta", "val_steps"}, {"tint", "random_front", "rows", "glcm_on"}),
         ({"alpha": 1.0}, {"levels", "patch", "rows", "scaled", "glcm_on"}, {"alpha", "tint"}),
         ({"front": "T"}, {"tint", "glcm_on"}, {"front", "levels"}),
+        ({"front": "C"}, {"glcm_on"}, {"front", "tint"}),
         ({"front": "none"}, {"tint", "random_front", "front_learning_rate", "levels"}, {"front", "schedule"}),
         ({"robust": "fgsm"}, {"trades_beta"}, {"robust", "robust_eps_255", "robust_steps", "val_steps"}),
         ({"robust": "trades"}, set(), {"robust", "trades_beta"}),
@@ -377,6 +427,14 @@ def test_settings_that_nothing_looks_at_are_not_told_as_ours(settings, idle, in_
     ours = set(train_config(**settings).ours())
     assert not idle & ours
     assert in_use <= ours
+
+
+def test_what_is_off_and_what_a_preset_says_is_not_refused_for_being_without_use(grey_model, data, tmp_path):
+    off = {"tint": False, "random_front": False, "robust": "none"}
+    assert train_config("paper", front="T", trains="front", alpha=1.0, **off).texture.glcm_on == "color"
+    assert train_config(front="none", levels=8, rows="features", front_learning_rate=0.1).alpha == 1
+    with pytest.raises(SettingsError, match="tint: is what C may do, and a model that takes one channel has no C"):
+        assimilate(grey_model, data, out=tmp_path / "out", tint=True, **FRONT)
 
 
 @pytest.mark.parametrize(
@@ -392,6 +450,15 @@ def test_settings_that_nothing_looks_at_are_not_told_as_ours(settings, idle, in_
         ({"val_steps": 5}, "--val-steps 5: is for adversarial training; add --robust"),
         ({"robust": "pgd", "trades_beta": 3.0}, "--trades-beta 3: is for --robust-by trades, not pgd"),
         ({"tint": True, "front": "T"}, "--tint: is what C may do, and --front T has no C"),
+        ({"tint": True, "front": "none"}, "--tint: is what C may do, and --front none has no C"),
+        ({"trains": "front", "learning_rate": 0.01}, "--lr 0.01: is the network's, which --trains front leaves"),
+        ({"trains": "network", "front_learning_rate": 0.01}, "--front-lr 0.01: is that of T and C, which --trains"),
+        ({"alpha": 1.0, "levels": 32}, "--levels 32: is of the texture term, which --alpha 1 is without"),
+        ({"alpha": 1.0, "scaled": False}, "--raw-features: is of the texture term"),
+        (
+            {"front": "T", "glcm_on": "color"},
+            r"--glcm-on color: tells C\(T\(X\)\) from C\(X\), and --front T has not both",
+        ),
         ({"seed": 2**64}, "--seed 18446744073709551616: wanted from 0"),
     ],
 )
@@ -408,7 +475,7 @@ def test_an_input_grid_without_a_whole_patch_is_refused(model, data, tmp_path):
 
 def test_a_step_of_one_image_that_batch_norm_cannot_take_is_told_in_words(model, data, tmp_path):
     """Features of 1x1 pixels; three images in steps of two leave one alone."""
-    settings = QUICK | {"epochs": 1, "batch_size": 2, "limit": 3, "input_size": (20, 20)}
+    settings = {"epochs": 1, "batch_size": 2, "limit": 3, "input_size": (20, 20)}
     with pytest.raises(SettingsError, match=r"--batch-size 2: leaves one image to a step.*--trains front"):
         assimilate(model, data, out=tmp_path / "out", **settings)
     assert assimilate(model, data, out=tmp_path / "out", trains="front", **settings).n_epochs == 1

@@ -21,11 +21,23 @@ def run(*arguments):
 
 def test_it_writes_the_folder_and_prints_its_path(model, data, tmp_path):
     out = tmp_path / "out"
-    options = ["--epochs", 1, "--lr", "1e-3", "--trains", "front", "--raw-features", "--seed", 4, "--device", "cpu"]
+    options = [
+        "--epochs",
+        1,
+        "--front-lr",
+        "1e-2",
+        "--trains",
+        "front",
+        "--raw-features",
+        "--seed",
+        4,
+        "--device",
+        "cpu",
+    ]
     result = run(model, data, "--out", out, *options)
     assert (result.exit_code, result.stdout) == (0, f"{out}\n")
     settings = TrainingRecord.model_validate_json((out / TRAINING_FILE).read_text()).settings
-    expected = {"epochs": 1, "learning_rate": 1e-3, "trains": "front", "scaled": False, "seed": 4, "alpha": 0.9}
+    expected = {"epochs": 1, "front_learning_rate": 1e-2, "trains": "front", "scaled": False, "seed": 4, "alpha": 0.9}
     assert settings.items() >= expected.items()
 
 

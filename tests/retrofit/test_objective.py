@@ -5,10 +5,14 @@ import torch
 from torch import nn
 
 from robaudit.errors import SettingsError
+from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.outputs import find_outputs
 from robaudit.records import Normalization
-from robaudit.retrofit.objective import Objective, class_weights, evaluating
+from robaudit.retrofit.draws import Draws
+from robaudit.retrofit.loss import NotFiniteError
+from robaudit.retrofit.objective import Objective, class_weights
+from robaudit.retrofit.samples import Batch
 from robaudit.retrofit.settings import train_config
 
 
@@ -29,6 +33,22 @@ def test_training_and_attack_see_the_same_logits():
     assert not torch.allclose(logits.sum(1), torch.ones(2))
 
 
+@pytest.mark.parametrize("alpha", [0.9, 1.0])
+@pytest.mark.parametrize("spoilt", ["texture", "colour"])
+def test_t_or_c_that_are_no_numbers_any_more_are_a_loss_that_is_not_finite(spoilt, alpha):
+    """Which ends training with the best epoch so far; texture cannot be counted of what is no number."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 400, 2))
+    normalization = Normalization(mean=(0.5,) * 3, std=(0.25,) * 3, source="test")
+    classifier = Classifier(network, normalization, in_chans=3, front=Front(1, 3))
+    torch.nn.init.constant_(getattr(classifier.front, spoilt).amount.last.weight, torch.nan)
+    objective, x = Objective(classifier, train_config(alpha=alpha)), torch.rand(2, 1, 20, 20)
+    batch = Batch(x, torch.tensor([0, 1]), objective.config.texture.features(x))
+    with pytest.raises(NotFiniteError):
+        objective.in_training(batch, "none", Draws(torch.Generator()))
+    with pytest.raises(NotFiniteError):
+        objective.in_validation(batch)
+
+
 def test_balanced_weights_are_one_on_average_over_images():
     per_class = {"common": 30, "rare": 10}
     weights = class_weights("balanced", per_class)
@@ -42,11 +62,3 @@ def test_weights_can_be_given_and_must_fit_the_classes():
     for text in ("1", "1,0", "1,nan", "heavy"):
         with pytest.raises(SettingsError, match="wanted balanced, or a number above 0 for each of a, b"):
             class_weights(text, {"a": 1, "b": 1})
-
-
-def test_evaluation_for_a_while_gives_every_module_its_mode_back():
-    model = nn.Sequential(nn.Dropout(), nn.Sequential(nn.Dropout()))
-    model[1].eval()
-    with evaluating(model):
-        assert not any(module.training for module in model.modules())
-    assert [module.training for module in model.modules()] == [True, True, False, False]

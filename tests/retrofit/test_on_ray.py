@@ -15,7 +15,7 @@ from robaudit.progress import Silent
 from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.trainers import InProcess, trainers
 
-SETTINGS = {"epochs": 3, "batch_size": 5, "seed": 5, "learning_rate": 1e-3, "trains": "front", "augment": "flip,shift"}
+SETTINGS = {"epochs": 3, "batch_size": 5, "seed": 5, "trains": "front", "augment": "flip,shift"}
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,21 @@ def test_an_unfinished_training_of_other_settings_needs_restart(model, data, tmp
     assert len(rows(out)) == 2
 
 
+@pytest.mark.parametrize("seed", [5, 6], ids=["same settings", "other settings"])
+def test_an_interrupted_restart_goes_on_without_restart(model, data, tmp_path, heard_lines, seed):
+    out = tmp_path / "out"
+    older = assimilate(model, data, out=out, **SETTINGS)
+    interrupted(model, data, out, restart=True, seed=seed)
+    (out / "notes.txt").touch()
+    with pytest.raises(OutputError, match=r"holds notes\.txt, which robaudit assimilate did not write"):
+        assimilate(model, data, out=out, **(SETTINGS | {"seed": seed}))
+    (out / "notes.txt").unlink()
+    again = assimilate(model, data, out=out, progress=heard_lines, **(SETTINGS | {"seed": seed}))
+    assert "going on after epoch 1" in heard_lines.lines
+    assert again.created > older.created
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_a_damaged_state_is_told_with_the_way_out(model, data, tmp_path):
     """Cut short, or with one bit of a weight, of its index or of its structure the other way."""
     out = tmp_path / "out"
@@ -141,6 +156,12 @@ def test_a_damaged_state_is_told_with_the_way_out(model, data, tmp_path):
     with pytest.raises(OutputError, match="cannot be read; use --restart"):
         assimilate(model, data, out=out, **SETTINGS)
     state.write_bytes(good)
+    told = tmp_path / ".out.unfinished" / "metrics.jsonl"
+    lines = told.read_bytes()
+    told.write_bytes(bytes([lines[0] ^ 0x80]) + lines[1:])
+    with pytest.raises(OutputError, match=r"metrics\.jsonl: cannot be read; use --restart"):
+        assimilate(model, data, out=out, **SETTINGS)
+    told.write_bytes(lines)
     assert assimilate(model, data, out=out, **SETTINGS).n_epochs == 3
 
 
@@ -167,7 +188,12 @@ def test_a_program_that_was_copied_before_the_end_is_no_obstacle(data, tmp_path,
             assimilate(tmp_path / "program.pt", data, out=tmp_path / "out", **settings)
     record = assimilate(tmp_path / "program.pt", data, out=tmp_path / "out", **settings)
     assert record.n_epochs == 1
-    assert (tmp_path / "out" / "program" / "program.pt").is_file()
+    copied = tmp_path / "out" / "program" / "program.pt"
+    assert copied.read_bytes() == (tmp_path / "program.pt").read_bytes()
+    assert assimilate(tmp_path / "program.pt", data, out=tmp_path / "out", **settings) == record
+    copied.write_bytes(copied.read_bytes()[:-1])
+    with pytest.raises(OutputError, match=r"program\.pt: is not what training left; use --restart"):
+        assimilate(tmp_path / "program.pt", data, out=tmp_path / "out", **settings)
 
 
 def test_two_trainings_do_not_share_a_folder(model, data, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import together
 import torch
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 from robaudit.retrofit.draws import Draws
 from robaudit.retrofit.team import Team, depends_on_sharing
@@ -88,6 +89,14 @@ def test_an_image_gets_the_numbers_that_it_would_have_got_alone():
     assert torch.equal(torch.cat(shares), whole)
 
 
+class PowerMean(nn.Module):
+    """Pooling whose exponents are learnt."""
+
+    def __init__(self):
+        super().__init__()
+        self.p = nn.Parameter(torch.full((4,), 3.0))
+
+
 @pytest.mark.parametrize(
     ("network", "trains", "expected"),
     [
@@ -95,6 +104,8 @@ def test_an_image_gets_the_numbers_that_it_would_have_got_alone():
         (nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2)), "front", False),
         (nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.1)), "network", True),
         (nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.0), nn.LayerNorm(2)), "all", False),
+        (nn.Sequential(nn.Linear(3, 2), StochasticDepth(0.1, "row")), "all", True),
+        (PowerMean(), "all", False),
     ],
 )
 def test_what_depends_on_how_batches_are_shared_out(network, trains, expected):

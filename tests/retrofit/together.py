@@ -23,9 +23,9 @@ CASES = {
     "frozen": {"trains": "front", "augment": "flip,shift,intensity"},
     "robust": {"trains": "front", "robust": "fgsm", "robust_eps_255": 8},
     "trades": {"trains": "front", "robust": "trades", "robust_eps_255": 8, "val_steps": 2},
-    "batch-norm": {"trains": "all"},
+    "batch-norm": {"trains": "all", "learning_rate": 1e-3},
 }
-COMMON = {"epochs": 2, "batch_size": 5, "seed": 5, "learning_rate": 1e-3}
+COMMON = {"epochs": 2, "batch_size": 5, "seed": 5}
 """16 images in steps of 4, 8 to validate in 5 and 3: parts of two processes are equal and unequal."""
 
 
