@@ -197,9 +197,9 @@ def test_the_demo_into_a_file(mistake: Callable[..., str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--lr", "0"), "learning rate is 0"),
-        (("--lr", "nan"), "learning rate is nan"),
-        (("--trains", "nothing"), "trains is nothing"),
+        (("--lr", "0"), "--lr 0: wanted above 0"),
+        (("--lr", "nan"), "--lr nan: wanted above 0"),
+        (("--trains", "nothing"), "--trains nothing: wanted"),
         (("--epochs", "0"), "--epochs"),
         (("--alpha", "2"), "--alpha"),
     ],

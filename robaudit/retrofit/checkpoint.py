@@ -76,6 +76,7 @@ def workplace(out: Path) -> Iterator[Path]:
     """
     folder = workplace_of(out)
     with alone_in(folder, PICTURES_FOLDER, PROGRAM_FOLDER):
+        own = folder.stat()
         try:
             for leftover in folder.glob(".tmp*"):  # of safetensors' own writing, when it was killed
                 leftover.unlink()
@@ -88,8 +89,9 @@ def workplace(out: Path) -> Iterator[Path]:
                 f"{out}: cannot be written ({error.strerror}); free space or choose another --out"
             ) from None
         finally:
-            if not (folder / STATE_FILE).exists():
-                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):  # it has moved, and may be another training's by now
+                if os.path.samestat(folder.stat(), own) and not (folder / STATE_FILE).exists():
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def identify(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> None:

@@ -93,7 +93,7 @@ class _Caller(Silent):
         """
         if self._rank == 0:
             content = io.BytesIO()
-            torch.save(now.dump(), content)
+            now.write(content)
             if not _answer(self.desk.keep.remote(content.getvalue())):
                 raise ClosedError
 

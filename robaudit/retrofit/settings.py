@@ -211,7 +211,7 @@ def _in_words(name: str, value: object) -> str:
     option = _FLAGS.get(name) or f"--{name.removesuffix('_255').replace('_', '-')}"
     if isinstance(value, bool):
         return option
-    return flag(option, f"{value:g}" if isinstance(value, float) else str(value))
+    return flag(option, _said(value))
 
 
 def _taken(values: dict[str, Any], kind: type[Any]) -> Any:
@@ -221,7 +221,11 @@ def _taken(values: dict[str, Any], kind: type[Any]) -> Any:
 
 def _require(name: str, value: object, fits: bool, wanted: str) -> None:
     if not fits:
-        raise SettingsError(f"{flag(name, str(value))}: wanted {wanted}")
+        raise SettingsError(f"{flag(name, _said(value))}: wanted {wanted}")
+
+
+def _said(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -1,8 +1,9 @@
 """Where training stands after an epoch, on disk: a killed training goes on from there to the same result."""
 
+import hashlib
+import os
 import pickle
-import zipfile
-import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -46,8 +47,34 @@ class Standing:
         self.best = metrics
         self.best_weights = copied(self.classifier)
 
-    def dump(self) -> dict[str, Any]:
-        """Everything, as it is written."""
+    def write(self, file: BinaryIO) -> None:
+        """Write everything, and its hash behind it: into a file that was opened for reading too."""
+        torch.save(self._everything(), file)
+        size_bytes = file.tell()
+        file.write(_digest(file, size_bytes))
+
+    def restore(self, name: Path | str, file: BinaryIO) -> None:
+        """Go to where `write` was called.
+
+        Args:
+            name: of the file, for the message.
+            file: what was written.
+
+        Raises:
+            OutputError: the file is damaged, by a bit or more.
+        """
+        try:
+            size_bytes = file.seek(0, os.SEEK_END) - _DIGEST_BYTES
+            digest = _digest(file, size_bytes)
+            if digest != file.read():
+                raise ValueError("another hash")
+            file.seek(0)
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            self._take(state)
+        except _DAMAGED:
+            raise OutputError(f"{name}: cannot be read; use --restart to train from the beginning") from None
+
+    def _everything(self) -> dict[str, Any]:
         return {
             "epoch": self.epoch,
             "attack": self.attack,
@@ -62,51 +89,37 @@ class Standing:
             "cuda_random": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         }
 
-    def restore(self, name: Path | str, content: Path | BinaryIO) -> None:
-        """Go to where `dump` was called.
-
-        Args:
-            name: of the file, for the message.
-            content: what `torch.save` made of the dump.
-
-        Raises:
-            OutputError: the file is damaged.
-        """
-        try:
-            _require_whole(content)
-            state: dict[str, Any] = torch.load(content, map_location="cpu", weights_only=True)
-            self.classifier.load_state_dict(state["weights"])
-            self.optimiser.load_state_dict(state["optimiser"])
-            self.before, self.best = _read(state["before"]), _read(state["best"])
-            self.epoch, self.attack, self.seconds = state["epoch"], state["attack"], state["seconds"]
-            self.best_weights = state["best_weights"]
-            self.random.set_state(state["random"])
-            torch.set_rng_state(state["torch_random"])
-            if state["cuda_random"] and torch.cuda.is_available():
-                # A worker sees fewer GPUs than the process that kept this.
-                torch.cuda.set_rng_state_all(state["cuda_random"][: torch.cuda.device_count()])
-        except _DAMAGED:
-            raise OutputError(f"{name}: cannot be read; use --restart to train from the beginning") from None
+    def _take(self, state: Mapping[str, Any]) -> None:
+        self.classifier.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.before, self.best = _read(state["before"]), _read(state["best"])
+        self.epoch, self.attack, self.seconds = state["epoch"], state["attack"], state["seconds"]
+        self.best_weights = state["best_weights"]
+        self.random.set_state(state["random"])
+        torch.set_rng_state(state["torch_random"])
+        if state["cuda_random"] and torch.cuda.is_available():
+            # A worker sees fewer GPUs than the process that kept this.
+            torch.cuda.set_rng_state_all(state["cuda_random"][: torch.cuda.device_count()])
 
 
 _DAMAGED = (
-    OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, ArithmeticError,
-    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
+    OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError,
 )  # fmt: skip
-"""What reading a damaged file ends in."""
+"""What reading a damaged file, or one of another version, ends in."""
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def _require_whole(content: Path | BinaryIO) -> None:
-    """Compare every part with its checksum, which torch writes and does not look at.
+def _digest(file: BinaryIO, size_bytes: int) -> bytes:
+    """Hash of the first bytes of a file, which is then left behind them."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while size_bytes > 0 and (part := file.read(min(size_bytes, _PART_BYTES))):
+        digest.update(part)
+        size_bytes -= len(part)
+    return digest.digest()
 
-    Raises:
-        BadZipFile: one of them is another.
-    """
-    with zipfile.ZipFile(content) as archive:
-        if (damaged := archive.testzip()) is not None:
-            raise zipfile.BadZipFile(damaged)
-    if not isinstance(content, Path):
-        content.seek(0)
+
+_PART_BYTES = 2**20
 
 
 class Keeper(Protocol):
@@ -137,14 +150,18 @@ class StateFile:
         """Read it, if it is there."""
         if not self.path.exists():
             return False
-        now.restore(self.path, self.path)
+        try:
+            with self.path.open("rb") as file:
+                now.restore(self.path, file)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be read ({error.strerror}); let this user read it") from None
         return True
 
     def save(self, now: Standing) -> None:
         """Write it."""
-        with replacing(self.path) as temporary:
+        with replacing(self.path) as temporary, temporary.open("w+b") as file:
             try:
-                torch.save(now.dump(), temporary)
+                now.write(file)
             except RuntimeError:  # how torch's archive writer says that the disk is full
                 raise OutputError(
                     f"{self.path}: cannot be written, the disk seems full; free space or choose another --out"

@@ -58,7 +58,7 @@ CALLED_OUT = {
 """Fake defence -> a check that must fail on it."""
 TWINS = {
     "logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes", "vote", "equalised",
-    "pruned at random", "ranked answers",
+    "pruned at random", "ranked answers", "jpeg-like", "softmax by hand", "cliff, unseen", "random resize",
 }  # fmt: skip
 """Much like another member, or long: audited with -m slow alone."""
 JAGGED = "noise made of the image"

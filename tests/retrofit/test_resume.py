@@ -14,6 +14,7 @@ from robaudit.errors import OutputError
 from robaudit.progress import Silent
 from robaudit.retrofit import assimilate as retrofit
 from robaudit.retrofit.assimilate import assimilate
+from robaudit.retrofit.checkpoint import workplace
 
 SETTINGS = {
     "epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "robust": "fgsm", "augment": "flip,shift", "seed": 5,
@@ -136,7 +137,7 @@ def test_an_interrupted_restart_goes_on_without_restart(model, data, tmp_path, h
 
 
 def test_a_damaged_state_is_told_with_the_way_out(model, data, tmp_path):
-    """Cut short, or with one bit of a weight, of its index or of its structure the other way."""
+    """Cut short, or with one bit of a weight, of what describes them or of the hash the other way."""
     out = tmp_path / "out"
     interrupted(model, data, out)
     state = tmp_path / ".out.unfinished" / "state.pt"
@@ -145,9 +146,8 @@ def test_a_damaged_state_is_told_with_the_way_out(model, data, tmp_path):
     def flipped(place):
         return good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :]
 
-    structure = good.index(b"data.pkl")
-    damaged = [b"", b"half a file", good[:-50], flipped(len(good) // 2)]
-    damaged += [flipped(structure + offset) for offset in range(100, 1000, 100)]
+    damaged = [b"", b"half a file", good[:-50], flipped(len(good) // 2), flipped(good.index(b"data.pkl") + 500)]
+    damaged += [flipped(0), flipped(len(good) - 1)]
     for content in damaged:
         state.write_bytes(content)
         with pytest.raises(OutputError, match="cannot be read; use --restart"):
@@ -163,6 +163,17 @@ def test_a_damaged_state_is_told_with_the_way_out(model, data, tmp_path):
         assimilate(model, data, out=out, **SETTINGS)
     told.write_bytes(lines)
     assert assimilate(model, data, out=out, **SETTINGS).n_epochs == 3
+
+
+def test_the_place_of_a_training_that_has_moved_may_be_anothers(tmp_path):
+    with workplace(tmp_path / "out") as folder:
+        folder.rename(tmp_path / "out")
+        folder.mkdir()
+        (folder / "identity.json").write_text("{}")
+    assert (folder / "identity.json").exists()
+    with workplace(tmp_path / "other") as folder:
+        pass
+    assert not folder.exists()
 
 
 def test_nothing_stays_of_a_training_interrupted_in_its_first_epoch(model, data, tmp_path):
