@@ -37,7 +37,7 @@ from robaudit.checks.repairs import strongest
 from robaudit.checks.smooth import LEAST, MAX_RATIO, N_COARSE, N_FINE, SMOOTH, WALK_255
 from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import BUDGETS_255, UNBOUNDED
-from robaudit.checks.uphill import AROUND_255, MAX_BEND, MAX_MISSTATED, STEP_255, STRAIGHT_255, UPHILL
+from robaudit.checks.uphill import AROUND_255, MAX_BEND, MAX_MISSTATED, MULTIPLES, STEP_255, STRAIGHT_255, UPHILL
 from robaudit.load.features import NotAskedError
 from robaudit.records import ImageRow
 from robaudit.tally import headline_eps
@@ -153,11 +153,11 @@ def _is_as_steep(target: Target, source: Source | None) -> Dialogue[bool]:
     """Whether the margin's slope, along its gradient at a random point of the ball, is the one that this states.
 
     At the image itself background of one grey makes maxima tie, and a gradient is one of many. The slope is taken over
-    two lengths, and counts where they agree: between them the model is straight, and does not round. True where it is
-    so nowhere. Every pixel goes its own length, from half of it to one and a half: of one length, steps could miss
-    a ripple.
+    a length and its multiples, and counts where they agree: there the model is straight, and does not round. True where
+    it is so nowhere. Every pixel goes its own length, from half of it to one and a half: of one length, steps could
+    miss a ripple.
     """
-    room = 3 * STRAIGHT_255[-1] / 255
+    room = 1.5 * MULTIPLES[-1] * STRAIGHT_255[-1] / 255
     low, high = ((target.origin + move / 255).clamp(room, 1 - room) for move in (-AROUND_255, AROUND_255))
     share = uniform(target.origin.shape, 0.5, derived_seed(target.seed, target.sha256, UPHILL)) + 0.5
     point = low + (high - low) * share.to(low.device)
@@ -169,11 +169,12 @@ def _is_as_steep(target: Target, source: Source | None) -> Dialogue[bool]:
     way = pace.to(low.device) * seen.gradient.sign()
     stated = float((seen.gradient * way).sum())
     for length_255 in STRAIGHT_255:
-        steps = [sign * length_255 / 255 for sign in (1, -1, 2, -2)]
-        sights = yield from query([point + step * way for step in steps], source)
-        ahead, behind, far_ahead, far_behind = (sight.margin(target.label) for sight in sights)
-        slope, over_twice = (ahead - behind) / (2 * steps[0]), (far_ahead - far_behind) / (4 * steps[0])
-        if slope != 0 and abs(slope - over_twice) <= MAX_BEND * abs(slope):
+        steps = [n * length_255 / 255 for n in MULTIPLES]
+        sights = yield from query([point + sign * step * way for step in steps for sign in (1, -1)], source)
+        margins = [sight.margin(target.label) for sight in sights]
+        ends = zip(steps, margins[::2], margins[1::2], strict=True)
+        slope, *further = ((ahead - behind) / (2 * step) for step, ahead, behind in ends)
+        if slope != 0 and all(abs(slope - other) <= MAX_BEND * abs(slope) for other in further):
             return abs(slope - stated) <= MAX_MISSTATED * stated
     return True
 

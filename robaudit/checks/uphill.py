@@ -10,11 +10,13 @@ STEP_255 = 1
 """Length of the step, in grey levels: the smallest eps there is."""
 AROUND_255 = 4
 """Radius of the ball, in grey levels, in which the slope is measured."""
-STRAIGHT_255 = (1 / 64, 1 / 16, 1 / 4)
+STRAIGHT_255 = (1 / 256, 1 / 64, 1 / 16, 1 / 4)
 """Lengths over which it is measured, in grey levels, until one is straight."""
+MULTIPLES = (1, 2, 4)
+"""Of each length, over which it is measured."""
 MAX_BEND = 0.05
-"""Largest difference between the slopes over one length and over twice as much that counts as straight."""
-MAX_MISSTATED = 0.15
+"""Largest difference between the slopes over a length and over its multiples that counts as straight, relatively."""
+MAX_MISSTATED = 0.1
 """Largest difference between the slope and what the gradient says of it, relative to that."""
 
 
