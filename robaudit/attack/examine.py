@@ -71,7 +71,7 @@ def examine(target: Target, clean: Sight, levels: int, plan: Plan, foolbox: Fool
         _note(findings, attack.name, found)
     findings.observed = Observed(
         margin=-clean.margin(target.label),
-        gradients={loss.value: _kind(gradient) for loss, gradient in gradients.items()},
+        gradients={loss.value: kind_of(gradient) for loss, gradient in gradients.items()},
         excess=excess,
         realisable=(yield from survives_rounding(target, findings.adversarial, levels)),
         unfinished=tuple(name for name, unfinished in target.unfinished.items() if unfinished),
@@ -94,13 +94,17 @@ def _gradients_at_the_image(target: Target) -> Dialogue[dict[Loss, Tensor]]:
     """The gradient of each loss at the image itself, in float32: attacks start from it, and checks look at it."""
     gradients = {}
     for loss in (Loss.CROSS_ENTROPY, Loss.MARGIN):
-        iterate = Iterate(target.origin, target.label, eps=0.0, step_size=0.0, x=target.origin, loss=loss)
-        seen = yield from ascend(iterate, Source.EXACT)
-        gradients[loss] = seen.gradient.clone()
+        gradients[loss] = yield from gradient_in_place(target.origin, target.label, loss)
     return gradients
 
 
-def _kind(gradient: Tensor) -> GradientKind:
+def gradient_in_place(point: Tensor, label: int, loss: Loss, source: Source = Source.EXACT) -> Dialogue[Tensor]:
+    """The gradient (C, H, W) of a loss at a picture that stays where it is."""
+    seen = yield from ascend(Iterate(point, label, eps=0.0, step_size=0.0, x=point, loss=loss), source)
+    return seen.gradient.clone()
+
+
+def kind_of(gradient: Tensor) -> GradientKind:
     """What a gradient is good for."""
     size = float(gradient.abs().max())
     if not size < float("inf"):

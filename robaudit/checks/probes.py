@@ -11,6 +11,7 @@ from torch import Tensor
 
 from robaudit.attack.batching import Batches, Dialogue, Logits, Task, UnanswerableError, Work, ascend, query
 from robaudit.attack.climb import Target, climb
+from robaudit.attack.examine import gradient_in_place, kind_of
 from robaudit.attack.losses import Loss
 from robaudit.attack.names import doubled, parse_attack
 from robaudit.attack.seeding import derived_seed, uniform
@@ -140,7 +141,7 @@ def _leads_up(source: Source | None) -> Ask:
         step = STEP_255 / 255
         iterate = Iterate(target.origin, target.label, eps=step, step_size=step, x=target.origin, loss=Loss.MARGIN)
         seen = yield from ascend(iterate, source or Source.MODEL)
-        if not _is_usable(seen.gradient):
+        if kind_of(seen.gradient) != "fine":
             return None
         back = within_ball(target.origin - step * seen.gradient.sign(), target.origin, step)
         ahead, behind = yield from query([iterate.x, back], source)
@@ -161,13 +162,12 @@ def _is_as_steep(target: Target, source: Source | None) -> Dialogue[bool]:
     low, high = ((target.origin + move / 255).clamp(room, 1 - room) for move in (-AROUND_255, AROUND_255))
     share = uniform(target.origin.shape, 0.5, derived_seed(target.seed, target.sha256, UPHILL)) + 0.5
     point = low + (high - low) * share.to(low.device)
-    start = Iterate(point, target.label, eps=0.0, step_size=0.0, x=point, loss=Loss.MARGIN)
-    seen = yield from ascend(start, source or Source.EXACT)
-    if not _is_usable(seen.gradient):
+    gradient = yield from gradient_in_place(point, target.label, Loss.MARGIN, source or Source.EXACT)
+    if kind_of(gradient) != "fine":
         return True
     pace = uniform(target.origin.shape, 0.5, derived_seed(target.seed, target.sha256, UPHILL, "pace")) + 1
-    way = pace.to(low.device) * seen.gradient.sign()
-    stated = float((seen.gradient * way).sum())
+    way = pace.to(low.device) * gradient.sign()
+    stated = float((gradient * way).sum())
     for length_255 in STRAIGHT_255:
         steps = [n * length_255 / 255 for n in MULTIPLES]
         sights = yield from query([point + sign * step * way for step in steps for sign in (1, -1)], source)
@@ -177,10 +177,6 @@ def _is_as_steep(target: Target, source: Source | None) -> Dialogue[bool]:
         if slope != 0 and all(abs(slope - other) <= MAX_BEND * abs(slope) for other in further):
             return abs(slope - stated) <= MAX_MISSTATED * stated
     return True
-
-
-def _is_usable(gradient: Tensor) -> bool:
-    return 0 < float(gradient.abs().max()) < float("inf")
 
 
 def _turns_gradually(source: Source | None) -> Ask:

@@ -403,25 +403,31 @@ def test_a_batch_size_that_was_asked_for_is_not_changed_silently(network, images
     assert engine.width == 8
 
 
+class Mute(nn.Module):
+    """The same logits as the small network, with another gradient."""
+
+    def __init__(self, poison):
+        super().__init__()
+        self.inner, self.poison = small_network(), poison
+
+    def forward(self, x):
+        return self.poison(self.inner(x), x)
+
+
+def not_finite(logits, x):
+    return logits + 0 * (0 * x).sqrt().flatten(1).sum(1, keepdim=True)
+
+
+def without_gradient(logits, x):
+    return logits.detach() + 0 * x.flatten(1).sum(1, keepdim=True)
+
+
 @pytest.mark.parametrize(
-    ("poison", "kind"),
-    [
-        (lambda logits, x: logits + 0 * (0 * x).sqrt().flatten(1).sum(1, keepdim=True), "non_finite_gradients"),
-        (lambda logits, x: logits.detach() + 0 * x.flatten(1).sum(1, keepdim=True), "zero_gradients"),
-    ],
+    ("poison", "kind"), [(not_finite, "non_finite_gradients"), (without_gradient, "zero_gradients")]
 )
 def test_useless_gradients_are_counted(images, poison, kind):
     """The same logits as the network, with a gradient that is not a number, or zero."""
-
-    class Mute(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = small_network()
-
-        def forward(self, x):
-            return poison(self.inner(x), x)
-
-    measured = list(engine_for(Mute(), images, "bim").measure(images, images.refs))
+    measured = list(engine_for(Mute(poison), images, "bim").measure(images, images.refs))
     counts = [getattr(each.work, kind) for each in measured]
     assert counts == [each.work.gradients for each in measured]
     assert sum(counts) > 0
@@ -429,16 +435,8 @@ def test_useless_gradients_are_counted(images, poison, kind):
 
 def test_gradients_of_another_model_are_work_and_say_nothing_of_this_one(network, images):
     """Those of a surrogate that has none, and those that foolbox asks for."""
-
-    class Mute(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = small_network()
-
-        def forward(self, x):
-            return self.inner(x.detach()) + 0 * x.flatten(1).sum(1, keepdim=True)
-
-    engine = engine_for(network, images, "bim", "transfer", "foolbox:LinfDeepFoolAttack", surrogate=Mute())
+    surrogate = Mute(without_gradient)
+    engine = engine_for(network, images, "bim", "transfer", "foolbox:LinfDeepFoolAttack", surrogate=surrogate)
     alone = list(engine_for(network, images, "bim").measure(images, images.refs))
     measured = list(engine.measure(images, images.refs))
     assert sum(each.work.gradients for each in measured) > sum(each.work.gradients for each in alone)
