@@ -16,8 +16,9 @@ from robaudit.load.class_order import CLASS_ORDERS, class_orders, in_order
 from robaudit.load.exported_json import ExportError, describe_exported, is_exported
 from robaudit.load.folder import read_folder
 from robaudit.load.inert_pickle import Clipped, InertPickle, PickleError, Value, read_entry, read_pickle
-from robaudit.load.kinds import Contents, Kind, names, sha256_of
+from robaudit.load.kinds import Contents, Kind, names
 from robaudit.load.own_export import said_in_archive, said_in_onnx
+from robaudit.load.remote import sha256_of
 from robaudit.load.safetensors_header import HeaderError, looks_like_safetensors, read_header
 from robaudit.load.scripted_code import CodeError, read_program
 from robaudit.load.torch_pickle import DATA_GLOBALS, Groups, TensorReader, as_mapping, dictionary_groups, module_tensors

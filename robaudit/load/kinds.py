@@ -1,6 +1,5 @@
 """What a model file or folder can be, and what was found in one."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -72,12 +71,6 @@ class Contents:
     def foreign_globals(self) -> tuple[str, ...]:
         """What the pickle would import beyond data: with any of these, unpickling runs code from the file."""
         return tuple(sorted(self.globals - DATA_GLOBALS))
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def names(found: Iterable[object], most: int = 5) -> str:

@@ -1,13 +1,11 @@
-"""Where and how something ran: versions, platform, hashes."""
+"""Where and how something ran: versions and platform."""
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
-from robaudit.load.remote import Location
 from robaudit.records import Environment, Scalar
 
 PACKAGES = ("torch", "timm", "foolbox", "scikit-image", "numpy", "pillow", "pydantic", "scipy")
@@ -43,9 +41,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def file_sha256(path: Location) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -16,8 +16,7 @@ from robaudit.load.images import ImageRef, Images, open_images
 from robaudit.load.listed import Split
 from robaudit.load.manifest import COLUMNS
 from robaudit.load.patients import without_issuer
-from robaudit.load.provenance import file_sha256
-from robaudit.load.remote import STORES, Location, Remote, is_in_store
+from robaudit.load.remote import STORES, Location, Remote, is_in_store, sha256_of
 from robaudit.progress import Progress
 
 SPLIT_SHARES: Mapping[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}
@@ -98,4 +97,4 @@ def _require_all_parts(path: Location, images: Images, groups: Sequence[Group], 
 def _row(ref: ImageRef, part: Split, folder: Path) -> tuple[str, ...]:
     """A row of the manifest; the hash of the file lets it lie outside the manifest's folder."""
     path = str(ref.path) if isinstance(ref.path, Remote) else Path(os.path.relpath(ref.path, folder)).as_posix()
-    return path, ref.label, part, ref.patient or "", file_sha256(ref.path)
+    return path, ref.label, part, ref.patient or "", sha256_of(ref.path)

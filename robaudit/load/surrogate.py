@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.model import load_model
-from robaudit.load.provenance import file_sha256
+from robaudit.load.remote import sha256_of
 from robaudit.progress import Progress
 from robaudit.records import FileRef
 
@@ -67,7 +67,7 @@ def load_surrogate(
         if info.front is None:
             return None
         vanilla = Path(info.front.vanilla.path)
-        if not vanilla.exists() or (vanilla.is_file() and file_sha256(vanilla) != info.front.vanilla.sha256):
+        if not vanilla.exists() or (vanilla.is_file() and sha256_of(vanilla) != info.front.vanilla.sha256):
             progress.say(
                 f"{vanilla}: the model before the retrofit is not there unchanged; no transfer check without it"
             )

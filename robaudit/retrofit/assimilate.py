@@ -23,9 +23,9 @@ from robaudit.load.learnt import write_learnt
 from robaudit.load.listed import Split
 from robaudit.load.listing import has_splits
 from robaudit.load.model import FURTHER_OPTIONS, load_model
-from robaudit.load.provenance import environment, file_sha256
+from robaudit.load.provenance import environment
 from robaudit.load.recipe import altered_program
-from robaudit.load.remote import Location, located
+from robaudit.load.remote import Location, located, sha256_of
 from robaudit.load.splitting import write_split
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
@@ -202,8 +202,8 @@ def assimilate(
             stopped=trained.stopped,
             n_epochs=trained.n_epochs,
             best=trained.best,
-            weights=FileRef(path=weights.name, sha256=file_sha256(weights)),
-            config=FileRef(path=CONFIG_FILE, sha256=file_sha256(folder / CONFIG_FILE)),
+            weights=FileRef(path=weights.name, sha256=sha256_of(weights)),
+            config=FileRef(path=CONFIG_FILE, sha256=sha256_of(folder / CONFIG_FILE)),
             seconds=trained.seconds,
             engine=crew.name,
             workers=crew.size,
@@ -339,7 +339,7 @@ def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:
             f"{out}: was made with other {' and '.join(different)}; use --restart to replace it, or another --out"
         )
     for file in filter(None, (record.weights, record.config)):
-        if not (out / file.path).is_file() or file_sha256(out / file.path) != file.sha256:
+        if not (out / file.path).is_file() or sha256_of(out / file.path) != file.sha256:
             raise OutputError(f"{out / file.path}: is not what training left; use --restart to make it again")
     if altered := altered_program(out, json.loads((out / CONFIG_FILE).read_bytes())):
         raise OutputError(f"{out / altered}: is not what training left; use --restart to make it again")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError
 from robaudit.load.architecture import layers_of
 from robaudit.load.model import load_model
-from robaudit.load.provenance import file_sha256
+from robaudit.load.remote import sha256_of
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -83,7 +83,7 @@ def check(cell: Cell, folder: Path) -> None:
     else:
         SAVES[container](head.put_on(made).eval(), seen, path)
     if container == "pickled":
-        options["trust"] = file_sha256(path)
+        options["trust"] = sha256_of(path)
     elif container not in PROGRAMS:
         options["arch"] = family.small
     elif container.startswith("onnx") and head.output is not None:
