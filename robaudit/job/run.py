@@ -235,12 +235,13 @@ def _say_estimate(
 
 
 def _say_overlap(test: Images, learnt_from: Sequence[Images], progress: Progress) -> None:
-    """Warn of test images that training has seen byte for byte."""
-    seen = {ref.sha256 for images in learnt_from for ref in images.refs}
-    n_seen = sum(ref.sha256 in seen for ref in test.refs)
+    """Warn of test images that training has seen, be it in files of another name or format."""
+    seen = {ref.pixel_sha256 for images in learnt_from for ref in images.refs}
+    n_seen = sum(ref.pixel_sha256 in seen for ref in test.refs)
     if n_seen:
         progress.say(
-            f"warning: {n_seen} of {len(test)} test images are in train or val byte for byte; accuracy is optimistic"
+            f"warning: {n_seen} of {len(test)} test images are in train or val too, pixel for pixel; accuracy is "
+            "optimistic"
         )
 
 

@@ -245,7 +245,7 @@ def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: Tra
         return vanilla.classifier
     classifier = with_front(vanilla, image_channels, config.seed, config.front, config.tint)
     if config.tint and _front(classifier).colour is None:
-        raise SettingsError("tint: is what C may do, and a model that takes one channel has no C; leave it out")
+        raise SettingsError("--tint: is what C may do, and a model that takes one channel has no C; leave it out")
     if config.random_front:
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)

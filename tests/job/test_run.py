@@ -340,7 +340,7 @@ def test_test_images_that_training_has_seen_are_counted(finished: tuple[Path, To
     assert told.lines == []
 
     seen = data / "test" / "lesion" / "lesion-000.png"
-    shutil.copy(seen, data / "train" / "lesion" / "the-same-again.png")
+    Image.open(seen).save(data / "train" / "lesion" / "the-same-again.bmp")
     _say_overlap(parts["test"], [open_images(data, "train"), parts["val"]], told)
     assert len(told.lines) == 1
     assert f"1 of {len(parts['test'])} test images" in told.lines[0]

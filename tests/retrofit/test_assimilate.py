@@ -433,7 +433,7 @@ def test_what_is_off_and_what_a_preset_says_is_not_refused_for_being_without_use
     off = {"tint": False, "random_front": False, "robust": "none"}
     assert train_config("paper", front="T", trains="front", alpha=1.0, **off).texture.glcm_on == "color"
     assert train_config(front="none", levels=8, rows="features", front_learning_rate=0.1).alpha == 1
-    with pytest.raises(SettingsError, match="tint: is what C may do, and a model that takes one channel has no C"):
+    with pytest.raises(SettingsError, match="--tint: is what C may do, and a model that takes one channel has no C"):
         assimilate(grey_model, data, out=tmp_path / "out", tint=True, **FRONT)
 
 
