@@ -6,8 +6,9 @@ Counts, never percentages; no NaN; units in the name. What a stage did not measu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -72,6 +73,14 @@ class ClassTallies(Tally):
 
     per_class: dict[str, Tally]
     """Tally per true class, in the order of the model's classes."""
+
+    @model_validator(mode="after")
+    def _is_the_sum_of_its_classes(self) -> Self:
+        for field in Tally.model_fields:
+            total, of_classes = getattr(self, field), sum(getattr(tally, field) for tally in self.per_class.values())
+            if total != of_classes:
+                raise ValueError(f"{field} is {total}, and {of_classes} over its classes")
+        return self
 
 
 class Point(ClassTallies):
@@ -344,6 +353,56 @@ class AuditRecord(Record):
     artifacts: tuple[GalleryItem, ...] = ()
     cost: Cost
     environment: Environment
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        """Whatever was measured, these hold: a record in which they do not is damaged, or was edited."""
+        curves = [(attack.name, attack.points) for attack in self.attacks]
+        nested = [("worst_case", self.worst_case.points), *(curves if self.protocol == "nested" else ())]
+        raw = [(f"raw {attack.name}", attack.raw_points) for attack in self.attacks if attack.raw_points is not None]
+        _require_the_images(self.clean, self.data, unfinished=self.status == "partial")
+        for name, points in (*nested, *curves, *raw):
+            _require_the_grid(name, points, self.threat_model.eps_255, unfinished=self.status == "partial")
+            for point in points:
+                _require_the_same_images(name, point, self.clean)
+                _require_no_more(name, point, self.clean, "without any attack")
+        for name, points in nested:
+            for smaller, larger in pairwise(points):
+                _require_no_more(name, larger, smaller, f"at {smaller.eps_255}/255")
+        for name, points in (*curves, *raw):
+            for worst, point in zip(self.worst_case.points, points, strict=True):
+                _require_no_more("worst_case", worst, point, f"under {name}")
+        if self.verdict.kind == "measured" and (failed := [each.id for each in self.checks if each.status == "failed"]):
+            raise ValueError(f"the verdict is measured, and the check {failed[0]} failed")
+        return self
+
+
+def _require_the_images(clean: ClassTallies, data: DataInfo, *, unfinished: bool) -> None:
+    of_classes = ((tally.n_images, data.per_class.get(name, 0)) for name, tally in clean.per_class.items())
+    for counted, listed in ((clean.n_images, data.n_images), *of_classes):
+        if counted > listed or (counted < listed and not unfinished):
+            raise ValueError(f"clean counts {counted} images where data has {listed}")
+
+
+def _require_the_grid(name: str, points: Sequence[Point], grid: Sequence[int], *, unfinished: bool) -> None:
+    measured = [point.eps_255 for point in points]
+    if measured != list(grid) and (measured or not unfinished):
+        raise ValueError(f"{name} has the eps {measured}, threat_model {list(grid)}")
+
+
+def _require_the_same_images(name: str, point: Point, clean: ClassTallies) -> None:
+    asked = {each: (tally.n_images, tally.n_errors) for each, tally in point.per_class.items()}
+    if asked != {each: (tally.n_images, tally.n_errors) for each, tally in clean.per_class.items()}:
+        raise ValueError(f"{name} at {point.eps_255}/255 counts other images or errors than clean")
+
+
+def _require_no_more(name: str, point: Point, bound: ClassTallies, where: str) -> None:
+    """Raise where more images of a class are correct than where no fewer can be."""
+    for each, tally in point.per_class.items():
+        n_correct = bound.per_class[each].n_correct
+        if tally.n_correct > n_correct:
+            more = f"{tally.n_correct} images of {each} are correct, {where} {n_correct}"
+            raise ValueError(f"{name} at {point.eps_255}/255: {more}")
 
 
 class ImageRow(Record):

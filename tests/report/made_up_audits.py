@@ -13,6 +13,7 @@ from PIL import Image
 from robaudit.records import (
     AttackCurve,
     AuditRecord,
+    Check,
     Cost,
     DataInfo,
     Environment,
@@ -82,7 +83,7 @@ def _found(falls_at: float) -> int | None:
 
 
 def make_record(rows: Sequence[ImageRow], *, classes: Sequence[str] = CLASSES, **changes: Any) -> AuditRecord:
-    """A complete, measured audit that agrees with `rows`; `changes` replace its fields."""
+    """A complete audit that agrees with `rows`, measured unless a check failed; `changes` replace its fields."""
     attacks = list(rows[0].fooled_at)
     clean = clean_tallies(rows, classes)
     fields: dict[str, Any] = {
@@ -97,7 +98,7 @@ def make_record(rows: Sequence[ImageRow], *, classes: Sequence[str] = CLASSES, *
         ),
         "protocol": "nested",
         "seed": 0,
-        "verdict": Verdict(kind="measured", sentence="Measured: four attacks ran at every eps."),
+        "verdict": _verdict(changes.get("checks", ())),
         "model": make_model(classes=classes),
         "data": make_data(rows, classes),
         "clean": clean,
@@ -122,6 +123,13 @@ def make_record(rows: Sequence[ImageRow], *, classes: Sequence[str] = CLASSES, *
         ),
     }
     return AuditRecord(**(fields | changes))
+
+
+def _verdict(checks: Sequence[Check]) -> Verdict:
+    failed = tuple(check.id for check in checks if check.status == "failed")
+    if failed:
+        return Verdict(kind="inconclusive", sentence="Inconclusive: a check failed.", reasons=failed)
+    return Verdict(kind="measured", sentence="Measured: four attacks ran at every eps.")
 
 
 def make_model(*, front: bool = False, **changes: Any) -> ModelInfo:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from robaudit.cli.main import app
 from robaudit.errors import SettingsError
-from robaudit.records import AuditRecord, Verdict, WorstCase
+from robaudit.records import AuditRecord, Point, Tally, Verdict, WorstCase
 from robaudit.report.badge import badge
 
 ROWS = make_rows(n_per_class=50, resistance=4)
@@ -32,8 +32,9 @@ def test_it_says_worst_case_accuracy_at_the_chosen_eps():
 def test_a_bound_is_never_rounded_below_what_was_counted(n_correct: int, said: str):
     """Of 3,000 images: 1 is 0.03%, 1,000 are 33.33%."""
     record = make_record(ROWS)
+    counts = {"n_correct": n_correct, "n_images": 3000}
     points = tuple(
-        point.model_copy(update={"n_correct": n_correct, "n_images": 3000}) for point in record.worst_case.points
+        Point(eps_255=eps, **counts, per_class={"cancer": Tally(**counts)}) for eps in record.threat_model.eps_255
     )
     assert texts(record.model_copy(update={"worst_case": WorstCase(points=points)}))[1] == said
 

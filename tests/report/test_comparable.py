@@ -13,7 +13,7 @@ RECORD = make_record(ROWS)
 
 
 def changed(**changes: Any) -> AuditRecord:
-    return make_record(ROWS, **changes)
+    return RECORD.model_copy(update=changes)
 
 
 @pytest.mark.parametrize(

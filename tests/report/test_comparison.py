@@ -312,7 +312,11 @@ def test_rows_that_contradict_the_record_are_refused(tmp_path: Path, after: Path
 
 
 def test_a_clean_count_that_the_rows_contradict_is_refused(before: Path, after: Path):
-    edit(before, lambda record: record["clean"].update(n_correct=record["clean"]["n_images"]))
+    def all_right(record: dict[str, Any]) -> None:
+        for tally in (record["clean"], *record["clean"]["per_class"].values()):
+            tally["n_correct"] = tally["n_images"]
+
+    edit(before, all_right)
     with pytest.raises(RecordError, match="do not add up"):
         read_comparison(before, after)
 

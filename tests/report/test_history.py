@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from made_up_audits import make_data, make_model, make_record, make_rows, write_audit
+from made_up_audits import GRID, make_data, make_model, make_record, make_rows, write_audit
 from test_page import Page, assert_static
 
 from robaudit.records import Check, ImageRow, ThreatModel, Verdict
@@ -97,7 +97,8 @@ def test_worse_at_other_eps_than_the_headline_is_not_tagged_improved():
 
 def _falls_at(row: ImageRow, eps: int | None) -> ImageRow:
     at = 0 if row.prediction != row.label else eps
-    return row.model_copy(update={"fooled_at": dict.fromkeys(row.fooled_at, at)})
+    raw = () if at is None else tuple(each for each in GRID if each >= at)
+    return row.model_copy(update={"fooled_at": dict.fromkeys(row.fooled_at, at), "raw_fooled_at": {"fgsm": raw}})
 
 
 def test_what_is_not_comparable_is_listed_and_not_tested():
