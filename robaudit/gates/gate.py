@@ -5,7 +5,7 @@ from robaudit.errors import PolicyError, RecordError, SettingsError
 from robaudit.gates.accuracy import in_words, judge_accuracy
 from robaudit.gates.policy import CheckRule, ImagesRule, Mode, Policy, Rule
 from robaudit.gates.verdicts import Estimate, Outcome, Verdict, Verdicts
-from robaudit.records import AuditRecord
+from robaudit.records import NOT_LEARNT_FROM, AuditRecord, Check
 
 
 def gate(audit: AuditRecord, *, policy: Policy, baseline: AuditRecord | None = None) -> Verdicts:
@@ -70,7 +70,7 @@ def _judge_check(rule: CheckRule, mode: Mode, audit: AuditRecord) -> tuple[Outco
     check = next((check for check in audit.checks if check.id == rule.check), None)
     if check is None:
         return Outcome.INCONCLUSIVE, "not run in this audit"
-    if check.status == "warning" and check.value is None:
+    if _is_left_out(check):
         return Outcome.INCONCLUSIVE, f"{check.why.removesuffix('.')}; {check.remedy}"
     outcome = {
         "passed": Outcome.PASSED,
@@ -81,12 +81,19 @@ def _judge_check(rule: CheckRule, mode: Mode, audit: AuditRecord) -> tuple[Outco
     return outcome, check.status.replace("_", " ") + (f"; {check.remedy}" if outcome is not Outcome.PASSED else "")
 
 
+def _is_left_out(check: Check) -> bool:
+    return check.status == "warning" and check.value is None
+
+
 def _doubts(audit: AuditRecord, role: str) -> tuple[str, ...]:
-    unfinished = (f"the {role} is not finished",) if audit.status == "partial" else ()
-    unbelieved = (
-        (f"the {role} says of itself: {audit.verdict.sentence}",) if audit.verdict.kind == "inconclusive" else ()
-    )
-    return unfinished + unbelieved
+    """What takes a number back, whichever rules the policy has: an audit nobody doubted is not one that stood doubt."""
+    doubts = [f"the {role} is not finished"] if audit.status == "partial" else []
+    if audit.verdict.kind == "inconclusive":
+        doubts.append(f"the {role} says of itself: {audit.verdict.sentence}")
+    if unasked := [check for check in audit.checks if _is_left_out(check)]:
+        doubts.append(f"the {role} left out {', '.join(check.id for check in unasked)}; {unasked[0].remedy}")
+    learnt = [check for check in audit.checks if check.id == NOT_LEARNT_FROM and check.status == "warning"]
+    return *doubts, *(f"the {role} says of its images: {check.why} {check.remedy}" for check in learnt)
 
 
 def _require_same_experiment(audit: AuditRecord, baseline: AuditRecord) -> None:

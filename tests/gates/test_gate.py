@@ -15,7 +15,17 @@ from robaudit.gates.gate import gate
 from robaudit.gates.policy import Policy
 from robaudit.gates.verdicts import Verdicts
 from robaudit.intervals import wilson
-from robaudit.records import AttackCurve, AuditRecord, Check, DataInfo, FileRef, InputSize, Tally, Verdict
+from robaudit.records import (
+    NOT_LEARNT_FROM,
+    AttackCurve,
+    AuditRecord,
+    Check,
+    DataInfo,
+    FileRef,
+    InputSize,
+    Tally,
+    Verdict,
+)
 
 PolicyOf = Callable[[str], Policy]
 AuditOf = Callable[..., AuditRecord]
@@ -230,6 +240,29 @@ def test_a_check_that_was_left_out_has_not_passed(policy_of: PolicyOf, audit_of:
     audit = audit_of(checks=(left_out("masking"),))
     (verdict,) = gate(audit, policy=policy_of(f'{LENIENT}[[rule]]\nmeasure = "check"\ncheck = "masking"')).rules
     assert (verdict.outcome, "left out" in verdict.found) == ("inconclusive", True)
+
+
+LEARNT = Check(
+    id=NOT_LEARNT_FROM, status="warning", value=1, threshold=0, why="All were learnt from.", remedy="Scan other images."
+)
+
+
+@pytest.mark.parametrize(
+    ("checks", "doubt"),
+    [
+        ((left_out("uphill"), left_out("smooth")), "the audit left out uphill, smooth; Scan with --check-sample 24."),
+        ((LEARNT,), "the audit says of its images: All were learnt from. Scan other images."),
+    ],
+)
+def test_a_number_that_nobody_doubted_or_that_was_learnt_passes_no_policy(
+    policy_of: PolicyOf, audit_of: AuditOf, checks: tuple[Check, ...], doubt: str
+) -> None:
+    """Even where no rule asks for those checks: FGSM alone, unchecked, is no evidence of robustness."""
+    policy = policy_of(f"{LENIENT}{WORST}at_least = 0.5")
+    verdicts = gate(audit_of(60, checks=checks), policy=policy)
+    assert (verdicts.doubts, verdicts.exit_code) == ((doubt,), ExitCode.INCONCLUSIVE)
+    passed = tuple(check.model_copy(update={"status": "passed", "value": 0}) for check in checks)
+    assert gate(audit_of(60, checks=passed), policy=policy).exit_code == ExitCode.OK
 
 
 @pytest.mark.parametrize(

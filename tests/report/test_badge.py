@@ -10,11 +10,14 @@ from typer.testing import CliRunner
 
 from robaudit.cli.main import app
 from robaudit.errors import SettingsError
-from robaudit.records import AuditRecord, Point, Tally, Verdict, WorstCase
+from robaudit.records import NOT_LEARNT_FROM, AuditRecord, Check, Point, Tally, Verdict, WorstCase
 from robaudit.report.badge import badge
 
 ROWS = make_rows(n_per_class=50, resistance=4)
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+LEARNT = Check(id=NOT_LEARNT_FROM, status="warning", value=1, threshold=0, why="All were learnt from.", remedy="Mend.")
 
 
 def texts(record: AuditRecord, eps: int | None = None) -> list[str]:
@@ -44,6 +47,7 @@ def test_a_bound_is_never_rounded_below_what_was_counted(n_correct: int, said: s
     [
         ({"verdict": Verdict(kind="inconclusive", sentence="Masked.")}, "inconclusive"),
         ({"status": "partial"}, "unfinished"),
+        ({"checks": (LEARNT,)}, "inconclusive"),
     ],
 )
 def test_a_number_that_cannot_be_relied_on_is_not_shown(changes: dict[str, Any], said: str):
