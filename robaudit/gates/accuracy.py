@@ -12,7 +12,7 @@ from robaudit.errors import PolicyError, SettingsError
 from robaudit.gates.policy import AccuracyRule, AttackRule, CleanRule, Mode
 from robaudit.gates.verdicts import Estimate, Outcome
 from robaudit.intervals import wilson
-from robaudit.records import AuditRecord, ClassTallies, Point, Tally
+from robaudit.records import AuditRecord, ClassTallies, Tally
 
 Z_SQUARED = Fraction("1.959963984540054") ** 2
 """Square of the 97.5% point of the normal distribution: what makes a Wilson interval one of 95%."""
@@ -27,6 +27,8 @@ def judge_accuracy(
         PolicyError: the rule asks for an attack, an eps or a class that the audit does not have.
         SettingsError: the rule limits a drop and there is no baseline.
     """
+    if missing := _missing(rule, audit):
+        raise PolicyError(f"the audit has no {missing}")
     after = _tally(rule, audit)
     if rule.at_least is not None:
         if not (after and after.n_images):
@@ -41,6 +43,8 @@ def judge_accuracy(
         raise SettingsError(
             "the policy limits a drop, and there is nothing to compare with; pass --baseline BEFORE.json"
         )
+    if missing := _missing(rule, baseline):
+        return Outcome.INCONCLUSIVE, f"the baseline has no {missing}; audit both alike", None
     before = _tally(rule, baseline)
     if not (after and after.n_images and before and before.n_images):
         return Outcome.INCONCLUSIVE, "not measured in both audits", None
@@ -103,31 +107,30 @@ def _drop(before: Tally, after: Tally) -> Estimate:
     return Estimate(value, value - Fraction(below), value + Fraction(above), after, before)
 
 
+def _missing(rule: AccuracyRule, audit: AuditRecord) -> str:
+    """Name what a rule asks for and an audit does not have; empty where it has it, or is unfinished and may yet."""
+    if rule.class_name is not None and rule.class_name not in audit.clean.per_class:
+        return f"class {rule.class_name!r}, only {_listed(audit.clean.per_class)}"
+    if isinstance(rule, CleanRule) or audit.status == "partial":
+        return ""
+    attacks, grid = [curve.name for curve in audit.attacks], audit.threat_model.eps_255
+    if isinstance(rule, AttackRule) and rule.attack not in attacks:
+        return f"attack {rule.attack!r}, only {_listed(attacks)}"
+    return "" if rule.eps_255 in grid else f"eps {rule.eps_255}/255, only {_listed(grid)}"
+
+
 def _tally(rule: AccuracyRule, audit: AuditRecord) -> Tally | None:
     """Return the counts a rule speaks of; None where an unfinished audit has not got to them."""
     tallies = _tallies(rule, audit)
-    if tallies is None or rule.class_name is None:
-        return tallies
-    if rule.class_name not in tallies.per_class:
-        raise PolicyError(f"the audit has no class {rule.class_name!r}, only {_listed(tallies.per_class)}")
-    return tallies.per_class[rule.class_name]
+    return tallies if tallies is None or rule.class_name is None else tallies.per_class[rule.class_name]
 
 
 def _tallies(rule: AccuracyRule, audit: AuditRecord) -> ClassTallies | None:
     if isinstance(rule, CleanRule):
         return audit.clean
-    points: tuple[Point, ...]
-    if isinstance(rule, AttackRule):
-        curves = {curve.name: curve.points for curve in audit.attacks}
-        if rule.attack not in curves and audit.status == "complete":
-            raise PolicyError(f"the audit has no attack {rule.attack!r}, only {_listed(curves)}")
-        points = curves.get(rule.attack, ())
-    else:
-        points = audit.worst_case.points
-    at = {point.eps_255: point for point in points}
-    if rule.eps_255 not in at and audit.status == "complete":
-        raise PolicyError(f"the audit measured no eps {rule.eps_255}/255, only {_listed(at)}")
-    return at.get(rule.eps_255)
+    curves = {curve.name: curve.points for curve in audit.attacks}
+    points = curves.get(rule.attack, ()) if isinstance(rule, AttackRule) else audit.worst_case.points
+    return next((point for point in points if point.eps_255 == rule.eps_255), None)
 
 
 def _survivors(rule: AccuracyRule, audit: AuditRecord) -> str:

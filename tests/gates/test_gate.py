@@ -32,6 +32,7 @@ AuditOf = Callable[..., AuditRecord]
 
 WORST = '[[rule]]\nmeasure = "worst_case"\neps_255 = 4\n'
 CLEAN = '[[rule]]\nmeasure = "clean"\n'
+ATTACK = '[[rule]]\nmeasure = "attack"\nattack = "pgd"\neps_255 = 4\n'
 LENIENT = 'mode = "lenient"\n'
 
 
@@ -176,12 +177,27 @@ def test_a_rule_about_what_was_not_audited_is_an_error(
         gate(audit_of(), policy=policy_of(f"[[rule]]\n{rule}\nat_least = 0.5"))
 
 
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        (ATTACK, "the baseline has no attack 'pgd', only fgsm; audit both alike"),
+        (WORST, "the baseline has no eps 4/255, only 8; audit both alike"),
+    ],
+)
+def test_what_the_baseline_alone_lacks_leaves_a_drop_open(
+    policy_of: PolicyOf, audit_of: AuditOf, rule: str, found: str
+) -> None:
+    """The policy is right, and the audit has what it asks for: no error of theirs."""
+    audit = audit_of()
+    grid = audit.threat_model.model_copy(update={"eps_255": (8,)})
+    lacking = {"attacks": (_named(audit.attacks[0], "fgsm"),)} if rule == ATTACK else {"threat_model": grid}
+    (verdict,) = gate(audit, policy=policy_of(f"{rule}max_drop = 0"), baseline=audit_of(**lacking)).rules
+    assert (verdict.outcome, verdict.found) == ("inconclusive", found)
+
+
 def test_an_unfinished_audit_leaves_such_a_rule_open(policy_of: PolicyOf, audit_of: AuditOf) -> None:
     verdicts = gate(audit_of(status="partial", attacks=()), policy=policy_of(ATTACK + "at_least = 0.5"))
     assert (verdicts.outcome, verdicts.rules[0].found) == ("inconclusive", "not measured")
-
-
-ATTACK = '[[rule]]\nmeasure = "attack"\nattack = "pgd"\neps_255 = 4\n'
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,11 @@ def hostile(policy_of: PolicyOf, audit_of: AuditOf) -> Verdicts:
     """An audit whose every name and sentence tries to be more than text."""
     audit = audit_of(60)
     worst = audit.worst_case.points[0]
-    named = worst.model_copy(update={"per_class": {HOSTILE: worst.per_class["cancer"]}})
+    per_class = {"per_class": {HOSTILE: worst.per_class["cancer"]}}
+    named = worst.model_copy(update=per_class)
     audit = audit.model_copy(
         update={
+            "clean": audit.clean.model_copy(update=per_class),
             "worst_case": audit.worst_case.model_copy(update={"points": (named,)}),
             "model": audit.model.model_copy(update={"path": HOSTILE}),
             "data": audit.data.model_copy(update={"path": HOSTILE}),
