@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from math import ceil
 from typing import Literal
 
 from robaudit import __version__
@@ -33,6 +34,7 @@ class JudgedShare(Record):
     """The share, or the drop; rounded to the worse."""
     low: str
     high: str
+    """Ends of its 95% interval, rounded outwards."""
     counted: Tally
     baseline: Tally | None
     """The counts of the baseline, where the rule limits a drop."""
@@ -124,7 +126,7 @@ def _share(estimate: Estimate) -> JudgedShare:
     return JudgedShare(
         value=worse_decimals(estimate),
         low=decimals(estimate.low),
-        high=decimals(estimate.high),
+        high=decimals(estimate.high, ceil),
         counted=_plain(estimate.counted),
         baseline=None if estimate.baseline is None else _plain(estimate.baseline),
     )

@@ -2,9 +2,10 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from math import floor
+from math import ceil, floor
 from pathlib import PurePath
 
 from robaudit.gates.policy import CheckRule, ImagesRule, Rule
@@ -48,17 +49,18 @@ def bound(rule: Rule) -> Decimal | int | None:
     return rule.max_drop
 
 
-def decimals(value: Fraction) -> str:
-    """Write a share with six fixed decimals, never rounded up; a share below its bound stays below."""
-    millionths = floor(value * 10**6)
+def decimals(value: Fraction, rounded: Callable[[Fraction], int] = floor) -> str:
+    """Write a share with six fixed decimals, rounded down where nothing else is asked for: below its bound stays below.
+
+    Args:
+        value: the share, or the difference of two.
+        rounded: `floor` or `ceil`.
+    """
+    millionths = rounded(value * 10**6)
     sign = "-" if millionths < 0 else ""
     return f"{sign}{abs(millionths) // 10**6}.{abs(millionths) % 10**6:06d}"
 
 
 def worse_decimals(estimate: Estimate) -> str:
     """Write the value of an estimate rounded to the worse: an accuracy down, a drop up."""
-    return (
-        decimals(estimate.value)
-        if estimate.baseline is None
-        else decimals(-floor(-estimate.value * 10**6) / Fraction(10**6))
-    )
+    return decimals(estimate.value, floor if estimate.baseline is None else ceil)

@@ -324,6 +324,13 @@ def test_the_document_keeps_thresholds_as_spelled(judged: Verdicts) -> None:
     assert rules["check/masking"]["share"] is None
 
 
+def test_the_document_rounds_an_interval_outwards(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    """From 647 to 626 of 650 the drop may be 0.05000022: rounded to 0.050000 it would read as a bound that was kept."""
+    policy = policy_of('[[rule]]\nmeasure = "clean"\nmax_drop = 0.05')
+    [rule] = json.loads(document(gate(audit_of(626, 650), policy=policy, baseline=audit_of(647, 650))))["rules"]
+    assert (rule["outcome"], rule["share"]["high"]) == ("inconclusive", "0.050001")
+
+
 def test_every_output_that_has_room_says_that_robust_accuracy_is_an_upper_bound(judged: Verdicts) -> None:
     for output in (document, junit, markdown, openmetrics, sarif):
         assert "upper bound" in output(judged)
