@@ -1,6 +1,6 @@
 """What two audits must have alike: the question asked, and what else, beside model and images, decides the answer."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from robaudit.records import AttackCurve, AuditRecord
 
@@ -50,11 +50,27 @@ def _question(record: AuditRecord) -> dict[str, object]:
     }
 
 
-def search_settings(record: AuditRecord) -> dict[str, object]:
-    """How the smallest eps was looked for, by name. Fooling is not monotone in eps, so this decides what is found."""
+def measured_with(record: AuditRecord) -> dict[str, object]:
+    """How an audit was measured, whatever its attacks, by name.
+
+    The same eps on another input grid is another attacker. Fooling is not monotone in eps, so how the smallest was
+    looked for decides what is found.
+    """
     settings = record.environment.settings
-    looked_for = {name: settings.get(name, "not recorded") for name in _OF_THE_SEARCH}
-    return {**looked_for, "gradient precision": record.environment.precision}
+    return {
+        "protocol": record.protocol,
+        "input grid": f"{record.model.input.height}×{record.model.input.width}",
+        **{name: settings.get(name, "not recorded") for name in _OF_THE_SEARCH},
+        "gradient precision": record.environment.precision,
+    }
+
+
+def order_of_search(record: AuditRecord, attacks: Sequence[AttackCurve]) -> list[str]:
+    """The order of some attacks, as far as it is a setting: a search begins where the attacks before it have fooled.
+
+    Under the paper's protocol only attacks on survivors search; the others run every eps from a cold start.
+    """
+    return [curve.name for curve in attacks if record.protocol == "nested" or curve.scope == "survivors"]
 
 
 def attack_settings(record: AuditRecord, attack: AttackCurve) -> tuple[object, ...]:
@@ -62,8 +78,3 @@ def attack_settings(record: AuditRecord, attack: AttackCurve) -> tuple[object, .
     transfers = attack.params.get("source") == "surrogate"
     surrogate = record.surrogate.sha256 if transfers and record.surrogate else None
     return attack.params, attack.scope, surrogate
-
-
-def input_grid(record: AuditRecord) -> str:
-    """What eps is measured on: the same eps on another grid is another attacker."""
-    return f"{record.model.input.height}×{record.model.input.width}"

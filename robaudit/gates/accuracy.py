@@ -3,16 +3,16 @@
 0.8996 does not pass 0.90, and 55 of 100 passes 0.55 (as floats, 0.55 * 100 is more than 55).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from math import ceil, floor, sqrt
 
-from robaudit.alike import attack_settings, input_grid, search_settings
+from robaudit.alike import attack_settings, measured_with, order_of_search
 from robaudit.errors import PolicyError, SettingsError
 from robaudit.gates.policy import AccuracyRule, AttackRule, CleanRule, Mode
 from robaudit.gates.verdicts import Estimate, Outcome
 from robaudit.intervals import wilson
-from robaudit.records import AuditRecord, ClassTallies, Tally
+from robaudit.records import AttackCurve, AuditRecord, ClassTallies, Tally
 
 Z_SQUARED = Fraction("1.959963984540054") ** 2
 """Square of the 97.5% point of the normal distribution: what makes a Wilson interval one of 95%."""
@@ -143,22 +143,24 @@ def _measured_with(rule: AccuracyRule, audit: AuditRecord) -> dict[str, object]:
     """What must be alike for a drop to mean anything, by name; nothing where no attack is behind the counts."""
     if isinstance(rule, CleanRule):
         return {}
-    settings = {curve.name: attack_settings(audit, curve) for curve in audit.attacks}
-    own = rule.attack if isinstance(rule, AttackRule) else None
-    attacks: object = settings
-    if own is not None:
-        names = list(settings)
-        # What an attack on survivors leaves depends on every attack before it, in their order.
-        behind = names[: names.index(own)] if _on_survivors(audit, own) else []
-        attacks = [(name, settings[name]) for name in (*behind, own)]
-    stands_alone = audit.protocol == "paper" and own is not None and not _on_survivors(audit, own)
+    attacks = _behind(rule, audit)
+    stands_alone = audit.protocol == "paper" and isinstance(rule, AttackRule) and not _on_survivors(audit, rule.attack)
     return {
-        "attack settings": attacks,
-        "input grid": input_grid(audit),
+        "attack settings": {curve.name: attack_settings(audit, curve) for curve in attacks},
+        "order of attacks": order_of_search(audit, attacks),
         # Counts are nested in eps, and what is found at a larger one is tried at the next smaller one of the grid.
         "eps grid": None if stands_alone else audit.threat_model.eps_255,
-        **search_settings(audit),
+        **measured_with(audit),
     }
+
+
+def _behind(rule: AccuracyRule, audit: AuditRecord) -> Sequence[AttackCurve]:
+    """The attacks that a rule's counts depend on, in their order: a search begins where those before it have fooled."""
+    if not isinstance(rule, AttackRule):
+        return audit.attacks
+    position = [curve.name for curve in audit.attacks].index(rule.attack)
+    own = audit.attacks[position]
+    return [own] if own.raw_points is not None else audit.attacks[: position + 1]
 
 
 def _on_survivors(audit: AuditRecord, attack: str) -> bool:

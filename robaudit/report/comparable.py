@@ -1,6 +1,6 @@
 """Which two audits may stand side by side, and which may be tested against each other image by image."""
 
-from robaudit.alike import PROTOCOL, asked_in_words, attack_settings, input_grid, other_question, search_settings
+from robaudit.alike import PROTOCOL, asked_in_words, attack_settings, measured_with, order_of_search, other_question
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord
 from robaudit.report.believability import believable
@@ -60,15 +60,17 @@ def _attack_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
     alone = [
         attack_name(name) for name in first | second if (name in first) != (name in second) and name not in further
     ]
+    orders = [
+        order_of_search(record, [attack for attack in record.attacks if attack.name in first.keys() & second.keys()])
+        for record in (before, after)
+    ]
     return [
         *([f"settings of {listed(common)}"] if common else []),
         *([f"{'attack' if len(alone) == 1 else 'attacks'} {listed(alone)} (in one audit only)"] if alone else []),
+        *(["the order of attacks"] if before.protocol == after.protocol and orders[0] != orders[1] else []),
     ]
 
 
 def _protocol_differences(before: AuditRecord, after: AuditRecord) -> list[str]:
-    first, second = (
-        {"protocol": record.protocol, "input grid": input_grid(record), **search_settings(record)}
-        for record in (before, after)
-    )
+    first, second = measured_with(before), measured_with(after)
     return [f"{name} ({first[name]} against {second[name]})" for name in first if first[name] != second[name]]

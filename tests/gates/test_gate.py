@@ -33,6 +33,7 @@ AuditOf = Callable[..., AuditRecord]
 WORST = '[[rule]]\nmeasure = "worst_case"\neps_255 = 4\n'
 CLEAN = '[[rule]]\nmeasure = "clean"\n'
 ATTACK = '[[rule]]\nmeasure = "attack"\nattack = "pgd"\neps_255 = 4\n'
+FIRST = ATTACK.replace("pgd", "fgsm")
 LENIENT = 'mode = "lenient"\n'
 
 
@@ -360,6 +361,29 @@ def test_the_order_before_an_attack_on_survivors_decides_what_it_leaves(policy_o
     assert gate(audit, policy=policy, baseline=audit_of(attacks=(pgd, square))).outcome == "passed"
     (verdict,) = gate(audit, policy=policy, baseline=audit_of(attacks=(pgd, apgd, square))).rules
     assert (verdict.outcome, "attack settings" in verdict.found) == ("inconclusive", True)
+
+
+@pytest.mark.parametrize(("rule", "outcome"), [(WORST, "inconclusive"), (ATTACK, "inconclusive"), (FIRST, "passed")])
+def test_the_order_of_attacks_is_a_setting(policy_of: PolicyOf, audit_of: AuditOf, rule: str, outcome: str) -> None:
+    """It decides where a search starts; FGSM is run at every eps, so its counts stand alone."""
+    (pgd,) = audit_of().attacks
+    fgsm = _named(pgd, "fgsm").model_copy(update={"raw_points": pgd.points})
+    audit, turned = audit_of(attacks=(fgsm, pgd)), audit_of(attacks=(pgd, fgsm))
+    policy = policy_of(f"{LENIENT}{rule}max_drop = 0")
+    (verdict,) = gate(turned, policy=policy, baseline=audit).rules
+    assert (verdict.outcome, "order of attacks" in verdict.found) == (outcome, outcome == "inconclusive")
+
+
+@pytest.mark.parametrize("rule", [WORST, ATTACK, FIRST])
+def test_the_order_of_attacks_decides_nothing_where_every_eps_is_run(
+    policy_of: PolicyOf, audit_of: AuditOf, rule: str
+) -> None:
+    (pgd,) = (attack.model_copy(update={"raw_points": attack.points}) for attack in audit_of().attacks)
+    first, other = (
+        audit_of(protocol="paper", attacks=attacks)
+        for attacks in ((_named(pgd, "fgsm"), pgd), (pgd, _named(pgd, "fgsm")))
+    )
+    assert gate(first, policy=policy_of(f"{LENIENT}{rule}max_drop = 0"), baseline=other).outcome == "passed"
 
 
 def _changed(audit: AuditRecord, change: str) -> AuditRecord:

@@ -134,8 +134,11 @@ def test_further_attacks_on_the_first_model_or_in_place_of_another_are_a_differe
     assert unpairable(RECORD, lacking) == ("attacks FGSM and bpda (in one audit only)",)
 
 
-def test_the_order_of_the_attacks_is_no_difference():
-    assert unpairable(RECORD, changed(attacks=RECORD.attacks[::-1])) == ()
+def test_the_order_of_the_attacks_is_a_difference_where_a_search_begins_at_what_was_found_before():
+    """Under the paper's protocol every eps is run from a cold start."""
+    assert unpairable(RECORD, changed(attacks=RECORD.attacks[::-1])) == ("the order of attacks",)
+    paper = changed(protocol="paper")
+    assert unpairable(paper, paper.model_copy(update={"attacks": RECORD.attacks[::-1]})) == ()
 
 
 def test_one_inconclusive_audit_puts_both_in_doubt():
