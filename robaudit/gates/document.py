@@ -20,6 +20,7 @@ class JudgedAudit(Record):
     data: str
     data_sha256: str
     n_images: Count
+    """Images audited; where the audit is partial, so far."""
     n_skipped: Count
     """Images that could not be read and were left out."""
     created: datetime
@@ -100,7 +101,7 @@ def _audit(record: AuditRecord) -> JudgedAudit:
         arch=record.model.arch,
         data=record.data.path,
         data_sha256=record.data.sha256,
-        n_images=record.data.n_images,
+        n_images=record.clean.n_images,
         n_skipped=record.data.n_skipped,
         created=record.created,
         status=record.status,

@@ -71,7 +71,7 @@ def _add_properties(suite: ET.Element, verdicts: Verdicts) -> None:
         "model.sha256": audit.model.sha256,
         "data": audit.data.path,
         "data.sha256": audit.data.sha256,
-        "images": str(audit.data.n_images),
+        "images": str(audit.clean.n_images),
         "images left out": str(audit.data.n_skipped),
         "robust accuracy": UPPER_BOUND,
     }

@@ -71,7 +71,7 @@ def _audit(role: str, record: AuditRecord) -> Iterator[str]:
     model, data = record.model, record.data
     yield (
         f"* {role}: {_text(model.arch)} from {_text(model.path)}, SHA-256 {_text(model.sha256[:12])}…, "
-        f"on {data.n_images} images of {_text(data.path)}{_left_out(data)}, {created}"
+        f"on {record.clean.n_images} images of {_text(data.path)}{_left_out(data)}, {created}"
     )
     yield f"  * {_text(record.verdict.sentence)}"
     for check in record.checks:

@@ -21,7 +21,7 @@ def openmetrics(verdicts: Verdicts) -> str:
         *_family("robaudit_accuracy_ratio", "gauge", f"Worst-case accuracy; eps 0 is clean. {UPPER_BOUND}", (
             ({"eps_255": str(eps_255)}, decimals(_share(tally))) for eps_255, tally in _curve(verdicts).items()
         )),
-        *_family("robaudit_images", "gauge", "Images audited.", [({}, str(verdicts.audit.data.n_images))]),
+        *_family("robaudit_images", "gauge", "Images audited.", [({}, str(verdicts.audit.clean.n_images))]),
         *_family("robaudit_rule_value_ratio", "gauge", "What a rule about accuracy measured.", (
             ({"rule": name}, worse_decimals(estimate)) for name, estimate in estimates
         )),

@@ -331,6 +331,16 @@ def test_the_document_rounds_an_interval_outwards(policy_of: PolicyOf, audit_of:
     assert (rule["outcome"], rule["share"]["high"]) == ("inconclusive", "0.050001")
 
 
+def test_images_that_an_unfinished_audit_has_not_got_to_are_not_said_to_be_audited(
+    policy_of: PolicyOf, audit_of: AuditOf
+) -> None:
+    unfinished = gate(audit_of(60, 200, status="partial", clean=audit_of(8, 10).clean), policy=policy_of(PASSES))
+    assert json.loads(document(unfinished))["audit"]["n_images"] == 10
+    assert samples(unfinished)["robaudit_images", ""] == 10
+    assert '<property name="images" value="10" />' in junit(unfinished)
+    assert "on 10 images of data" in markdown(unfinished)
+
+
 def test_every_output_that_has_room_says_that_robust_accuracy_is_an_upper_bound(judged: Verdicts) -> None:
     for output in (document, junit, markdown, openmetrics, sarif):
         assert "upper bound" in output(judged)
