@@ -6,9 +6,10 @@ What stands above the marker in docs/records.md is written by hand. tests/test_r
 """
 
 import types
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import AwareDatetime
 
 from robaudit.records import AuditRecord, ImageRow, Record, Scalar
 
@@ -19,7 +20,7 @@ WORDS: dict[Any, str] = {
     int: "whole number",
     float: "number",
     bool: "true or false",
-    datetime: "time, ISO 8601",
+    AwareDatetime: "time, ISO 8601",
     type(None): "null",
     Scalar: "text, number, true, false or null",
 }

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from robaudit.errors import RecordError
 
@@ -336,7 +335,7 @@ class AuditRecord(Record):
     schema_version: Literal[1] = 1
     status: Literal["complete", "partial"]
     robaudit_version: str
-    created: datetime
+    created: AwareDatetime
     threat_model: ThreatModel
     protocol: Literal["nested", "paper"]
     seed: int

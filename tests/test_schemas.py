@@ -181,6 +181,12 @@ def _point(point: dict[str, Any], n_correct: int, cancer: int) -> dict[str, Any]
     return {**point, "n_correct": n_correct, "per_class": per_class}
 
 
+def test_a_time_without_its_zone_is_refused(written: Callable[..., Path]) -> None:
+    """Which of two audits is the newer could not be told."""
+    with pytest.raises(RecordError, match=r"created: Input should have timezone info"):
+        read_audit(written(created="2025-01-01T00:00:00"))
+
+
 def test_curves_of_the_papers_protocol_may_rise_again(
     written: Callable[..., Path], audit_of: Callable[..., AuditRecord]
 ) -> None:
