@@ -11,7 +11,7 @@ from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
 from robaudit.report.paired import Answer, PairedTest, paired_tests
 from robaudit.report.recall import headline_point, worst_class
-from robaudit.report.rival import Recipe, Rivals, read_recipe, rivals, what_they_add
+from robaudit.report.rival import Recipe, read_recipe, rivals, what_they_add
 from robaudit.report.sides import Side, many_sides, names_from_paths
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import LABELS, TONES, Alarm, Verdict, change, everywhere, in_words, tone_of
@@ -199,19 +199,25 @@ def _verdict(
 
 
 def _added(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[Recipe | None]) -> list[str]:
-    """What T and C add in each model, where the same training without them is on the page too."""
+    """What T and C add in each model, where the same training without them is on the page too.
+
+    These tests too are corrected over all such pairs and eps at once.
+    """
     trained = list(zip(names, sources, recipes, strict=False))
-    return [
-        f"{name} against {alone}: {_what_they_add(pair, other, source)}"
+    pairs = [
+        (f"{name} against {alone}", pair, other, source)
         for name, source, recipe in trained
         for alone, other, of_other in trained
         if (pair := rivals(of_other, recipe))
     ]
-
-
-def _what_they_add(pair: Rivals, alone: Source, with_front: Source) -> str:
-    why = why_untested(alone.record, with_front.record)
-    return what_they_add(pair, () if why else _raw(alone, with_front)[1], why)
+    whys = [why_untested(alone.record, with_front.record) for _, _, alone, with_front in pairs]
+    raw = [() if why else _raw(*sources)[1] for (_, _, *sources), why in zip(pairs, whys, strict=True)]
+    n_tests = sum(map(len, raw))
+    adjusted = _adjusted([test for tests in raw for test in tests])
+    return [
+        f"{which}: {what_they_add(pair, [next(adjusted) for _ in tests], why, n_tests=n_tests)}"
+        for (which, pair, *_), tests, why in zip(pairs, raw, whys, strict=True)
+    ]
 
 
 def _checks_spoken(sides: Sequence[Side]) -> str:

@@ -78,13 +78,14 @@ def rivals(alone: Recipe | None, with_front: Recipe | None) -> Rivals | None:
     return Rivals(alone, with_front) if alone.modules == "none" != with_front.modules else None
 
 
-def what_they_add(pair: Rivals, tests: Sequence[PairedTest], why: str) -> str:
+def what_they_add(pair: Rivals, tests: Sequence[PairedTest], why: str, *, n_tests: int | None = None) -> str:
     """Say what T and C add, or that there is no evidence of it, and what it took.
 
     Args:
         pair: how both models were trained.
         tests: paired tests under attack, of the network alone against the one with T and C.
         why: why there are no tests; empty where there are.
+        n_tests: how many tests the correction counts; None: these alone.
     """
     differing = pair.differing
     training = "fine-tuning" if pair.alone.settings.get("robust") == "none" else "adversarial fine-tuning"
@@ -97,19 +98,20 @@ def what_they_add(pair: Rivals, tests: Sequence[PairedTest], why: str) -> str:
         [
             f"What {pair.modules} {_verb(pair, 'add')} {over} is not known: {why}."
             if why
-            else _answer(pair, over, tests),
+            else _answer(pair, over, tests, n_tests or len(tests)),
             *([f"The trainings differ in {listed(differing)}."] if differing else []),
             took,
         ]
     )
 
 
-def _answer(pair: Rivals, over: str, tests: Sequence[PairedTest]) -> str:
+def _answer(pair: Rivals, over: str, tests: Sequence[PairedTest], n_tests: int) -> str:
     better, worse, neither = (
         eps_ranges([test.eps_255 for test in tests if test.answer == answer])
         for answer in ("improved", "worse", "no evidence")
     )
-    tested = f"(exact McNemar tests, Holm’s correction over {len(tests)} eps)"
+    counted = f"{n_tests} eps" if n_tests == len(tests) else f"the {n_tests} tests of all such pairs"
+    tested = f"(exact McNemar tests, Holm’s correction over {counted})"
     if not better and not worse:
         return f"No evidence that {pair.modules} {_verb(pair, 'add')} anything {over} {tested}."
     clauses = [

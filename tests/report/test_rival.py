@@ -138,3 +138,14 @@ def test_vanilla_rival_and_assimilated_stand_on_one_page(tmp_path: Path):
         "robust/audit against robust-fine-tuning/audit: T and C add robust accuracy at "
     )
     assert len([text for text in page.verdict.sentences if "T and C" in text]) == 1
+
+
+def test_of_several_pairs_on_one_page_the_tests_are_corrected_together(tmp_path: Path):
+    """What one pair alone would show is more often luck, the more pairs are asked."""
+    alone, both = audit(tmp_path / "alone", 6, front=False), audit(tmp_path / "both", 11, front=True)
+    others = [audit(tmp_path / f"both-{seed}", 6, front=True) for seed in range(8)]
+    assert "T and C add robust accuracy" in sentence(alone, both)
+    said = [text for text in read_history([alone, both, *others]).verdict.sentences if "T and C" in text]
+    assert len(said) == 9
+    assert all("Holm’s correction over the 72 tests of all such pairs)" in text for text in said)
+    assert "No evidence that T and C add anything" in said[0]
