@@ -125,10 +125,11 @@ def _hugging_face_class(contents: Contents) -> tuple[str, Any, Any]:
 _HOW = frozenset(
     {
         "attn_implementation", "_attn_implementation", "_attn_implementation_internal", "experts_implementation",
-        "_experts_implementation", "use_kernels",
+        "_experts_implementation", "use_kernels", "dtype", "torch_dtype",
     }
 )  # fmt: skip
-"""How a network is computed, not what: a name with a slash is code that transformers fetches from the hub and runs."""
+"""How a network is computed, not what: a name with a slash is code that transformers fetches from the hub and runs, and
+half precision would round weights that the folder has in full."""
 _REFUSED = frozenset({"quantization_config", "compression_config", "backbone_kwargs"})
 """Other formats of weights, whose libraries run what they find there; and arguments for any network of timm's."""
 

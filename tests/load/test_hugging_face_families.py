@@ -63,6 +63,18 @@ def test_a_folder_gives_the_logits_of_the_network_it_was_saved_from(tmp_path: Pa
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
+def test_weights_are_not_rounded_to_the_precision_that_a_configuration_names(tmp_path: Path, key: str) -> None:
+    """Such as one that was trained in half precision and saved in full."""
+    made = saved(tmp_path, "ViT", 3)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config = {name: value for name, value in config.items() if name not in ("dtype", "torch_dtype")}
+    (tmp_path / "config.json").write_text(json.dumps(config | {key: "bfloat16"}))
+    loaded = load_model(tmp_path).classifier.backbone.state_dict().values()
+    assert all(torch.equal(weight, own) for weight, own in zip(loaded, made.state_dict().values(), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_regression_is_no_classifier(tmp_path: Path) -> None:
     """Transformers itself writes this of one output that was trained with whole or broken numbers as labels."""
     saved(tmp_path, "ResNet", 1)
