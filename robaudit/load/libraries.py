@@ -71,10 +71,10 @@ def hugging_face_filled(contents: Contents, weights: Mapping[str, Tensor]) -> nn
         ModelError: likewise, or the weights do not fit.
     """
     name, made, config = _hugging_face_class(contents)
+    # transformers rounds all to the precision of the first
+    in_full = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
     with _as_model_error(f"{contents.path}: its weights cannot be put into {name}"):
-        network, report = made.from_pretrained(
-            None, config=config, state_dict=dict(weights), output_loading_info=True
-        )  # fmt: skip
+        network, report = made.from_pretrained(None, config=config, state_dict=in_full, output_loading_info=True)
     problems = [
         f"{len(keys)} {word}, such as {keys[0]}"
         for word, key in (

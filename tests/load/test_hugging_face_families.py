@@ -8,6 +8,7 @@ import pytest
 import torch
 from backbones import pictures
 from heads import two
+from safetensors.torch import save_file
 from torch import nn
 
 from robaudit.errors import ModelError
@@ -72,6 +73,18 @@ def test_weights_are_not_rounded_to_the_precision_that_a_configuration_names(tmp
     (tmp_path / "config.json").write_text(json.dumps(config | {key: "bfloat16"}))
     loaded = load_model(tmp_path).classifier.backbone.state_dict().values()
     assert all(torch.equal(weight, own) for weight, own in zip(loaded, made.state_dict().values(), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_weights_are_not_rounded_to_the_precision_of_the_first(tmp_path: Path) -> None:
+    made = saved(tmp_path, "ViT", 3)
+    first, *_ = made.state_dict()
+    weights = made.state_dict() | {first: made.state_dict()[first].bfloat16()}
+    save_file(weights, tmp_path / "model.safetensors")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if "dtype" not in k}))
+    loaded = load_model(tmp_path).classifier.backbone.state_dict().values()
+    assert all(torch.equal(weight, own.float()) for weight, own in zip(loaded, weights.values(), strict=True))
 
 
 @pytest.mark.filterwarnings("ignore")
