@@ -21,7 +21,15 @@ from robaudit.load.own_export import said_in_archive, said_in_onnx
 from robaudit.load.remote import sha256_of
 from robaudit.load.safetensors_header import HeaderError, looks_like_safetensors, read_header
 from robaudit.load.scripted_code import CodeError, read_program
-from robaudit.load.torch_pickle import DATA_GLOBALS, Groups, TensorReader, as_mapping, dictionary_groups, module_tensors
+from robaudit.load.torch_pickle import (
+    DATA_GLOBALS,
+    Groups,
+    TensorReader,
+    as_mapping,
+    dictionary_groups,
+    module_tensors,
+    without_strays,
+)  # fmt: skip
 
 MAX_PLAIN_ENTRIES = 64
 
@@ -149,9 +157,10 @@ def _describe_pickle(base: Contents, pickle: InertPickle, as_tensor: TensorReade
     base = replace(base, kind=kind, globals=pickle.globals)
     entries = as_mapping(pickle.value)
     if entries is not None:
-        groups = dictionary_groups(pickle.value, as_tensor)
-        modules = {} if groups or pickle.globals <= DATA_GLOBALS else _modules(entries, as_tensor)
-        if modules:
+        groups = without_strays(dictionary_groups(pickle.value, as_tensor))
+        has_state = any("." in name for tensors in groups.values() for name in tensors)
+        modules = {} if has_state or pickle.globals <= DATA_GLOBALS else _modules(entries, as_tensor)
+        if modules and not groups.keys() & without_strays(modules | groups).keys():
             return replace(base, kind=Kind.PICKLED_MODULE, groups=modules)
         return replace(base, groups=groups, metadata=_plain_entries(pickle.value))
     if pickle.globals <= DATA_GLOBALS:

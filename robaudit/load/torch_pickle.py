@@ -133,6 +133,16 @@ def dictionary_groups(value: Value, as_tensor: TensorReader) -> Groups:
     return groups
 
 
+def without_strays(groups: Groups) -> Groups:
+    """The same without tensors that merely lie above a state dict: a best accuracy, a weight per class."""
+    dotted = [path for path, tensors in groups.items() if any("." in name for name in tensors)]
+    return {
+        path: tensors
+        for path, tensors in groups.items()
+        if path in dotted or not any(path == other[: len(path)] for other in dotted)
+    }
+
+
 def _mappings(value: Value) -> Iterator[tuple[tuple[str, ...], Mapping[Value, Value]]]:
     waiting: list[tuple[tuple[str, ...], Value]] = [((), value)]
     seen: set[int] = set()  # a pickle can hold itself, or one thing a million times

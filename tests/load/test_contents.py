@@ -83,6 +83,20 @@ def test_a_state_dict_in_a_training_checkpoint(
     assert shapes(contents) == SHAPES
 
 
+def test_a_stray_tensor_hides_no_state_dict_and_no_network(tmp_path: Path) -> None:
+    path, beside = tmp_path / "model.pt", {"best_acc": torch.tensor(0.93)}
+    torch.save({"the_weights_of_my_thesis": small().state_dict(), **beside}, path)
+    assert state_tensors(read_contents(path)).nesting == ("the_weights_of_my_thesis",)
+    torch.save({"net": small(), **beside}, path)
+    assert read_contents(path).kind == Kind.PICKLED_MODULE
+    assert shapes(read_contents(path)) == SHAPES
+
+
+def test_weights_of_one_layer_are_no_stray_tensors(tmp_path: Path) -> None:
+    torch.save({**nn.Linear(2, 3).state_dict(), "optimizer": {"state": torch.ones(1)}}, tmp_path / "model.pt")
+    assert shapes(read_contents(tmp_path / "model.pt")) == {"weight": (3, 2), "bias": (3,)}
+
+
 @pytest.mark.parametrize(
     ("prefix", "more"),
     [

@@ -286,7 +286,8 @@ def test_a_network_pickled_whole_into_a_checkpoint(tmp_path: Path) -> None:
     import timm
 
     made, pictures = timm.create_model("test_resnet", num_classes=2).eval(), torch.rand(2, 3, 32, 32)
-    torch.save({"epoch": 3, "model": made, "optimizer": {"state": {0: {"step": torch.ones(1)}}}}, tmp_path / "m")
+    beside = {"epoch": 3, "best_acc": torch.tensor(0.9), "optimizer": {"state": {0: {"step": torch.ones(1)}}}}
+    torch.save({"model": made, **beside}, tmp_path / "m")
     sha256 = read_contents(tmp_path / "m").sha256
     with pytest.raises(ModelError, match=rf"runs code.*timm\..*pass --arch test_resnet.*--trust {sha256}"):
         load_model(tmp_path / "m")
