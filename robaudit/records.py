@@ -187,8 +187,9 @@ class InputSize(Record):
     height: int
     width: int
     source: str | None = None
-    """`given`; where the file says so (`configuration`, `program`, `weights`: their positions); `architecture`, the
-    size that its library trains it at; or `assumed`. Null for a model in memory, and in records of earlier versions."""
+    """`given`; where the file says so (`configuration`, `checkpoint`: an entry beside its weights, `program`,
+    `weights`: their positions); `architecture`, the size that its library trains it at; or `assumed`. Null for a model
+    in memory, and in records of earlier versions."""
 
 
 class FrontInfo(Record):

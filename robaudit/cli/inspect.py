@@ -58,7 +58,7 @@ def inspect(
 
 _METADATA = {"epoch": "epoch", "pytorch-lightning_version": "lightning", "best_acc": "best_acc", "arch": "arch"}
 """Entries of a training checkpoint worth a line, and what the line is called."""
-_WARNING = ("would run", "left out", "not computed")
+_WARNING = ("would run", "left out", "not computed", "not clear")
 
 
 def _is_terminal() -> bool:
@@ -144,6 +144,9 @@ def _statements(description: "Description") -> Iterator[Line]:
     if own.mean is not None and own.std is not None:
         yield "mean", _numbers(own.mean)
         yield "std", _numbers(own.std)
+    for unclear in (own.unclear_normalization, own.unclear_size):
+        if unclear is not None:
+            yield "not clear", unclear
     for key, label in _METADATA.items():
         value = description.contents.metadata.get(key)
         if isinstance(value, str | int | float):

@@ -12,6 +12,7 @@ from typing import Any
 from robaudit.errors import ModelError
 from robaudit.load.archive import Archive, ArchiveError, open_archive
 from robaudit.load.as_trained import require_as_trained
+from robaudit.load.beside_weights import NumbersOf, numbers_in, picture_entries
 from robaudit.load.class_order import CLASS_ORDERS, class_orders, in_order
 from robaudit.load.exported_json import ExportError, describe_exported, is_exported
 from robaudit.load.folder import read_folder
@@ -106,7 +107,8 @@ def _read_bare_pickle(base: Contents) -> Contents:
             return replace(base, kind=Kind.PICKLE, globals=first.globals)
         headers = [read_pickle(stream) for _ in range(2)]
         pickle = read_pickle(stream)
-    described = _describe_pickle(base, pickle, TensorReader(lambda key: base.size_bytes), Kind.LEGACY_TORCH_CHECKPOINT)
+    as_tensor = TensorReader(lambda key: base.size_bytes)
+    described = _describe_pickle(base, pickle, as_tensor, lambda item: None, Kind.LEGACY_TORCH_CHECKPOINT)
     return replace(described, globals=pickle.globals.union(*(header.globals for header in headers)))
 
 
@@ -128,7 +130,8 @@ def _read_archive(base: Contents, archive: Archive) -> Contents:
         tensors = module_tensors(pickle.value, as_tensor)
         scripted = replace(base, kind=Kind.TORCHSCRIPT, groups={(): tensors} if tensors else {})
         return _describe_program(replace(scripted, metadata=said_in_archive(base.path, archive)), archive, root)
-    return _describe_pickle(base, pickle, as_tensor, Kind.TORCH_CHECKPOINT)
+    numbers_of = numbers_in(archive, f"{root}data/", as_tensor)
+    return _describe_pickle(base, pickle, as_tensor, numbers_of, Kind.TORCH_CHECKPOINT)
 
 
 def _describe_program(base: Contents, archive: Archive, root: str) -> Contents:
@@ -153,7 +156,9 @@ def _describe_exported(base: Contents, archive: Archive) -> Contents:
     )
 
 
-def _describe_pickle(base: Contents, pickle: InertPickle, as_tensor: TensorReader, kind: Kind) -> Contents:
+def _describe_pickle(
+    base: Contents, pickle: InertPickle, as_tensor: TensorReader, numbers_of: NumbersOf, kind: Kind
+) -> Contents:
     base = replace(base, kind=kind, globals=pickle.globals)
     entries = as_mapping(pickle.value)
     if entries is not None:
@@ -161,8 +166,9 @@ def _describe_pickle(base: Contents, pickle: InertPickle, as_tensor: TensorReade
         has_state = any("." in name for tensors in groups.values() for name in tensors)
         modules = {} if has_state or pickle.globals <= DATA_GLOBALS else _modules(entries, as_tensor)
         if modules and not groups.keys() & without_strays(modules | groups).keys():
-            return replace(base, kind=Kind.PICKLED_MODULE, groups=modules)
-        return replace(base, groups=groups, metadata=_plain_entries(pickle.value))
+            kind, groups = Kind.PICKLED_MODULE, modules
+        beside = {key: item for key, item in entries.items() if key not in groups.get((), {})}
+        return replace(base, kind=kind, groups=groups, metadata=_plain_entries(beside, numbers_of))
     if pickle.globals <= DATA_GLOBALS:
         return base
     tensors = module_tensors(pickle.value, as_tensor)
@@ -176,12 +182,13 @@ def _modules(entries: Mapping[Value, Value], as_tensor: TensorReader) -> Groups:
     return {place: tensors for place, tensors in found.items() if tensors}
 
 
-def _plain_entries(value: Value) -> dict[str, Any]:
-    """Return the entries of a checkpoint that are text, numbers or lists of text: epoch, arch, classes."""
-    found = as_mapping(value) or {}
-    entries = {
-        key: item for key, item in found.items() if isinstance(key, str) and (_is_plain(item) or _are_texts(item))
-    }
+def _plain_entries(found: Mapping[Value, Value], numbers_of: NumbersOf) -> dict[str, Any]:
+    """Return the entries of a checkpoint that are text, numbers, lists of text, or say what its pictures are."""
+    of_pictures = picture_entries(found, numbers_of)
+    entries = of_pictures | {
+        key: item for key, item in found.items()
+        if isinstance(key, str) and key not in of_pictures and (_is_plain(item) or _are_texts(item))
+    }  # fmt: skip
     by_index = in_order(found.get("class_to_idx"))
     if by_index and "classes" not in entries:
         entries = {"classes": by_index, **entries}

@@ -1,13 +1,13 @@
 """A model file in words and plain data: what `robaudit inspect` shows. Loads torch only to guess an architecture."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 from robaudit.errors import ModelError
 from robaudit.load.kinds import PROGRAMS, Contents, Kind
-from robaudit.load.normalization import normalization_of
+from robaudit.load.normalization import normalization_of, own_of_pixels
 from robaudit.load.renamed import named_state
 from robaudit.load.state import State
 from robaudit.load.stated import REGRESSION, Stated, stated
@@ -64,6 +64,8 @@ class Description:
             return None
         needed = " --arch ARCH" if self.needs_arch else ""
         needed += " --classes NAMES" if self.stated.contradiction else ""
+        needed += " --mean M --std S" if self.stated.unclear_normalization else ""
+        needed += " --input-size H,W" if self.stated.unclear_size else ""
         needed += " --label-index N" if self.stated.many_findings and self.stated.label_index is None else ""
         return f"robaudit scan {shlex.quote(str(self.contents.path))} DATA{needed} --out out/before"
 
@@ -115,7 +117,7 @@ def describe(contents: Contents) -> Description:
         own,
         architectures,
         operators,
-        (own.size, "configuration") if own.size else _native_size(contents, state, architectures),
+        (own.size, own.size_source) if own.size else _native_size(contents, state, architectures),
         _obstacle(contents, architectures, unreadable, missing) or _unusable(contents, own) or _unfit(contents, state),
     )
 
@@ -139,8 +141,10 @@ def _unusable(contents: Contents, own: Stated) -> str | None:
     """Why what a configuration says would be refused."""
     if own.is_regression:
         return REGRESSION
+    channels = 3 if own.mean is None else len(own.mean)
     try:
-        normalization_of(contents.path, own, 3 if own.mean is None else len(own.mean))
+        clear = replace(own, unclear_normalization=None)  # what is not clear is said beside the command
+        normalization_of(contents.path, own_of_pixels(contents, clear, None, channels), channels)
     except ModelError as error:
         return str(error).removeprefix(f"{contents.path}: ")
     return None

@@ -11,13 +11,14 @@ import torch
 from robaudit.errors import ModelError, first_line
 from robaudit.front.front import Front
 from robaudit.load.assimilated import fill, read_assimilated
+from robaudit.load.beside_weights import require_clear
 from robaudit.load.classes import class_names, require_finding, require_one_order, require_one_output
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.contents import read_contents
 from robaudit.load.hub import local_folder
 from robaudit.load.kinds import PROGRAMS, Contents, Kind
 from robaudit.load.network import Asked, Network, read_network
-from robaudit.load.normalization import normalization_of
+from robaudit.load.normalization import normalization_of, own_of_pixels
 from robaudit.load.normalizer import require_unit_pixels
 from robaudit.load.outputs import DEFAULT_THRESHOLD, Outputs
 from robaudit.load.recipe import recipe_of
@@ -63,10 +64,11 @@ def load_model(
             folder's own, then 0.5.
         classes: class names in the order of the outputs; None takes the folder's own, then `folder_classes`.
         folder_classes: class names of the data, sorted; the last resort.
-        mean: per channel, in [0, 1] units; None takes the folder's own, then ImageNet's.
+        mean: per channel, in [0, 1] units; None takes the file's or folder's own, then ImageNet's.
         std: likewise.
         normalization: a preset instead of both: imagenet, half, none or xray.
-        input_size: (height, width); None takes the folder's own, then the program's or architecture's, then 224x224.
+        input_size: (height, width); None takes the file's or folder's own, then the program's or architecture's, then
+            224x224.
         device: torch device.
 
     Raises:
@@ -74,6 +76,8 @@ def load_model(
     """
     contents = replace(read_contents(local_folder(path)), path=path)
     own = stated(contents)
+    if input_size is None:
+        require_clear(path, own.unclear_size)
     asked = Asked(arch, factory, trust, weights, input_size or own.size)
     retrofitted = read_assimilated(contents, asked) if contents.kind is Kind.ASSIMILATED else None
     network = retrofitted.network if retrofitted else read_network(contents, asked)
@@ -94,6 +98,8 @@ def load_model(
         path, n_outputs, classes, own.labels_of(n_outputs), folder_classes,
         is_finding=chosen is not None and retrofitted is None,
     )  # fmt: skip
+    if mean is None and std is None and normalization is None:
+        own = own_of_pixels(contents, own, network.normalization, network.in_chans)
     if network.normalization is not None and mean is None and std is None and normalization is None:
         own_mean, own_std = require_unit_pixels(contents, network.normalization, network.in_chans)
         own = replace(own, mean=own_mean, std=own_std, source="a layer of the file, in front of the network")
@@ -132,7 +138,7 @@ def load_model(
 
 def _input_size(network: Network, given: tuple[int, int] | None, own: Stated) -> InputSize:
     """The grid a model is asked on, and where that is known from."""
-    known = ((given, "given"), (own.size, "configuration"), (network.size, network.size_source))
+    known = ((given, "given"), (own.size, own.size_source), (network.size, network.size_source))
     (height, width), source = next(
         ((size, source) for size, source in known if size is not None), (DEFAULT_SIZE, "assumed")
     )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
 from robaudit.errors import ModelError
+from robaudit.load.beside_weights import require_clear
+from robaudit.load.kinds import Contents
+from robaudit.load.normalizer import Values, require_unit_pixels
 from robaudit.load.stated import Stated
 from robaudit.records import Normalization
 
@@ -56,6 +60,30 @@ def normalization_of(
             "pass --mean and --std with one number per channel, std above 0"
         )
     return Normalization(mean=tuple(mean), std=tuple(std), source=source)
+
+
+def own_of_pixels(contents: Contents, own: Stated, in_front: Values | None, in_chans: int) -> Stated:
+    """The same with what stands beside the weights of a checkpoint as one number per channel of pixels in [0, 1].
+
+    Args:
+        contents: of the file.
+        own: what it says of its network.
+        in_front: mean and standard deviation of a layer in front of the network.
+        in_chans: of the network's input.
+
+    Raises:
+        ModelError: it is not clear, not of such pixels, or not what the layer does.
+    """
+    require_clear(contents.path, own.unclear_normalization)
+    if not own.is_beside_weights or own.mean is None or own.std is None:
+        return own
+    mean, std = require_unit_pixels(contents, (own.mean, own.std), in_chans, "keeps beside its weights")
+    if in_front not in (None, (own.mean, own.std), (mean, std)):
+        raise ModelError(
+            f"{contents.path}: keeps mean {list(mean)} and std {list(std)} beside its weights, and has a layer in "
+            f"front that normalises with other ones; pass the right ones with --mean and --std"
+        )
+    return replace(own, mean=mean, std=std)
 
 
 def _preset(path: Path, name: str, in_chans: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import isfinite
 
@@ -65,16 +65,25 @@ def values_of(contents: Contents, state: State) -> Values | None:
     held = contents.groups[state.nesting]
     weights = read_weights(contents, State(state.nesting, "", {name: held[name] for name in state.normalizer}))
     mean, std = (tuple(weights[name].double().flatten().tolist()) for name in state.normalizer)
-    return _as_typed(mean), _as_typed(std)
+    return as_typed(mean), as_typed(std)
 
 
-def _as_typed(values: tuple[float, ...]) -> tuple[float, ...]:
+def as_typed(values: Iterable[float]) -> tuple[float, ...]:
     """0.485 and not 0.48500001430511475: the number that became this one in single precision."""
     return tuple(float(f"{value:.7g}") if isfinite(value) else value for value in values)
 
 
-def require_unit_pixels(contents: Contents, values: Values, channels: int) -> Values:
+IN_FRONT = "has a layer in front that normalises with"
+
+
+def require_unit_pixels(contents: Contents, values: Values, channels: int, has: str = IN_FRONT) -> Values:
     """The same, one number per channel.
+
+    Args:
+        contents: of the file, for the message.
+        values: mean and standard deviation.
+        channels: of the network's input.
+        has: what the file has of them, for the message.
 
     Raises:
         ModelError: it is none of pixels in [0, 1].
@@ -84,7 +93,7 @@ def require_unit_pixels(contents: Contents, values: Values, channels: int) -> Va
         shown = (flag(name, ",".join(f"{value / BYTE:.6g}" for value in each))
                  for name, each in (("--mean", mean), ("--std", std)))  # fmt: skip
         raise ModelError(
-            f"{contents.path}: has a layer in front that normalises with mean {list(mean)} and std {list(std)}, not "
-            f"those of pixels in [0, 1]; if it was given 0 to {BYTE}, pass {' '.join(shown)}"
+            f"{contents.path}: {has} mean {list(mean)} and std {list(std)}, not those of pixels in [0, 1]; if it was "
+            f"given 0 to {BYTE}, pass {' '.join(shown)}"
         )
     return mean, std

@@ -10,6 +10,7 @@ from math import isfinite
 from typing import Any
 
 from robaudit.errors import ModelError
+from robaudit.load.beside_weights import said_of_pictures
 from robaudit.load.class_order import CLASS_ORDERS
 from robaudit.load.kinds import PROGRAMS, Contents, Kind
 from robaudit.load.own_export import METADATA_NAME
@@ -56,6 +57,17 @@ class Stated:
     """Which finding is audited, likewise."""
     threshold: float | None = None
     """Probability above which one output decides for the second class, likewise."""
+    is_beside_weights: bool = False
+    """Whether mean, std and size are entries of a checkpoint, which nobody has promised."""
+    unclear_normalization: str | None = None
+    """Why a person must say what mean and std are, and how; None where none are stated, or clearly."""
+    unclear_size: str | None = None
+    """The same of the size."""
+
+    @property
+    def size_source(self) -> str:
+        """Where the size is known from, as `robaudit.records.InputSize` has it."""
+        return "checkpoint" if self.is_beside_weights else "configuration"
 
     @property
     def possible_labels(self) -> tuple[str, ...]:
@@ -88,6 +100,7 @@ def stated(contents: Contents) -> Stated:
             return Stated(
                 labels=_labels_beside_weights(config),
                 orders=tuple(map(tuple, orders)) if isinstance(orders, list) else (),
+                **said_of_pictures(config),
             )
         own = config.get("pretrained_cfg", config)
         if not isinstance(own, Mapping):
