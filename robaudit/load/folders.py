@@ -45,12 +45,17 @@ def read_folder(path: Location) -> Found:
     """Every file, labelled by its class folder; parts, where there are any, by the folder above.
 
     Raises:
-        DataError: no such folder, a link that leads back to a folder it lies in, or one file in two classes.
+        DataError: no such folder, a link that leads back to a folder it lies in, one file in two classes, or parts
+            below the classes.
     """
     if not path.is_dir():
         raise DataError(f"{path}: no such folder; pass a folder with one sub-folder of images per class")
-    if isinstance(path, Remote):
-        return _read_remote(path)
+    found = _read_remote(path) if isinstance(path, Remote) else _read_here(path)
+    _refuse_parts_in_classes(path, found)
+    return found
+
+
+def _read_here(path: Path) -> Found:
     parts = [folder for folder in _subfolders(path) if part_named(folder.name) in SPLIT_NAMES]
     _refuse_one_part_twice(path, [folder.name for folder in parts])
     found = Found()
@@ -74,6 +79,19 @@ def _read_remote(root: Remote) -> Found:
         if folders and bool(split) == bool(parts):
             found.add(Listed(str(file), root / str(file), folders[0], split), str(file))
     return found
+
+
+def _refuse_parts_in_classes(path: Location, found: Found) -> None:
+    """Parts below the classes would be taken as one, and a model be audited on what it has learnt from."""
+    if len({item.label for item in found.images}) < 2:
+        return  # the folder above the one that is meant, perhaps
+    for item in found.images:
+        class_name, *inner = PurePosixPath(item.id).parts[:-1]
+        if not item.split and inner and part_named(inner[0]) in SPLIT_NAMES:
+            raise DataError(
+                f"{path}: has parts inside its classes, such as {class_name}/{inner[0]}, wanted classes inside parts; "
+                f"move its images to {inner[0]}/{class_name}, or list them in a manifest with a column split"
+            )
 
 
 def _refuse_one_part_twice(path: Location, folders: Sequence[str]) -> None:

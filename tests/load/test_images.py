@@ -106,6 +106,17 @@ def test_a_folder_of_classes_is_taken_whole_whatever_part_is_asked_for(tmp_path:
     assert ids(open_images(tmp_path, "test")) == ids(open_images(tmp_path, "train")) == ids(open_images(tmp_path))
 
 
+def test_parts_inside_classes_are_not_pooled(tmp_path: Path) -> None:
+    for name in ("ill", "well"):
+        folder(tmp_path / "data" / name, {"train": 1, "test": 1})
+    with pytest.raises(
+        DataError, match=r"parts inside its classes, such as ill/test, .* move its images to test/ill, or"
+    ):
+        open_images(tmp_path / "data", "test")
+    with pytest.raises(DataError, match="holds only class data"):
+        open_images(tmp_path, "test")
+
+
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     folder(tmp_path / "train", {"a": 1, "b": 1})
     with pytest.raises(DataError, match="has train but no test part"):

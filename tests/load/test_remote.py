@@ -80,6 +80,12 @@ def test_a_folder_elsewhere_is_the_folder_here(files: dict[str, bytes], tmp_path
     assert str(images.root) == memory
 
 
+def test_parts_inside_classes_are_not_pooled_there_either(memory: str) -> None:
+    files = {f"{name}/{part}/0.png": png(1) for name in ("ill", "well") for part in ("train", "test")}
+    with pytest.raises(DataError, match="parts inside its classes, such as ill/test"):
+        open_images(located(in_memory(memory, files)), "test")
+
+
 def manifest(names: list[str], *, parquet: bool = False) -> bytes:
     rows = {"path": names, "label": [name.split("/")[-2] for name in names], "split": ["test"] * len(names)}
     if not parquet:
