@@ -150,7 +150,7 @@ def scan(
         learnt = read_learnt(Path(model))
         refuse_learnt_patients(images, learnt, Path(model))
     images = images.ordered_as(loaded.info.classes)
-    loaded.require_channels(images.channels)
+    loaded.require_channels(images.channels, bgr=images.view.bgr)
     if positive is not None and positive not in images.classes:
         raise SettingsError(f"--positive {positive}: is no class; the classes are {', '.join(images.classes)}")
     sample_size = find_preset(preset).check_sample if check_sample is None else check_sample

@@ -208,7 +208,7 @@ def _say_estimate(
     loading = {key: measured[key] for key in (*MODEL_OPTIONS, "factory", "trust", "device") if key in measured}
     loaded = load_model(model, folder_classes=images.classes, **loading)
     images = images.ordered_as(loaded.info.classes)
-    loaded.require_channels(images.channels)
+    loaded.require_channels(images.channels, bgr=images.view.bgr)
     loaded = loaded.with_outputs_seen_on(images.to_try(loaded.size).to(loaded.classifier.mean.device))
     plan = plan_of(
         measured.get("attacks"), measured.get("eps", EPS_GRID), measured["preset"], measured.get("protocol"), 0

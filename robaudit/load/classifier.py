@@ -91,6 +91,8 @@ class LoadedModel:
     """How its folder says that images come to the grid, which robaudit does as `--resize` says."""
     shown: tuple[str, ...] | None = None
     """Options that say how images were shown to a retrofit in training; None where its folder does not tell."""
+    takes_bgr: bool = False
+    """Whether its folder says that colours come in the order blue, green, red."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -124,11 +126,15 @@ class LoadedModel:
         classifier.outputs = outputs
         return replace(self, info=self.info.model_copy(update={"outputs": outputs.words or outputs.kind.value}))
 
-    def require_channels(self, image_channels: int) -> None:
+    def require_channels(self, image_channels: int, *, bgr: bool | None = None) -> None:
         """Refuse images whose channels the model cannot take.
 
+        Args:
+            image_channels: 1 or 3.
+            bgr: whether colours are shown in the order blue, green, red; None where that is not asked.
+
         Raises:
-            ModelError: coloured images for a model of grey ones, or a model of neither.
+            ModelError: coloured images for a model of grey ones, or a model of neither; or in the other order.
         """
         accepted = self.classifier.takes_channels
         if problem := other_channels(accepted):
@@ -140,4 +146,9 @@ class LoadedModel:
             raise ModelError(
                 f"{self.info.path}: takes grey pictures (1 channel), the pictures have {image_channels}; convert them "
                 f"to grey, or {again}"
+            )
+        if image_channels == 3 and self.takes_bgr and bgr is False:
+            raise ModelError(
+                f"{self.info.path}: takes blue, green, red, as its preprocessor says (do_flip_channel_order), the "
+                "pictures come as red, green, blue; pass --bgr, or correct its configuration"
             )

@@ -155,6 +155,7 @@ def _hugging_face(path: Path, config: Config) -> Config:
         found |= normalization(preprocessor, _channels(config))
     except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{file}: cannot be used ({error}); correct it, or pass the weights file and --arch") from None
+    found["bgr"] = bool(preprocessor.get("do_flip_channel_order"))
     resizing = hugging_face_resizing(preprocessor)
     found["resizing"] = None if resizing is None else asdict(resizing)
     size = _hugging_face_size(preprocessor) or config.get("image_size")

@@ -133,6 +133,7 @@ def load_model(
         recipe_of(network, {"output": answered.output, "label_index": chosen, "threshold": decides_at}),
         own.resizing,
         own.shown,
+        own.bgr,
     )
 
 

@@ -45,6 +45,8 @@ class Stated:
     """Of the pictures it takes; of a file that `robaudit export` wrote."""
     resizing: Resizing | None = None
     """How images come to it."""
+    bgr: bool = False
+    """Whether it takes colours in the order blue, green, red."""
     shown: tuple[str, ...] | None = None
     """Options that say how images were shown in training; None where the folder does not tell."""
     many_findings: bool = False
@@ -114,6 +116,7 @@ def stated(contents: Contents) -> Stated:
             source=str(config.get("normalization_source", "config.json")),
             size=_size(own.get("input_size")),
             resizing=_resizing(contents.kind, config, own),
+            bgr=contents.kind is Kind.HUGGING_FACE_FOLDER and config.get("bgr") is True,
             shown=_shown(config.get("shown")),
             many_findings=config.get("problem_type") == "multi_label_classification",
             is_regression=config.get("problem_type") == "regression",

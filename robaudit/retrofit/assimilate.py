@@ -154,7 +154,7 @@ def assimilate(
         )
         require_patches(vanilla.size, config)
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
-        vanilla.require_channels(training.channels)
+        vanilla.require_channels(training.channels, bgr=training.view.bgr)
         vanilla = vanilla.with_outputs_seen_on(training.to_try(vanilla.size).to(vanilla.classifier.mean.device))
         class_weights(config.class_weights, training.per_class)  # refused before anything takes its time
         inputs = {

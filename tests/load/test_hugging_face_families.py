@@ -1,18 +1,23 @@
 """Hugging Face folders of every family of networks that its library has, as the library itself writes them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from backbones import pictures
 from heads import two
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from robaudit.audit.scan import scan
 from robaudit.errors import ModelError
 from robaudit.load.model import load_model
+from robaudit.retrofit.assimilate import assimilate
 
 FAMILIES: dict[str, dict[str, Any]] = {
     "ResNet": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"},
@@ -85,6 +90,24 @@ def test_weights_are_not_rounded_to_the_precision_of_the_first(tmp_path: Path) -
     (tmp_path / "config.json").write_text(json.dumps({k: v for k, v in config.items() if "dtype" not in k}))
     loaded = load_model(tmp_path).classifier.backbone.state_dict().values()
     assert all(torch.equal(weight, own.float()) for weight, own in zip(loaded, weights.values(), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("audit", [scan, assimilate], ids=["scan", "assimilate"])
+def test_colours_that_a_preprocessor_turns_round_are_asked_for(tmp_path: Path, audit: Callable[..., Any]) -> None:
+    saved(tmp_path / "m", "ViT", 2)
+    file = tmp_path / "m" / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"do_flip_channel_order": True, "do_normalize": True}))
+    colours = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    for number, pixels in enumerate(colours):
+        place = tmp_path / "data" / ("train", "train", "val", "test")[number % 4] / f"LABEL_{number // 4 % 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{number}.png")
+    with pytest.raises(ModelError, match=r"takes blue, green, red, .* come as red, .*; pass --bgr, or correct"):
+        audit(tmp_path / "m", tmp_path / "data", out=tmp_path / "out")
+    loaded = load_model(tmp_path / "m")
+    loaded.require_channels(3, bgr=True)
+    loaded.require_channels(1, bgr=False)  # grey is the same in any order
 
 
 @pytest.mark.filterwarnings("ignore")
