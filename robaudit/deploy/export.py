@@ -165,4 +165,6 @@ def _metadata(loaded: LoadedModel) -> dict[str, Any]:
         "output": "logits",
         "threshold": loaded.classifier.outputs.threshold,
         "inside": ["normalisation"] if loaded.classifier.front is None else ["T and C", "normalisation"],
+        "bgr": loaded.takes_bgr,
+        "shown": None if loaded.shown is None else list(loaded.shown),
     }

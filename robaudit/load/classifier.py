@@ -90,9 +90,9 @@ class LoadedModel:
     resizing: Resizing | None = None
     """How its folder says that images come to the grid, which robaudit does as `--resize` says."""
     shown: tuple[str, ...] | None = None
-    """Options that say how images were shown to a retrofit in training; None where its folder does not tell."""
+    """Options that say how images were shown to a retrofit in training; None where nothing tells."""
     takes_bgr: bool = False
-    """Whether its folder says that colours come in the order blue, green, red."""
+    """Whether its folder or export says that colours come in the order blue, green, red."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -149,6 +149,6 @@ class LoadedModel:
             )
         if image_channels == 3 and self.takes_bgr and bgr is False:
             raise ModelError(
-                f"{self.info.path}: takes blue, green, red, as its preprocessor says (do_flip_channel_order), the "
-                "pictures come as red, green, blue; pass --bgr, or correct its configuration"
+                f"{self.info.path}: takes blue, green, red, as its configuration says (Hugging Face's "
+                "do_flip_channel_order), the pictures come as red, green, blue; pass --bgr, or correct it"
             )

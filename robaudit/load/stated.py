@@ -145,6 +145,8 @@ def _of_export(said: Mapping[str, Any]) -> Stated:
         source=METADATA_NAME,
         size=_size(shape[2:]),
         channels=channels,
+        bgr=said.get("bgr") is True,
+        shown=_shown(said.get("shown")),
     )
 
 

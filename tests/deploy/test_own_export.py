@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_an_export_of_a_retrofit_of_grey_pictures_takes_grey_ones(assimilated, e
     x = torch.rand(3, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
         torch.testing.assert_close(loaded.classifier(x), load_model(assimilated).classifier(x), atol=1e-5, rtol=0)
+
+
+def test_an_export_says_how_images_were_shown_in_training(assimilated, tmp_path, monkeypatch):
+    shown = ("--bgr", "--resize crop")
+    loaded = replace(load_model(assimilated / "plain"), shown=shown, takes_bgr=True)
+    monkeypatch.setattr("robaudit.deploy.export.load_model", lambda *_: loaded)
+    export(assimilated / "plain", tmp_path / "m.ts", form="torchscript")
+    again = load_model(tmp_path / "m.ts")
+    assert (again.shown, again.takes_bgr) == (shown, True)
 
 
 def test_what_a_person_says_counts_more(exports):
