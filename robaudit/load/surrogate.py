@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.model import load_model
-from robaudit.load.remote import sha256_of
 from robaudit.progress import Progress
 from robaudit.records import FileRef
 
@@ -67,15 +66,17 @@ def load_surrogate(
         if info.front is None:
             return None
         vanilla = Path(info.front.vanilla.path)
-        if not vanilla.exists() or (vanilla.is_file() and sha256_of(vanilla) != info.front.vanilla.sha256):
-            progress.say(
-                f"{vanilla}: the model before the retrofit is not there unchanged; no transfer check without it"
-            )
-            return None
         try:
-            loaded = _loaded(vanilla, audited, **_as_retrofitted(audited))
+            # Nothing is fetched from the hub because a folder says so.
+            loaded = _loaded(vanilla, audited, **_as_retrofitted(audited)) if vanilla.exists() else None
         except ModelError as error:  # it took words to load it that its retrofit does not keep, such as --trust
             progress.say(f"{error}; no transfer check without the model before the retrofit, or name it by --surrogate")
+            return None
+        if loaded is None or loaded.info.sha256 != info.front.vanilla.sha256:
+            progress.say(
+                f"{vanilla}: the model before the retrofit is not there unchanged; no transfer check without it, or "
+                "name it by --surrogate"
+            )
             return None
         path = vanilla
     else:

@@ -1,19 +1,25 @@
 """A retrofit is scanned by its folder alone: what was said of the model before it need not be said again."""
 
+import json
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from robaudit.audit.grid import grid_note
 from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.scan import scan
 from robaudit.errors import ModelError
 from robaudit.load import surrogate
+from robaudit.load.contents import read_contents
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 from robaudit.load.surrogate import load_surrogate
 from robaudit.load.view import View
 from robaudit.progress import Silent
+from robaudit.records import FileRef
 from robaudit.retrofit.assimilate import assimilate
 
 QUICK = {"epochs": 1, "batch_size": 8, "trains": "front", "alpha": 1.0}
@@ -66,6 +72,22 @@ def test_the_surrogate_answers_as_the_model_before_the_retrofit(finding):
     with torch.no_grad():
         z = network((pictures.expand(-1, 3, -1, -1) - 0.5) / 0.5)[:, 1:2]
         torch.testing.assert_close(found.network(pictures), torch.cat([-z / 2, z / 2], 1))
+
+
+def test_a_folder_that_has_changed_since_is_no_surrogate(finding, tmp_path, heard_lines):
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "test_resnet", "num_classes": 4}))
+    weights = torch.load(finding[0].parent / "four.pt")
+    save_file(weights, tmp_path / "model.safetensors")
+    before = FileRef(path=str(tmp_path), sha256=read_contents(tmp_path).sha256)
+    retrofit = load_model(finding[0])
+    front = retrofit.info.front.model_copy(update={"vanilla": before})
+    retrofit = replace(retrofit, info=retrofit.info.model_copy(update={"front": front}))
+    assert load_surrogate(None, retrofit, torch.rand(4, 1, 40, 40), heard_lines).file == before
+    save_file({name: value + 1 for name, value in weights.items()}, tmp_path / "model.safetensors")
+    assert load_surrogate(None, retrofit, torch.rand(4, 1, 40, 40), heard_lines) is None
+    assert any(
+        f"{tmp_path}: the model before the retrofit is not there unchanged" in line for line in heard_lines.lines
+    )
 
 
 def test_where_the_model_before_cannot_be_loaded_the_retrofit_is_audited_without_it(
