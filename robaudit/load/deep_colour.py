@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PpmImagePlugin import PpmImageFile
-from PIL.TiffImagePlugin import BITSPERSAMPLE, TiffImageFile
+from PIL.TiffImagePlugin import BITSPERSAMPLE, PLANAR_CONFIGURATION, TiffImageFile
 
 WHITE = 65535
+_SEPARATE_PLANES = 2
 
 _BIG, _LITTLE = ";16B", ";16L"
 _OTHER_BYTE: Mapping[str, str] = {
@@ -41,13 +42,18 @@ def deep_colour(data: bytes) -> tuple[NDArray[np.uint16], int]:
     """Counts (H, W, C), C 2 to 4, and the count that is white.
 
     Raises:
-        ValueError: a layout that Pillow reads in one byte order only.
+        ValueError: a layout that Pillow reads in one byte order only, or in 8 bits.
     """
     with Image.open(io.BytesIO(data)) as opened:
         if isinstance(opened, PpmImageFile):
             white = white_of_ppm(opened)
             return np.minimum(_ppm_colour(opened, data), np.uint16(white)), white
         layout = _layouts(opened)[0]
+        if isinstance(opened, TiffImageFile) and opened.tag_v2.get(PLANAR_CONFIGURATION) == _SEPARATE_PLANES:
+            # The library that unpacks them has made 8 bits of each count before a layout matters.
+            raise ValueError("16-bit colour in separate planes, which no reader here knows: save it as PNG")
+        if layout.startswith("RGBa"):  # Pillow divides colours by alpha, of 8 bits both
+            raise ValueError("16-bit colour multiplied by its alpha, which no reader here knows: save it as PNG")
         if opened.mode == "CMYK" or (layout != _PNG_GREY_AND_ALPHA and layout[-4:] not in _OTHER_BYTE):
             raise ValueError(f"16-bit colour as {layout}, which no reader here knows: save it as PNG")
         if layout == _PNG_GREY_AND_ALPHA:

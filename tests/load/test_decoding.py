@@ -249,12 +249,16 @@ def test_bytes_with_a_sign_are_refused() -> None:
         decoded(stream.getvalue())
 
 
-def test_a_layout_of_deep_colour_that_no_reader_knows_is_refused() -> None:
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_deep_colour_that_is_read_in_eight_bits_is_refused(compression: str | None) -> None:
     stream = io.BytesIO()
     planes = noise(2, 3, 6, 8, dtype=np.uint16)
-    tifffile.imwrite(stream, planes, photometric="rgb", planarconfig="separate")
-    with pytest.raises(DataError, match="is no readable image"):
+    tifffile.imwrite(stream, planes, photometric="rgb", planarconfig="separate", compression=compression)
+    with pytest.raises(DataError, match="16-bit colour in separate planes, which no reader here knows: save it as PNG"):
         decoded(stream.getvalue())
+    multiplied = tiff(noise(2, 6, 8, 4, dtype=np.uint16), extrasamples=["assocalpha"], compression=compression)
+    with pytest.raises(DataError, match="16-bit colour multiplied by its alpha, which no reader here knows"):
+        decoded(multiplied)
 
 
 @pytest.mark.parametrize("bits", [12, 16])
