@@ -54,8 +54,19 @@ class ImageRef:
         return hashlib.sha256(f"{seed}/{self.sha256}".encode()).hexdigest() + self.id
 
 
-Look = tuple[ImageRef, bool] | DataError
-"""What was seen in an image, and whether it is grey; or why nothing was."""
+Look = tuple[ImageRef, bool, frozenset[str]] | DataError
+"""What was seen in an image, whether it is grey, and which of --slice and --window it follows; or why nothing was."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was seen in all of them."""
+
+    refs: tuple[ImageRef, ...]
+    channels: Literal[1, 3]
+    n_skipped: int
+    follow: frozenset[str]
+    """Which of --slice and --window say what is seen of any of them."""
 
 
 @dataclass(frozen=True)
@@ -188,22 +199,24 @@ def open_images(
 
     Raises:
         DataError: nothing there, a missing part, fewer than two classes, an unknown class in `merge`, a patient of the
-            test part in another, or an unreadable image.
+            test part in another, an unreadable image, or a slice or window that no image follows.
     """
     progress, view = progress or Silent(), view or View()
     listing = list_images(path, split)
     if words := words_for(listing.left_out):
         progress.say(words)
     listing = _merged(path, listing, merge or {})
-    refs, channels, n_skipped = _examine(listing.items, view, on_bad_image, progress)
-    present = sorted({ref.label for ref in refs})
+    found = _examine(listing.items, view, on_bad_image, progress)
+    present = sorted({ref.label for ref in found.refs})
     if len(present) < 2:
-        found = f"only class {present[0]}" if present else "no readable image"
-        raise DataError(f"{path}: holds {found}; an audit needs a folder with one sub-folder of images per class")
+        held = f"only class {present[0]}" if present else "no readable image"
+        raise DataError(f"{path}: holds {held}; an audit needs a folder with one sub-folder of images per class")
+    _require_followed(path, view, found.follow)
     names = present if listing.numbered is None else map(str, range(listing.numbered))
     images = Images(
-        path, tuple(refs), tuple(names), channels, n_skipped, numbered=listing.numbered is not None, view=view
-    ).limited(limit, seed)
+        path, found.refs, tuple(names), found.channels, found.n_skipped,
+        numbered=listing.numbered is not None, view=view,
+    ).limited(limit, seed)  # fmt: skip
     return images.ordered_as(classes) if classes else images
 
 
@@ -214,8 +227,17 @@ def pictures_of(path: Location, parts: Collection[Split], view: View, progress: 
         DataError: nothing there, a faulty manifest, or a patient of the test part in another.
     """
     items = [item for item in list_images(path, None).items if item.split in parts]
-    refs = _examine(items, view, "skip", progress)[0] if items else []
+    refs = _examine(items, view, "skip", progress).refs if items else ()
     return frozenset(ref.pixel_sha256 for ref in refs)
+
+
+def _require_followed(path: Location, view: View, follow: frozenset[str]) -> None:
+    """Refuse options that would stand in the record and have changed nothing."""
+    for flag, asked, wanted in (
+        ("--slice", view.slice, "volume (NIfTI, 3-D MedMNIST)"), ("--window", view.window, "DICOM or NIfTI")
+    ):  # fmt: skip
+        if asked is not None and flag not in follow:
+            raise DataError(f"{path}: holds no {wanted}, got {flag}, which says what is seen of these; leave it out")
 
 
 def _merged(path: Location, listing: Listing, merge: Mapping[str, Sequence[str]]) -> Listing:
@@ -238,12 +260,10 @@ def _merged(path: Location, listing: Listing, merge: Mapping[str, Sequence[str]]
     return Listing(tuple(items), listing.labels)
 
 
-def _examine(
-    listed: Sequence[Listed], view: View, on_bad_image: str, progress: Progress
-) -> tuple[list[ImageRef], Literal[1, 3], int]:
+def _examine(listed: Sequence[Listed], view: View, on_bad_image: str, progress: Progress) -> Examined:
     """Hash and decode every image once, so that a bad one is named before hours are spent."""
     refs: list[ImageRef] = []
-    grey, n_skipped = True, 0
+    grey, n_skipped, follow = True, 0, frozenset[str]()
     progress.start("reading images", len(listed))
     for found in _looked_at(listed, view):
         if isinstance(found, DataError):
@@ -252,12 +272,12 @@ def _examine(
             progress.say(f"skipped: {found}")
             n_skipped += 1
         else:
-            ref, is_grey = found
-            grey = grey and is_grey
+            ref, is_grey, follows = found
+            grey, follow = grey and is_grey, follow | follows
             refs.append(ref)
         progress.advance()
     progress.finish()
-    return refs, 1 if grey else 3, n_skipped
+    return Examined(tuple(refs), 1 if grey else 3, n_skipped, follow)
 
 
 def _looked_at(listed: Sequence[Listed], view: View) -> Iterator[Look]:
@@ -277,7 +297,7 @@ def _look(item: Listed, view: View) -> Look:
         stored = read_stored(item.path, item.member, view, item.pinned)
     except DataError as error:
         return DataError(f"{item.row}{error}")
-    return _ref(item, stored), stored.picture.is_grey
+    return _ref(item, stored), stored.picture.is_grey, stored.follows
 
 
 def _require_text(item: Listed) -> None:

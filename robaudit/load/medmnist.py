@@ -83,8 +83,8 @@ def read_medmnist(path: Path) -> list[Listed]:
         ]
 
 
-def read_row(path: Path, member: str, view: View) -> tuple[Picture, bytes]:
-    """One image, or the slice of a volume that `view` names; and the bytes of the whole row.
+def read_row(path: Path, member: str, view: View) -> tuple[Picture, bytes, bool]:
+    """One image, or the slice of a volume that `view` names; the bytes of the whole row, and whether it is a volume.
 
     Raises:
         DataError: damaged, changed since it was listed, or a volume and no slice is named.
@@ -93,9 +93,10 @@ def read_row(path: Path, member: str, view: View) -> tuple[Picture, bytes]:
     with refusing(path, "MedMNIST file", remedy=_REMEDY):
         stat = path.stat()
         row = _array(path, stat.st_mtime_ns, stat.st_size, f"{part}_images.npy")[int(index)]
-        shown = _slice(path, row, view) if _is_volume(row.shape) else row
+        is_volume = _is_volume(row.shape)
+        shown = _slice(path, row, view) if is_volume else row
         pixels = np.atleast_3d(np.asarray(shown)) / np.float32(255)
-        return Picture(pixels.astype(np.float32)), row.tobytes()
+        return Picture(pixels.astype(np.float32)), row.tobytes(), is_volume
 
 
 def _slice(path: Path, volume: NDArray[Any], view: View) -> NDArray[Any]:

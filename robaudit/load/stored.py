@@ -14,6 +14,8 @@ from robaudit.load.regular import read_bytes
 from robaudit.load.remote import Location, on_disk
 from robaudit.load.view import View
 
+_SLICE, _WINDOW = frozenset({"--slice"}), frozenset({"--window"})
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -22,6 +24,8 @@ class Stored:
     picture: Picture
     sha256: str
     """Of the file; of a picture among several in a file, its own."""
+    follows: frozenset[str] = frozenset()
+    """Which of --slice and --window say what is seen of it."""
 
 
 def read_stored(file: Location, member: str, view: View, pinned: str | None = None) -> Stored:
@@ -37,14 +41,15 @@ def read_stored(file: Location, member: str, view: View, pinned: str | None = No
         DataError: gone, damaged, absurd, or not the file that is meant.
     """
     if is_row(member):
-        picture, row = read_row(on_disk(file, "a MedMNIST file"), member, view)
-        return Stored(picture, hashlib.sha256(row).hexdigest())
+        picture, row, is_volume = read_row(on_disk(file, "a MedMNIST file"), member, view)
+        return Stored(picture, hashlib.sha256(row).hexdigest(), _SLICE if is_volume else frozenset())
     data = read_bytes(file, pinned)
     sha256 = pinned or hashlib.sha256(data).hexdigest()  # a pin has been compared already
     if is_dicom(data[:132]) or is_dicom_name(file):
-        return Stored(decode_dicom(data, file, member, view.window), _of_member(sha256, member))
-    picture = decode_nifti(on_disk(file, "a NIfTI volume"), view) if is_nifti_name(file) else decode(data, file)
-    return Stored(picture, sha256)
+        return Stored(decode_dicom(data, file, member, view.window), _of_member(sha256, member), _WINDOW)
+    if is_nifti_name(file):
+        return Stored(decode_nifti(on_disk(file, "a NIfTI volume"), view), sha256, _SLICE | _WINDOW)
+    return Stored(decode(data, file), sha256)
 
 
 def _of_member(sha256: str, member: str) -> str:

@@ -50,6 +50,18 @@ def pixels_of(images: Images, id_: str, size: tuple[int, int] = (6, 8)) -> np.nd
     return images.load(next(ref for ref in images.refs if ref.id == id_), size).numpy()
 
 
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        (View(window=(0, 100)), "holds no DICOM or NIfTI, got --window, .*; leave it out"),
+        (View(slice=(2, None)), "holds no volume .*, got --slice, .*; leave it out"),
+    ],
+)
+def test_what_no_image_follows_is_not_recorded_as_shown(tmp_path: Path, view: View, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        open_images(folder(tmp_path, {"a": 1, "b": 1}), view=view)
+
+
 # Where images lie
 
 
