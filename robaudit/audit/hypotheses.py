@@ -91,15 +91,25 @@ def _other_views(images: Images, base: Hypothesis, size: tuple[int, int]) -> Ite
     if images.channels == 3:
         views["blue and red exchanged"] = replace(base.view, bgr=not base.view.bgr)
     views |= {f"images brought to size by {how}": replace(base.view, resize=how) for how in RESIZES}
+    shown = _first(images, size)
     for name, view in views.items():
-        if differs(images, view, size):
+        if _is_other(images.viewed(view), size, shown):
             yield replace(base, name=name, flags=way_to(view.flags, base.view.flags), view=view)
 
 
 def differs(images: Images, view: View, size: tuple[int, int]) -> bool:
     """Whether a view changes any of the first images: square ones are cut and padded alike."""
-    viewed = images.viewed(view)
-    return any(not torch.equal(viewed.load(ref, size), images.load(ref, size)) for ref in images.refs[:_LOOKED_AT])
+    return _is_other(images.viewed(view), size, _first(images, size))
+
+
+def _first(images: Images, size: tuple[int, int]) -> list[Tensor]:
+    return [images.load(ref, size) for ref in images.refs[:_LOOKED_AT]]
+
+
+def _is_other(images: Images, size: tuple[int, int], shown: Sequence[Tensor]) -> bool:
+    """Whether any of the first images is another than it was as shown before."""
+    pairs = zip(images.refs, shown, strict=False)
+    return any(not torch.equal(images.load(ref, size), before) for ref, before in pairs)
 
 
 def way_to(wanted: Sequence[str], now: Sequence[str]) -> str:

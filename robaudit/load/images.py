@@ -6,10 +6,12 @@ Pixels come out as (C, H, W) float32 in [0, 1] at their true bit depth; C is 1 w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -149,14 +151,16 @@ class Images:
         if self.numbered and set(self.classes) - set(classes) and len(self.classes) <= len(classes):
             refs = (replace(ref, label=classes[int(ref.label)]) for ref in self.refs)
             return replace(self, refs=tuple(refs), classes=tuple(classes))
-        unknown = sorted({ref.label for ref in self.refs} - set(classes))
+        spelt = _spelling({ref.label for ref in self.refs}, classes)
+        unknown = sorted(set(spelt.values()) - set(classes))
         if unknown:
-            first = next(ref.id for ref in self.refs if ref.label == unknown[0])
+            first = next(ref.id for ref in self.refs if spelt[ref.label] == unknown[0])
             raise DataError(
                 f"{self.root}: holds class {', '.join(unknown)}, the model knows {', '.join(classes)}; "
                 f"rename folders or labels (such as that of {first}), or use --classes or --merge"
             )
-        return replace(self, classes=tuple(classes))
+        refs = (replace(ref, label=spelt[ref.label]) for ref in self.refs)
+        return replace(self, refs=tuple(refs), classes=tuple(classes))
 
     def limited(self, limit: int | None, seed: int) -> Images:
         """At most `limit` images, each class in proportion, chosen by hash so that order plays no part."""
@@ -212,6 +216,8 @@ def open_images(
         held = f"only class {present[0]}" if present else "no readable image"
         raise DataError(f"{path}: holds {held}; an audit needs a folder with one sub-folder of images per class")
     _require_followed(path, view, found.follow)
+    if words := _under_two_classes(found.refs):
+        progress.say(f"{path}: {words}")
     names = present if listing.numbered is None else map(str, range(listing.numbered))
     images = Images(
         path, found.refs, tuple(names), found.channels, found.n_skipped,
@@ -231,6 +237,25 @@ def pictures_of(path: Location, parts: Collection[Split], view: View, progress: 
     return frozenset(ref.pixel_sha256 for ref in refs)
 
 
+def _under_two_classes(refs: Sequence[ImageRef]) -> str | None:
+    """How many pictures have labels of which one must be wrong, whatever files they lie in."""
+    first: dict[str, ImageRef] = {}
+    twins = [(first.setdefault(ref.pixel_sha256, ref), ref) for ref in refs]
+    found = {one.pixel_sha256: (one.id, other.id) for one, other in twins if one.label != other.label}
+    if not found:
+        return None
+    shown = " and ".join(next(iter(found.values())))
+    return (
+        f"{len(found)} picture(s) are under two classes, such as {shown}, and no answer is right for both; remove one"
+    )
+
+
+def _spelling(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Each name as it is spelt among those known: an accent is one character, or two that look the same."""
+    spelt = {unicodedata.normalize("NFC", name): name for name in known}
+    return {name: spelt.get(unicodedata.normalize("NFC", name), name) for name in names}
+
+
 def _require_followed(path: Location, view: View, follow: frozenset[str]) -> None:
     """Refuse options that would stand in the record and have changed nothing."""
     for flag, asked, wanted in (
@@ -246,6 +271,8 @@ def _merged(path: Location, listing: Listing, merge: Mapping[str, Sequence[str]]
     Raises:
         DataError: a class to be joined is not there, or goes into two.
     """
+    spelt = _spelling(chain.from_iterable(merge.values()), listing.labels)
+    merge = {new: [spelt[old] for old in joined] for new, joined in merge.items()}
     merge = {new: olds for new, olds in merge.items() if new not in listing.labels or listing.labels & set(olds)}
     olds = [old for joined in merge.values() for old in joined]
     if unknown := sorted(set(olds) - listing.labels):

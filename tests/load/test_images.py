@@ -302,6 +302,25 @@ def test_a_class_the_model_does_not_know_is_named(tmp_path: Path) -> None:
         open_images(folder(tmp_path, {"a": 1, "b": 1}), classes=("a", "c"))
 
 
+def test_a_name_is_the_same_however_its_accents_are_encoded(tmp_path: Path) -> None:
+    """Folders of macOS have names the names of folders with two characters for it, keyboards and JSON one."""
+    data = folder(tmp_path, {"gutartig a\u0308": 1, "krebs": 1, "tumor": 1})
+    images = open_images(data, classes=["krebs", "gutartig \u00e4", "tumor"])
+    assert images.per_class == {"krebs": 1, "gutartig \u00e4": 1, "tumor": 1}
+    assert open_images(data, merge={"benign": ["gutartig \u00e4"]}).classes == ("benign", "krebs", "tumor")
+
+
+def test_the_same_picture_under_two_classes_is_said(tmp_path: Path) -> None:
+    data, told = folder(tmp_path, {"a": 2, "b": 2}), Told()
+    (data / "a" / "again.png").write_bytes((data / "a" / "01.png").read_bytes())
+    open_images(data, progress=told)
+    assert not told.lines
+    (data / "b" / "copy.png").write_bytes((data / "a" / "00.png").read_bytes())
+    open_images(data, progress=told)
+    assert len(told.lines) == 1
+    assert "1 picture(s) are under two classes, such as a/00.png and b/copy.png, and no answer" in told.lines[0]
+
+
 def test_merging_joins_classes_and_keeps_ids(tmp_path: Path) -> None:
     folder(tmp_path, {"glioma": 2, "meningioma": 1, "none": 1})
     merged = open_images(tmp_path, merge={"tumor": ["glioma", "meningioma"]})
