@@ -32,8 +32,6 @@ class Listed:
     """Hash of the patient's identifier, see `robaudit.load.patients`; None where unknown."""
     member: str = ""
     """Which picture of the file, in its reader's own words; empty for the only one."""
-    weight: float = 1.0
-    """How much the image counts for its owner; an audit counts every image once."""
     pinned: str | None = None
     """What the file's bytes must hash to, where a manifest says so."""
     row: str = field(default="", compare=False)

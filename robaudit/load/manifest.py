@@ -1,8 +1,7 @@
-"""A table of images, CSV or Parquet, with columns path and label, and split, patient_id, weight, sha256 if known."""
+"""A table of images, CSV or Parquet, with columns path and label, and split, patient_id, sha256 if known."""
 
 from __future__ import annotations
 
-import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from robaudit.load.table import as_whole, in_one_line, read_table
 COLUMNS = ("path", "label", "split", "patient_id", "sha256")
 """Of a manifest that robaudit writes."""
 _NEEDED = ("path", "label")
-_READ = (*_NEEDED, "split", "patient_id", "weight", "sha256")
+_READ = (*_NEEDED, "split", "patient_id", "sha256")
 
 
 def read_manifest(path: Location) -> list[Listed]:
@@ -83,7 +82,6 @@ def _listed(path: Location, number: int, row: Mapping[str, str]) -> Listed:
         label=label,
         split=_part(path, number, row.get("split", "")),
         patient=patient_key(row["patient_id"]),
-        weight=_weight(path, number, row.get("weight", "")),
         pinned=pinned or None,
         row=f"{path}: line {number}: ",
     )
@@ -123,13 +121,3 @@ def _lies_below(folder: Location, id_: str) -> bool:
     if isinstance(folder, Remote):
         return not id_.startswith("/")
     return (folder / id_).absolute().is_relative_to(folder.absolute())
-
-
-def _weight(path: Location, number: int, text: str) -> float:
-    try:
-        weight = float(text or 1)
-    except ValueError:
-        weight = math.nan
-    if not 0 <= weight < math.inf:
-        raise DataError(f"{path}: line {number} has weight {in_one_line(text)}; wanted a number from 0")
-    return weight
