@@ -216,8 +216,8 @@ def open_images(
         held = f"only class {present[0]}" if present else "no readable image"
         raise DataError(f"{path}: holds {held}; an audit needs a folder with one sub-folder of images per class")
     _require_followed(path, view, found.follow)
-    if words := _under_two_classes(found.refs):
-        progress.say(f"{path}: {words}")
+    if twins := _under_two_classes(found.refs):
+        progress.say(f"{path}: {twins}")
     names = present if listing.numbered is None else map(str, range(listing.numbered))
     images = Images(
         path, found.refs, tuple(names), found.channels, found.n_skipped,
@@ -240,8 +240,8 @@ def pictures_of(path: Location, parts: Collection[Split], view: View, progress: 
 def _under_two_classes(refs: Sequence[ImageRef]) -> str | None:
     """How many pictures have labels of which one must be wrong, whatever files they lie in."""
     first: dict[str, ImageRef] = {}
-    twins = [(first.setdefault(ref.pixel_sha256, ref), ref) for ref in refs]
-    found = {one.pixel_sha256: (one.id, other.id) for one, other in twins if one.label != other.label}
+    pairs = [(first.setdefault(ref.pixel_sha256, ref), ref) for ref in refs]
+    found = {one.pixel_sha256: (one.id, other.id) for one, other in pairs if one.label != other.label}
     if not found:
         return None
     shown = " and ".join(next(iter(found.values())))
