@@ -59,6 +59,8 @@ def numbers_in(archive: Archive, folder: str, as_tensor: TensorReader) -> Number
         step = sum(step for step, many in zip(tensor.view.stride, of_many, strict=True) if many)
         places = [tensor.view.offset + index * step for index in range(tensor.n_elements)]
         content, size = archive.read(storage), ITEM_BYTES[tensor.dtype]
+        if len(content) < (max(places) + 1) * size:  # an archive may claim more than it unpacks to
+            return None
         found = [struct.unpack_from(f"<{_FORMATS[tensor.dtype]}", content, place * size)[0] for place in places]
         return list(as_typed(found)) if all(map(isfinite, found)) else None
 
@@ -151,7 +153,9 @@ def _sides(value: Any) -> tuple[int, int] | None:
 
 
 def _words(named: Iterable[tuple[str, Any]]) -> str:
-    return " and ".join(f"{name} {'nothing' if value is None else value}" for name, value in named)
+    """Numbers as they are; text of the file is not shown."""
+    words = ((name, _UNREAD if isinstance(value, str) else value) for name, value in named)
+    return " and ".join(f"{name} {'nothing' if value is None else value}" for name, value in words)
 
 
 def require_clear(path: Path, unclear: str | None) -> None:

@@ -2,18 +2,22 @@
 
 from argparse import Namespace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from robaudit.errors import ModelError
+from robaudit.load.beside_weights import numbers_in
 from robaudit.load.contents import read_contents
 from robaudit.load.description import describe
 from robaudit.load.model import load_model
+from robaudit.load.torch_pickle import TensorInfo, View
 
 MEAN, STD = [0.2, 0.3, 0.4], [0.1, 0.2, 0.3]
 SAID = {"mean": MEAN, "std": STD, "input_size": [3, 40, 48]}
@@ -89,6 +93,19 @@ def test_a_layer_in_front_that_does_something_else_is_asked_about(tmp_path: Path
     torch.save({"state_dict": weights, "mean": STD, "std": STD}, file)
     with pytest.raises(ModelError, match=r"keeps mean .* and has a layer in front .* other ones; pass the right ones"):
         load_model(file)
+
+
+def test_text_of_a_safetensors_header_is_asked_about_and_not_shown(tmp_path: Path) -> None:
+    network = timm.create_model("test_resnet", num_classes=2)
+    save_file(network.state_dict(), tmp_path / "m", metadata={"mean": "evil", "std": "[0.1, 0.2, 0.3]"})
+    with pytest.raises(ModelError, match="keeps mean in a form that is not read and std in a form that is not read"):
+        load_model(tmp_path / "m")
+
+
+def test_a_storage_that_unpacks_to_less_than_it_claims_has_no_numbers() -> None:
+    archive: Any = SimpleNamespace(room=lambda name: 12, read=lambda name: b"1234")
+    as_tensor: Any = lambda item: TensorInfo((3,), "float32", View("0", 0, (1,)))  # noqa: E731
+    assert numbers_in(archive, "m/data/", as_tensor)(None) is None
 
 
 def test_entries_of_something_else_are_not_taken(tmp_path: Path) -> None:
