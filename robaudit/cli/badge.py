@@ -17,7 +17,7 @@ def badge(
     ] = None,
 ) -> None:
     """Draw worst-case accuracy at one eps as a badge (SVG) for a README."""
-    from robaudit.files import write_text
+    from robaudit.files import require_apart, write_text
     from robaudit.records import read_audit
     from robaudit.report.badge import badge as draw
 
@@ -25,5 +25,6 @@ def badge(
     if out is None:
         typer.echo(drawn, nl=False)
     else:
+        require_apart(out, (audit,))
         write_text(out, drawn)
         typer.echo(out)

@@ -51,6 +51,7 @@ def gate(
 
     Under GitHub Actions, rules that did not pass become annotations at their line of the policy.
     """
+    from robaudit.files import require_apart
     from robaudit.gates import code_quality as quality
     from robaudit.gates.document import document
     from robaudit.gates.gate import gate as judge
@@ -61,6 +62,8 @@ def gate(
     from robaudit.gates.sarif import sarif as as_sarif
     from robaudit.records import read_audit
 
+    for out in filter(None, (junit, sarif, markdown, code_quality, openmetrics)):
+        require_apart(out, (audit, policy, baseline))
     verdicts = judge(
         read_audit(audit),
         policy=read_policy(_as_seen_from_here(policy)),

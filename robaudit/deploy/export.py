@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from torch import Tensor
 from robaudit import __version__
 from robaudit.deploy.formats import FORMATS, Run
 from robaudit.deploy.pictures import listed_files, of_audit, of_data, stored_files
-from robaudit.errors import ModelError, OutputError, SettingsError, first_line
-from robaudit.files import replacing
+from robaudit.errors import ModelError, SettingsError, first_line
+from robaudit.files import replacing, require_apart
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.generated import generated
 from robaudit.load.model import load_model
@@ -72,18 +72,18 @@ def export(
     model, out = Path(model), Path(out)
     if form not in FORMATS:
         raise SettingsError(f"--format {form}: wanted {', '.join(FORMATS)}")
-    _require_apart(out, (model, data, audit))
+    require_apart(out, (model, data, audit))
     loaded = load_model(model, **loading)
-    _require_apart(out, loaded.recipe.files)  # an ONNX file may keep its numbers in others beside it
+    require_apart(out, loaded.recipe.files)  # an ONNX file may keep its numbers in others beside it
     channels = loaded.classifier.takes_channels
     pictures = {"generated": generated(channels, loaded.size)}
     loaded = loaded.with_outputs_seen_on(pictures["generated"])
     classifier = loaded.classifier.eval().requires_grad_(False)
     if data is not None:
-        _require_apart(out, listed_files(data))
+        require_apart(out, listed_files(data))
         pictures["of your images"] = of_data(data, loaded, limit)
     if audit is not None:
-        _require_apart(out, stored_files(audit))
+        require_apart(out, stored_files(audit))
         pictures["stored by the audit"] = of_audit(audit, channels, loaded.size)
 
     chosen = FORMATS[form]
@@ -97,19 +97,6 @@ def export(
             raise ModelError(f"{model}: cannot be written as {form} ({_cause(error)}); try another --format") from None
         differences = [_difference(model, form, classifier, run, batch) for batch in pictures.values() if len(batch)]
     return Checked({source: len(batch) for source, batch in pictures.items()}, max(differences))
-
-
-def _require_apart(out: Path, read: Iterable[Path | None]) -> None:
-    """Refuse to write over what is exported, or compared with, by whatever name.
-
-    Raises:
-        OutputError: `out` is one of these files, or a file in one of these folders.
-    """
-    if not out.is_file():
-        return
-    for path in filter(None, read):
-        if any(file.is_file() and out.samefile(file) for file in (path, *path.rglob("*"))):
-            raise OutputError(f"{out}: is there already and belongs to what is read ({path}); choose another --out")
 
 
 def _difference(model: Path, form: str, classifier: Run, run: Run, pictures: Tensor) -> float:

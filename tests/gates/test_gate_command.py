@@ -64,6 +64,17 @@ def test_nothing_is_written_where_the_policy_is_wrong(place: Path) -> None:
     assert not (place / "junit.xml").exists()
 
 
+@pytest.mark.parametrize("read", ["audit.json", "ci/robaudit.toml", "before.json", "link.json"])
+def test_no_output_is_written_over_what_is_read(place: Path, read: str) -> None:
+    (place / "before.json").write_bytes((place / "audit.json").read_bytes())
+    (place / "link.json").symlink_to("audit.json")
+    content = (place / read).read_bytes()
+    with pytest.raises(OutputError, match=r"belongs to what is read .*; write to another file"):
+        gate("--baseline", "before.json", "--markdown", "first.md", "--junit", read)
+    assert (place / read).read_bytes() == content
+    assert not (place / "first.md").exists()
+
+
 def test_json_is_one_document_and_nothing_else(place: Path) -> None:
     result = gate("--json")
     assert result.exit_code == 1

@@ -9,7 +9,7 @@ from made_up_audits import make_record, make_rows
 from typer.testing import CliRunner
 
 from robaudit.cli.main import app
-from robaudit.errors import SettingsError
+from robaudit.errors import OutputError, SettingsError
 from robaudit.records import NOT_LEARNT_FROM, AuditRecord, Check, Point, Tally, Verdict, WorstCase
 from robaudit.report.badge import badge
 
@@ -74,3 +74,10 @@ def test_the_command_prints_or_writes_it(before: Path, tmp_path: Path):
     written = CliRunner().invoke(app, ["badge", str(before), "--out", str(tmp_path / "badge.svg")])
     assert written.stdout == f"{tmp_path / 'badge.svg'}\n"
     assert (tmp_path / "badge.svg").read_text(encoding="utf-8") == printed.stdout
+
+
+def test_it_is_not_written_over_the_audit(before: Path):
+    content = before.read_bytes()
+    with pytest.raises(OutputError, match="belongs to what is read"):
+        CliRunner().invoke(app, ["badge", str(before), "--out", str(before)], catch_exceptions=False)
+    assert before.read_bytes() == content
