@@ -22,6 +22,7 @@ _CURVES_PER_TABLE = 4  # more do not fit beside the eps in 80 columns
 _EPS_PER_TABLE = 8
 _MOST_CLASSES = 8  # beyond that only the worst class is named, and the page has the rest
 _BAR_WIDTH = 26
+_UNBOUNDED = 10_000  # columns, to ask how wide a table would like to be
 _IN_ASCII = str.maketrans({"█": "#", "▒": "=", "·": ".", "–": "-", "−": "-", "─": "-", "×": "x", "’": "'", "…": "..."})
 
 
@@ -44,14 +45,14 @@ def print_audit(record: AuditRecord, console: "Console", page: Path | None = Non
 def _print(record: AuditRecord, console: "Console", page: Path | None) -> None:
     from rich.text import Text
 
-    console.print(audit_summary(record))
+    console.print(audit_summary(record, console))
     if page is not None:
         # A path that is broken over two lines cannot be copied.
         console.print(Text(inert(f"Next: open {page}"), style="bold"), soft_wrap=True)
 
 
-def audit_summary(record: AuditRecord) -> "RenderableType":
-    """Show one audit: verdict, worst case with a small chart, each attack, recall per class."""
+def audit_summary(record: AuditRecord, console: "Console") -> "RenderableType":
+    """Show one audit, as wide as the console: verdict, worst case, each attack, recall per class."""
     from rich.console import Group
     from rich.text import Text
 
@@ -59,7 +60,7 @@ def audit_summary(record: AuditRecord) -> "RenderableType":
     return Group(
         Text(inert(record.verdict.sentence), style=verdict_style),
         *(Text(inert(line), style="yellow") for line in _warnings(record)),
-        _worst_case(record),
+        _worst_case(record, console),
         *_attack_tables(record),
         *(Text(inert(line), style="dim") for line in _survivors(record)),
         *_tables("Worst case, class by class", _classes(record)),
@@ -85,16 +86,24 @@ def _warnings(record: AuditRecord) -> list[str]:
     return [*note, *(f"{check.id}, {check.status}: {check.why}" for check in record.checks if speaks_up(check))]
 
 
-def _worst_case(record: AuditRecord) -> "Table":
+def _worst_case(record: AuditRecord, console: "Console") -> "Table":
+    """Tabulate the worst case, with a small chart where the console has room for one beside the numbers."""
+    charted = _worst_case_table(record, charted=True)
+    wanted = console.measure(charted, options=console.options.update_width(_UNBOUNDED)).maximum
+    return charted if wanted <= console.width else _worst_case_table(record, charted=False)
+
+
+def _worst_case_table(record: AuditRecord, *, charted: bool) -> "Table":
     n_attacks = len(record.attacks)
     table = _table(f"Worst case over {n_attacks} attack{'s' * (n_attacks != 1)}")
-    table.add_column("correct", justify="right", no_wrap=True)
-    table.add_column("accuracy", justify="right", no_wrap=True)
-    table.add_column("95% interval", justify="right", no_wrap=True)
-    table.add_column("0%".ljust(_BAR_WIDTH - 4) + "100%", style="cyan", no_wrap=True)
+    for name in ("correct", "accuracy", "95% interval"):
+        table.add_column(name, justify="right", overflow="fold")
+    if charted:
+        table.add_column("0%".ljust(_BAR_WIDTH - 4) + "100%", style="cyan", no_wrap=True)
     tallies = {0: record.clean, **{point.eps_255: point for point in record.worst_case.points}}
     for eps_255, tally in tallies.items():
-        table.add_row(eps(eps_255), of(tally), percent(tally), interval(tally), _bar(tally))
+        bar = [_bar(tally)] if charted else []
+        table.add_row(eps(eps_255), of(tally), percent(tally), interval(tally), *bar)
     return table
 
 
@@ -111,7 +120,7 @@ def _attack_tables(record: AuditRecord) -> "list[Table]":
         shown = grid[start : start + _EPS_PER_TABLE]
         table = _table("Under each attack, accuracy", first="attack", justify="left")
         for eps_255 in shown:
-            table.add_column(eps(eps_255), justify="right", no_wrap=True)
+            table.add_column(eps(eps_255), justify="right", overflow="fold")
         for name, curve in attacks.items():
             cells = (percent(curve[eps_255]) if eps_255 in curve else NOT_MEASURED for eps_255 in shown)
             table.add_row(Text(inert(name)), *cells)

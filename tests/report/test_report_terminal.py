@@ -61,6 +61,25 @@ def test_it_fits_80_columns_and_is_plain_when_piped(attacks: tuple[str, ...], cl
     assert "…" not in text
 
 
+@pytest.mark.parametrize("width", [50, 60, 68])
+def test_a_narrow_console_gets_every_number_and_no_bar(width: int):
+    record = make_record(ROWS)
+    lines = printed(record, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert not any("█" in line for line in lines)
+    for point in record.worst_case.points:
+        n = point.n_correct
+        row = f"{point.eps_255}/255 {n} of 100 {n}.0% {wilson_by_hand(n, 100)}"
+        assert row in [" ".join(line.split()) for line in lines]
+
+
+@pytest.mark.parametrize("attacks", [("fgsm",), ("fgsm", "bim", "mifgsm", "pgd", "margin", "square", "a" * 40)])
+def test_a_very_narrow_console_breaks_numbers_and_cuts_none(attacks: tuple[str, ...]):
+    text = printed(make_record(make_rows(attacks=attacks)), 30)
+    assert max(map(len, text.splitlines())) <= 30
+    assert "…" not in text
+
+
 def test_every_eps_is_a_row_with_a_bar():
     lines = [line for line in printed(make_record(ROWS)).splitlines() if "·" in line or "█" in line]
     assert len(lines) == 1 + len(GRID)
