@@ -48,6 +48,12 @@ def test_help_works(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_a_help_spells_every_option_in_full_at_80_columns(command: str) -> None:
+    result = CliRunner(env={"COLUMNS": "80", "TERM": "dumb"}).invoke(app, [command, "--help"])
+    assert not re.findall(r"-\S*…", result.output)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_help_names_the_thing_it_is_about(command: str) -> None:
     params = typer.main.get_command(app).commands[command].params  # type: ignore[attr-defined]
     assert not [param.name for param in params if (getattr(param, "help", None) or "").startswith("Of ")]

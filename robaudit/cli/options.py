@@ -46,8 +46,8 @@ Arch = Annotated[
 Factory = Annotated[
     str | None,
     typer.Option(
-        metavar="PACKAGE.MODULE:FUNCTION",
-        help="Your own code that returns the network; the file then gives its weights.",
+        metavar="MODULE:NAME",
+        help="Your own function that returns the network, as my.package:make; the file then gives its weights.",
         rich_help_panel=MODEL,
     ),
 ]
