@@ -111,8 +111,7 @@ class Measurement:
                 # Whatever stopped the scan, the curve so far is worth keeping; the journal has every finished image.
                 with suppress(OutputError):  # a full disk must not hide what stopped it
                     self._write_partial(journal)
-                fallen = _fallen(journal)
-                self.progress.say(f"stopped after {fallen.total()} of {len(self.images)} images: {self._note(fallen)}")
+                self.progress.say(self._stopped(_fallen(journal)))
                 raise
             entries = self._entries(journal, judged.added)
             record = filled(self.draft, entries, self.engine.plan, judged, journal.probes.values())
@@ -180,8 +179,13 @@ class Measurement:
 
     def _note(self, fallen: Counter[int]) -> str:
         """The curve so far, from how many images fell at each eps."""
-        n, standing = max(1, fallen.total()), tally.sketch(fallen, self.engine.plan.grid)
+        n, standing = fallen.total(), tally.sketch(fallen, self.engine.plan.grid)
         return "worst case " + ", ".join(f"{count / n:.0%} at {eps}/255" for eps, count in standing.items())
+
+    def _stopped(self, fallen: Counter[int]) -> str:
+        if not fallen:
+            return "stopped before the first image was done"
+        return f"stopped after {fallen.total()} of {len(self.images)} images: {self._note(fallen)}"
 
     def _write_partial(self, journal: Journal) -> None:
         if journal.entries:

@@ -146,6 +146,8 @@ def _of_scan(folder: Path) -> Status | None:
 
 
 def _curve(rows: Sequence[ImageRow], grid: Sequence[int]) -> str:
+    if not rows:
+        return "begun"
     standing = sketch(Counter(map(worst_eps, rows)), grid)
     return "worst case so far " + ", ".join(f"{n} of {len(rows)} at {eps(at)}" for at, n in standing.items())
 

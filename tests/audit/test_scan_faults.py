@@ -220,6 +220,24 @@ def test_the_status_of_a_scan_is_read_from_its_files(
     assert (done.state, done.done, done.says) == ("finished", N_IMAGES, finished[0].verdict.sentence)
 
 
+class StoppedAtOnce(Watcher):
+    """Presses Ctrl-C before anything is attacked."""
+
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        super().start(stage, total, done)
+        if stage == "attacking":
+            interrupt()
+
+
+def test_no_worst_case_is_told_before_an_image_is_done(model: Path, data: Path, tmp_path: Path) -> None:
+    watcher = StoppedAtOnce()
+    with pytest.raises(KeyboardInterrupt):
+        small_scan(model, data, tmp_path, progress=watcher)
+    assert watcher.lines[-1] == "stopped before the first image was done"
+    status = read_status(tmp_path)
+    assert (status.state, status.done, status.total, status.says) == ("stopped", 0, N_IMAGES, "begun")
+
+
 LOSSES = {"total": 0.5, "cross_entropy": 0.5, "texture": 0.0}
 
 
