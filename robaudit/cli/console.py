@@ -36,13 +36,19 @@ def to_stderr(line: str, kind: str = "message") -> None:
     if _as_json:
         event(kind, text=line)
     else:
-        print(inert(line), file=sys.stderr, flush=True)
+        _write(inert(line))
 
 
 def event(kind: str, **fields: object) -> None:
     """Tell a program one thing, as a line of JSON in ASCII. `seconds` come from a clock that never jumps."""
     when = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "seconds": _elapsed()}
-    print(json.dumps({"event": kind, **when, **fields}), file=sys.stderr, flush=True)
+    _write(json.dumps({"event": kind, **when, **fields}))
+
+
+def _write(line: str) -> None:
+    """In one piece, newline and all: a signal between two writes would let the next line run into this one."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _elapsed() -> float:

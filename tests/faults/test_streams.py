@@ -1,5 +1,6 @@
 """Whatever becomes of stdout and stderr, the work is done and the exit code is its own."""
 
+import io
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from robaudit.cli.console import event, to_stderr
 from robaudit.records import AuditRecord
 
 REPOSITORY = Path(__file__).parents[2]
@@ -90,3 +92,21 @@ def test_a_name_that_is_no_text_is_refused_in_one_line(gate: list[str]) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith(b"robaudit: caf\\udce9.json: is no text in the encoding of this locale")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_line_is_written_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Were its newline a write of its own, an interrupt between the two would glue the next line to it."""
+
+    class Pieces(io.StringIO):
+        def write(self, text: str, /) -> int:
+            pieces.append(text)
+            return len(text)
+
+    pieces: list[str] = []
+    monkeypatch.setattr(sys, "stderr", Pieces())
+    to_stderr("a message")
+    event("progress", done=1)
+    assert len(pieces) == 2
+    assert pieces[0] == "a message\n"
+    assert json.loads(pieces[1])["done"] == 1
+    assert pieces[1].endswith("}\n")
