@@ -107,9 +107,12 @@ def read_status(folder: Path) -> Status:
     Raises:
         OutputError: nothing that robaudit wrote, or it cannot be read.
     """
-    found = _of_scan(folder) or _of_retrofit(folder) or _of_run(folder) or _of_report(folder)
+    found = _of_scan(folder) or _of_retrofit(folder) or _of_report(folder) or _of_run(folder)
     if found is None:
-        raise OutputError(f"{folder}: holds nothing that robaudit has written; pass the folder given as --out")
+        raise OutputError(
+            f"{folder}: holds nothing that robaudit has written, or it has not begun to write yet; pass the folder "
+            "given as --out"
+        )
     return found
 
 
@@ -174,16 +177,17 @@ def _of_retrofit(out: Path) -> Status | None:
 
 def _of_run(folder: Path) -> Status | None:
     stages = tuple(stage for name in STAGES if (stage := _stage(folder / name)))
-    if not stages:
+    process = holder_of(folder)
+    if not stages and process is None:
         return None
     n_finished = sum(stage.state == "finished" for stage in stages)
     latest = max((stage.last_written for stage in stages if stage.last_written), default=None)
     page = folder / "report" / PAGE
-    process = holder_of(folder)
+    says = f"open {page}" if page.exists() else "" if stages else "begun"
     state: Literal["finished", "running", "stopped"] = "finished" if page.exists() else "stopped"
     return Status(
         path=str(folder), kind="run", state=state if process is None else "running", process=process, done=n_finished,
-        total=None, unit="stages", says=f"open {page}" if page.exists() else "", last_written=latest, stages=stages,
+        total=None, unit="stages", says=says, last_written=latest, stages=stages,
     )  # fmt: skip
 
 

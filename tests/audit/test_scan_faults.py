@@ -280,6 +280,22 @@ def test_the_status_of_a_run_is_that_of_its_stages(model: Path, data: Path, fini
     assert "assimilate stopped, 2 of 15 epochs" in told[2]
 
 
+def test_a_run_that_holds_its_folder_and_has_finished_nothing_has_begun(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with alone_in(tmp_path):
+        status = read_status(tmp_path)
+    assert (status.kind, status.state, status.process) == ("run", "running", str(os.getpid()))
+    assert (status.done, status.stages, status.says) == (0, (), "begun")
+    with pytest.raises(OutputError, match="or it has not begun to write yet; pass the folder given as --out"):
+        read_status(tmp_path)
+
+
+def test_a_page_that_is_being_replaced_stays_a_report(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("")
+    with alone_in(tmp_path):
+        assert (read_status(tmp_path).kind, read_status(tmp_path).state) == ("report", "running")
+
+
 BEGUN = '{"identity": {"data": {"n_images": %s}, "threat_model": {"eps_255": %s}}}\n'
 
 
