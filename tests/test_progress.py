@@ -1,8 +1,10 @@
 """Progress: a bar for a person who watches, lines for a log."""
 
+import io
 import sys
 
 import pytest
+from rich.console import Console
 
 from robaudit.cli import progress
 from robaudit.cli.progress import terminal_progress
@@ -56,3 +58,26 @@ def test_the_time_left_is_told_by_what_was_done_since_the_stage_began(
     now = 20.0
     lines.advance(10)
     assert capsys.readouterr().err == "attacking 70/100, 1:00 left\n"
+
+
+def test_a_bar_tells_the_time_left_by_the_whole_stage_however_unevenly_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quick check after a slow one: 9 units took 90 seconds and 1 took none, so 10 more take as long again."""
+
+    def shown() -> str:
+        console = Console(file=io.StringIO(), width=120)
+        with console.capture() as captured:
+            console.print(bar._bars.get_renderable())
+        return captured.get()
+
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    bar = progress._Bar()
+    bar.start("checking", 20)
+    assert "ETA -:--:--" in shown()
+    now = 90.0
+    bar.advance(9, note="smooth")
+    bar.advance(1)
+    assert "checking" in shown()
+    assert "10/20" in shown()
+    assert "ETA 0:01:30 smooth" in shown()
+    bar.finish()
