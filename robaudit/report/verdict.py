@@ -6,7 +6,7 @@ No claim is made where an audit is inconclusive, or where the audits were not ru
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robaudit.records import AuditRecord, Tally
+from robaudit.records import AuditRecord, ModelInfo, Tally
 from robaudit.report.believability import believable, learnt_from
 from robaudit.report.curves import Cell, cell
 from robaudit.report.naming import Naming
@@ -110,7 +110,7 @@ def verdict(
             *doubts(before, f"the {names.before} audit"),
             *doubts(after, f"the {names.after} audit"),
             *_unpaired(differing),
-            *([] if added else _wrong_vanilla(before, after)),
+            *([] if added else _wrong_models(before.model, after.model)),
         ),
         figures=_figures(two_sides(before, after, names), paired),
     )
@@ -222,12 +222,20 @@ def _unpaired(differing: Sequence[str]) -> list[Alarm]:
     return [Alarm("No paired claim", (why, "Scan both models with the same settings to test the change."))]
 
 
-def _wrong_vanilla(before: AuditRecord, after: AuditRecord) -> list[Alarm]:
-    front = after.model.front
-    if before.model.front is not None or front is None or front.vanilla.sha256 == before.model.sha256:
+def _wrong_models(before: ModelInfo, after: ModelInfo) -> list[Alarm]:
+    """Say where two audits are not of a model and what was made from it, or of two models at all."""
+    if all(getattr(before, field) == getattr(after, field) for field in ("sha256", "arch", "loading")):
+        named = f"Both name {listed(sorted({before.path, after.path}))} (SHA-256 {after.sha256[:12]}…)."
+        rest = "A difference comes from how it was measured; to compare two models, pass an audit of each."
+        return [Alarm("Both audits are of the same model", (named, rest))]
+    if before.front is not None and before.front.vanilla.sha256 == after.sha256:
+        rest = "The first is of the retrofit made from the second’s model, so a gain reads as a loss; swap them."
+        return [Alarm("The audits are in the wrong order", (rest,))]
+    vanilla = after.front.vanilla if after.front else None
+    if before.front is not None or vanilla is None or vanilla.sha256 == before.sha256:
         return []
-    made_from = f"The assimilated model was made from {front.vanilla.path} (SHA-256 {front.vanilla.sha256[:12]}…)."
-    audited = f"The vanilla audit is of {before.model.path} (SHA-256 {before.model.sha256[:12]}…)."
+    made_from = f"The assimilated model was made from {vanilla.path} (SHA-256 {vanilla.sha256[:12]}…)."
+    audited = f"The vanilla audit is of {before.path} (SHA-256 {before.sha256[:12]}…)."
     return [Alarm("The assimilated model was made from another model", (made_from, audited))]
 
 

@@ -17,7 +17,7 @@ from made_up_audits import (
 )
 
 from robaudit.errors import RecordError
-from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Verdict
+from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Loading, Verdict
 from robaudit.report.comparison import Comparison, compare_sources, read_comparison
 from robaudit.report.curves import SURVIVORS
 from robaudit.report.document import document
@@ -99,7 +99,7 @@ def test_other_attack_settings_forbid_a_claim_and_are_named():
 
 def test_images_left_out_are_said_aloud():
     rows = make_rows(seed=1)
-    page = compare_sources(audit(rows, data=make_data(rows, n_skipped=500)), audit(rows))
+    page = compare_sources(audit(rows, data=make_data(rows, n_skipped=500)), audit(rows, model=make_model(front=True)))
     [alarm] = page.verdict.alarms
     assert alarm.title.endswith("left out 500 unreadable images")
     assert alarm.sentences == (f"Every number is of the {len(rows)} images that could be read.",)
@@ -123,6 +123,26 @@ def test_a_retrofit_of_another_model_is_said_aloud():
     rows = make_rows(seed=1)
     page = compare_sources(audit(rows), audit(rows, model=make_model(front=True).model_copy(update={"front": front})))
     assert [alarm.title for alarm in page.verdict.alarms] == ["The assimilated model was made from another model"]
+
+
+def test_audits_in_the_wrong_order_are_said_aloud():
+    """A gain would be titled a loss, and the retrofit be called the model before."""
+    vanilla, retrofit = audit(make_rows(seed=1)), audit(make_rows(seed=2), model=make_model(front=True))
+    [alarm] = compare_sources(retrofit, vanilla).verdict.alarms
+    assert alarm.title == "The audits are in the wrong order"
+    assert alarm.sentences[0].endswith("swap them.")
+    assert compare_sources(vanilla, retrofit).verdict.alarms == ()
+
+
+def test_two_audits_of_one_model_are_said_aloud_and_keep_their_numbers():
+    rows = make_rows(seed=1)
+    page = compare_sources(audit(rows), audit(rows, model=make_model(path="copy.pt")))
+    [alarm] = page.verdict.alarms
+    assert alarm.title == "Both audits are of the same model"
+    assert alarm.sentences[0].startswith("Both name copy.pt and models/chest-ct-resnet18.pt (SHA-256 ")
+    assert page.verdict.tone == "none"
+    ema = make_model(loading=Loading(kind="checkpoint", weights="model_ema"))
+    assert compare_sources(audit(rows), audit(rows, model=ema)).verdict.alarms == (), "two of one checkpoint are two"
 
 
 def sentences(page: Comparison) -> list[str]:
