@@ -11,8 +11,9 @@ from robaudit.retrofit.pace import fastest
 
 SEARCH_FACTOR = 1.5
 """Gradients a nested search spends, against one resisted climb per attack: successes on the way to it come on top."""
-
-
+CHECK_GRADIENTS = 400
+"""What the checks ask of an image of their sample, in gradients: 80, of one eps at which everything falls, to 510, of
+eight (benchmarks/README.md, "What the checks cost")."""
 FORWARD_SHARE = 0.45
 """Cost of a forward pass, against one with a gradient (measured on ResNet18, 2 CPU cores)."""
 
@@ -46,6 +47,7 @@ def _gradients_of_one_climb(attack: AnyAttack) -> float:
             return 0
 
 
-def scan_seconds(per_gradient: float, plan: Plan, n_images: int) -> float:
-    """About how long a scan takes."""
-    return per_gradient * gradients_per_image(plan) * n_images
+def scan_seconds(per_gradient: float, plan: Plan, n_images: int, check_sample: int) -> float:
+    """About how long a scan takes, with its checks."""
+    n_checked = min(check_sample, n_images)
+    return per_gradient * (gradients_per_image(plan) * n_images + CHECK_GRADIENTS * n_checked)

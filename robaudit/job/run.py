@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from robaudit.attack.curve import Engine
 from robaudit.attack.settings import plan_of
-from robaudit.attack.threats import EPS_GRID
+from robaudit.attack.threats import EPS_GRID, find_preset
 from robaudit.audit.scan import scan
 from robaudit.files import alone_in
 from robaudit.job.estimate import gradient_seconds, scan_seconds
@@ -227,7 +227,9 @@ def _say_estimate(
     else:
         sizes = {part: round(share * len(images)) for part, share in SPLIT_SHARES.items()}
     sizes = {part: min(size, measured.get("limit") or size) for part, size in sizes.items()}
-    before, after = (scan_seconds(seconds, plan, sizes["test"]) for seconds in gradients)
+    check_sample = measured.get("check_sample")
+    n_checked = find_preset(measured["preset"]).check_sample if check_sample is None else check_sample
+    before, after = (scan_seconds(seconds, plan, sizes["test"], n_checked) for seconds in gradients)
     scans = before + (n_arms - 1) * after
     pace = measured_pace(classifier, config, loaded.size, images.channels, sizes["train"], sizes["val"])
     trainings = (n_arms - 1) * pace.all_epochs(config.epochs)
@@ -254,7 +256,7 @@ def _estimate_sentence(
 ) -> str:
     return (
         f"{arch}, {1000 * per_gradient:.0f} ms per image-gradient on this machine: "
-        f"about {duration(scans + trainings)} ({n_arms} scans of {n_test} images {duration(scans)}, "
+        f"about {duration(scans + trainings)} ({n_arms} scans of {n_test} images, checks included, {duration(scans)}, "
         f"{n_arms - 1} x up to {config.epochs} epochs {duration(trainings)}); "
         "images that fall early and early stopping shorten it"
     )

@@ -114,6 +114,7 @@ def test_the_time_it_will_take_is_said_before_the_first_scan(finished: tuple[Pat
     lines = finished[1].lines
     [estimate] = [index for index, line in enumerate(lines) if "ms per image-gradient on this machine: about" in line]
     stages = [index for index, line in enumerate(lines) if line[:2] in ("1 ", "2 ", "3 ", "4 ")]
+    assert "3 scans of 6 images, checks included, " in lines[estimate]
     assert estimate < stages[0]
     assert stages == sorted(stages)
     assert len(stages) == 4
@@ -314,7 +315,15 @@ def test_an_estimate_counts_steps() -> None:
     paper = plan_of(["fgsm", "bim", "pgd"], EPS_GRID, "default", "paper", 0)
     assert gradients_per_image(paper) == (1 + 10 + 40) * 8
     assert 51 <= gradients_per_image(nested) < gradients_per_image(paper)
-    assert scan_seconds(0.1, paper, 10) == pytest.approx(408.0)
+    assert scan_seconds(0.1, paper, 10, 0) == pytest.approx(408.0)
+    assert scan_seconds(0.1, paper, 10, 24) == scan_seconds(0.1, paper, 10, 10), "no image is checked twice"
+
+
+def test_an_estimate_counts_the_checks() -> None:
+    """Of four images under a quick scan the checks took ten times as long as the attacks (chest CT)."""
+    quick = plan_of(None, [4], "quick", None, 0)
+    attacks, both = (scan_seconds(0.2, quick, 4, n) for n in (0, 8))
+    assert both > 5 * attacks
 
 
 @pytest.mark.slow
