@@ -8,7 +8,7 @@ from test_page import Page, assert_static
 
 from robaudit.records import Check, ImageRow, ThreatModel, Verdict
 from robaudit.report.history import MOST_DRAWN, History, history
-from robaudit.report.html import read_page, write_report
+from robaudit.report.html import read_page, render, write_report
 from robaudit.report.paired import holm, mcnemar
 from robaudit.report.sides import names_from_paths
 from robaudit.report.sources import Source
@@ -136,40 +136,47 @@ def test_an_inconclusive_first_audit_leaves_nothing_to_claim():
     assert page.n_tests == ""
 
 
+def audit_at(eps_255: int) -> Source:
+    """An audit of one eps."""
+    source = audit(3)
+    points = tuple(point for point in source.record.worst_case.points if point.eps_255 == eps_255)
+    changes = {
+        "threat_model": ThreatModel(eps_255=(eps_255,), image_channels="grey", sentence=f"At most {eps_255}/255."),
+        "attacks": tuple(curve.model_copy(update={"points": points}) for curve in source.record.attacks),
+        "worst_case": source.record.worst_case.model_copy(update={"points": points}),
+    }
+    return Source(source.record.model_copy(update=changes), source.rows, {})
+
+
 def test_audits_of_other_eps_share_a_table_with_gaps():
-    short = audit(3)
-    threat = ThreatModel(eps_255=(4,), image_channels="grey", sentence="At most 4/255.")
-    points = tuple(point for point in short.record.worst_case.points if point.eps_255 == 4)
-    attacks = tuple(curve.model_copy(update={"points": points}) for curve in short.record.attacks)
-    record = short.record.model_copy(
-        update={
-            "threat_model": threat,
-            "attacks": attacks,
-            "worst_case": short.record.worst_case.model_copy(update={"points": points}),
-        }
-    )
-    page = many(audit(3), Source(record, short.rows, {}), audit(3))
+    page = many(audit(3), audit_at(4), audit(3))
     _, row, _ = page.shared.counts.groups[0].rows
     assert [cell.percent for cell in row.cells].count("–") == 7
 
 
 def test_a_column_holds_one_eps_whatever_the_audits_tested():
     """Of an audit at 8/255 alone nothing stands in the column of 4/255, and its worst class is said with its eps."""
-    record = audit(3).record
-    points = tuple(point for point in record.worst_case.points if point.eps_255 == 8)
-    at_eight = record.model_copy(
-        update={
-            "threat_model": ThreatModel(eps_255=(8,), image_channels="grey", sentence="At most 8/255."),
-            "attacks": tuple(curve.model_copy(update={"points": points}) for curve in record.attacks),
-            "worst_case": record.worst_case.model_copy(update={"points": points}),
-        }
-    )
-    page = many(audit(3), Source(at_eight, (), {}), audit(3))
+    at_eight = audit_at(8)
+    page = many(audit(3), at_eight, audit(3))
     assert page.entries[1].headline.percent == "–"
-    assert page.entries[1].largest.count == str(points[0].n_correct)
+    assert page.entries[1].largest.count == str(at_eight.record.worst_case.points[0].n_correct)
     assert page.entries[1].worst_class == ""
     assert " at 8/255, " in page.shared.worst_classes[1]
     assert " at " not in page.shared.worst_classes[0]
+
+
+def test_no_column_stands_twice():
+    """Where the largest eps is the one that headlines, one column has both."""
+    pages = {"both": many(audit(3), audit(3)), "one": many(audit_at(4), audit_at(4))}
+    tables = {
+        name: render(page).partition('<table class="audits">')[2].partition("</table>")[0]
+        for name, page in pages.items()
+    }
+    assert [tables["both"].count(f"worst case at {eps}/255") for eps in (4, 8)] == [1, 1]
+    assert tables["one"].count("worst case at 4/255") == 1
+    for table in tables.values():
+        rows = table.split("<tr>")[1:]
+        assert len({row.count("<th") + row.count("<td") for row in rows}) == 1, "headings and cells are as many"
 
 
 def test_checks_are_summed_up_in_a_sentence():
