@@ -90,6 +90,27 @@ def test_an_interrupted_command_says_that_it_can_be_continued(
     assert capsys.readouterr().err == "robaudit: interrupted; the same command continues\n"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_further_signals_do_not_change_the_exit_code_of_an_interrupted_command() -> None:
+    """Not even once Python has begun to take itself apart."""
+    code = """
+import os, signal, sys, typer
+from functools import partial
+from robaudit.cli import main
+terminate = partial(os.kill, os.getpid(), signal.SIGTERM)
+class Late:
+    def __del__(self, again=terminate):
+        again()
+late = Late()
+main.app = typer.Typer()
+main.app.command()(lambda: terminate())
+sys.argv = ["robaudit"]
+main.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "robaudit: interrupted; the same command continues\n")
+
+
 def test_version() -> None:
     assert robaudit("--version").stdout.startswith("robaudit ")
 

@@ -74,6 +74,8 @@ def main() -> NoReturn:
         _fail(" ".join(str(error).splitlines()))
         code = error.exit_code
     except (typer.Abort, KeyboardInterrupt):
+        for further in (signal.SIGINT, signal.SIGTERM):  # who sends one again gets the same exit code
+            signal.signal(further, signal.SIG_IGN)
         _fail("interrupted; the same command continues")
         code = ExitCode.INTERRUPTED
     except TyperException as error:
