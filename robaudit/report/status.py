@@ -119,7 +119,9 @@ def read_status(folder: Path) -> Status:
 def lines(status: Status, indent: str = "") -> Iterator[str]:
     """Word a status, a line each for the whole and its stages."""
     process = f" (process {status.process})" if status.process else ""
-    counted = "" if status.total is None else f", {status.done} of {status.total} {status.unit}"
+    # How many stages a run will have its files do not say.
+    so_far = f", {status.unit} done: {status.done}" if status.done else ""
+    counted = so_far if status.total is None else f", {status.done} of {status.total} {status.unit}"
     when = f", last written {status.last_written:%Y-%m-%d %H:%M:%S} UTC" if status.last_written else ""
     says = f": {status.says}" if status.says else ""
     yield f"{indent}{status.path}  {status.kind} {status.state}{process}{counted}{when}{says}"

@@ -277,6 +277,7 @@ def test_the_status_of_a_run_is_that_of_its_stages(model: Path, data: Path, fini
     assert trained.says == "7 of 9 validation images correct"
     told = list(lines(status))
     assert len(told) == 3
+    assert "run stopped, stages done: 1, last written" in told[0]
     assert "assimilate stopped, 2 of 15 epochs" in told[2]
 
 
