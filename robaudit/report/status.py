@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import ValidationError
 
 from robaudit.errors import OutputError
-from robaudit.files import holder_of, workplace_of
+from robaudit.files import LOCK_FILE, holder_of, workplace_of
 from robaudit.records import (
     AUDIT_FILE,
     IDENTITY_FILE,
@@ -107,7 +107,7 @@ def read_status(folder: Path) -> Status:
     Raises:
         OutputError: nothing that robaudit wrote, or it cannot be read.
     """
-    found = _of_scan(folder) or _of_retrofit(folder) or _of_report(folder) or _of_run(folder)
+    found = _of_scan(folder) or _of_retrofit(folder) or _of_run(folder) or _of_report(folder) or _begun(folder)
     if found is None:
         raise OutputError(
             f"{folder}: holds nothing that robaudit has written, or it has not begun to write yet; pass the folder "
@@ -179,17 +179,16 @@ def _of_retrofit(out: Path) -> Status | None:
 
 def _of_run(folder: Path) -> Status | None:
     stages = tuple(stage for name in STAGES if (stage := _stage(folder / name)))
-    process = holder_of(folder)
-    if not stages and process is None:
+    if not stages:
         return None
     n_finished = sum(stage.state == "finished" for stage in stages)
     latest = max((stage.last_written for stage in stages if stage.last_written), default=None)
     page = folder / "report" / PAGE
-    says = f"open {page}" if page.exists() else "" if stages else "begun"
+    process = holder_of(folder)
     state: Literal["finished", "running", "stopped"] = "finished" if page.exists() else "stopped"
     return Status(
         path=str(folder), kind="run", state=state if process is None else "running", process=process, done=n_finished,
-        total=None, unit="stages", says=says, last_written=latest, stages=stages,
+        total=None, unit="stages", says=f"open {page}" if page.exists() else "", last_written=latest, stages=stages,
     )  # fmt: skip
 
 
@@ -203,6 +202,13 @@ def _of_report(folder: Path) -> Status | None:
     return _status(folder, "report", folder, page, None, None, None, f"open {page}") if page.exists() else None
 
 
+def _begun(folder: Path) -> Status | None:
+    """A folder that is held and holds nothing yet: only a run takes so long to its first stage."""
+    if holder_of(folder) is None:
+        return None
+    return _status(folder, "run", folder, folder / LOCK_FILE, 0, None, "stages", "begun", is_finished=False)
+
+
 def _status(
     folder: Path,
     kind: Kind,
@@ -210,7 +216,7 @@ def _status(
     newest: Path,
     done: int | None,
     total: int | None,
-    unit: Literal["images", "epochs"] | None,
+    unit: Literal["images", "epochs", "stages"] | None,
     says: str,
     *,
     is_finished: bool | None = None,

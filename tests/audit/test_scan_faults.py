@@ -294,7 +294,8 @@ def test_a_run_that_holds_its_folder_and_has_finished_nothing_has_begun(tmp_path
 def test_a_page_that_is_being_replaced_stays_a_report(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("")
     with alone_in(tmp_path):
-        assert (read_status(tmp_path).kind, read_status(tmp_path).state) == ("report", "running")
+        status = read_status(tmp_path)
+    assert (status.kind, status.state) == ("report", "running")
 
 
 BEGUN = '{"identity": {"data": {"n_images": %s}, "threat_model": {"eps_255": %s}}}\n'
