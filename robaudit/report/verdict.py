@@ -110,7 +110,8 @@ def verdict(
             *doubts(before, f"the {names.before} audit"),
             *doubts(after, f"the {names.after} audit"),
             *_unpaired(differing),
-            *([] if added else _wrong_models(before.model, after.model)),
+            *([] if added else _wrong_vanilla(before, after)),
+            *_wrong_pair(before.model, after.model),
         ),
         figures=_figures(two_sides(before, after, names), paired),
     )
@@ -222,8 +223,17 @@ def _unpaired(differing: Sequence[str]) -> list[Alarm]:
     return [Alarm("No paired claim", (why, "Scan both models with the same settings to test the change."))]
 
 
-def _wrong_models(before: ModelInfo, after: ModelInfo) -> list[Alarm]:
-    """Say where two audits are not of a model and what was made from it, or of two models at all."""
+def _wrong_vanilla(before: AuditRecord, after: AuditRecord) -> list[Alarm]:
+    front = after.model.front
+    if before.model.front is not None or front is None or front.vanilla.sha256 == before.model.sha256:
+        return []
+    made_from = f"The assimilated model was made from {front.vanilla.path} (SHA-256 {front.vanilla.sha256[:12]}…)."
+    audited = f"The vanilla audit is of {before.model.path} (SHA-256 {before.model.sha256[:12]}…)."
+    return [Alarm("The assimilated model was made from another model", (made_from, audited))]
+
+
+def _wrong_pair(before: ModelInfo, after: ModelInfo) -> list[Alarm]:
+    """Say where two audits are of one model, or the second is of what the first one's was made from."""
     if all(getattr(before, field) == getattr(after, field) for field in ("sha256", "arch", "loading")):
         named = f"Both name {listed(sorted({before.path, after.path}))} (SHA-256 {after.sha256[:12]}…)."
         rest = "A difference comes from how it was measured; to compare two models, pass an audit of each."
@@ -231,12 +241,7 @@ def _wrong_models(before: ModelInfo, after: ModelInfo) -> list[Alarm]:
     if before.front is not None and before.front.vanilla.sha256 == after.sha256:
         rest = "The first is of the retrofit made from the second’s model, so a gain reads as a loss; swap them."
         return [Alarm("The audits are in the wrong order", (rest,))]
-    vanilla = after.front.vanilla if after.front else None
-    if before.front is not None or vanilla is None or vanilla.sha256 == before.sha256:
-        return []
-    made_from = f"The assimilated model was made from {vanilla.path} (SHA-256 {vanilla.sha256[:12]}…)."
-    audited = f"The vanilla audit is of {before.path} (SHA-256 {before.sha256[:12]}…)."
-    return [Alarm("The assimilated model was made from another model", (made_from, audited))]
+    return []
 
 
 def headline_tallies(record: AuditRecord) -> dict[int, tuple[str, Tally]]:
