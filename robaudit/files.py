@@ -64,6 +64,11 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
+def workplace_of(out: Path) -> Path:
+    """The hidden folder beside `out` where a retrofit is made until it is whole."""
+    return out.parent / f".{out.name}.unfinished"
+
+
 def require_apart(out: Path, read: Iterable[Path | None]) -> None:
     """Refuse to write over what a command reads, by whatever name.
 
@@ -75,11 +80,6 @@ def require_apart(out: Path, read: Iterable[Path | None]) -> None:
     for path in filter(None, read):
         if any(file.is_file() and out.samefile(file) for file in (path, *path.rglob("*"))):
             raise OutputError(f"{out}: is there already and belongs to what is read ({path}); write to another file")
-
-
-def workplace_of(out: Path) -> Path:
-    """The hidden folder beside `out` where a retrofit is made until it is whole."""
-    return out.parent / f".{out.name}.unfinished"
 
 
 @contextmanager
