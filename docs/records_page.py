@@ -64,7 +64,11 @@ PLAIN: dict[tuple[str, str], str] = {
     ("InputSize", "height"): "In pixels; images of another size are resized.",
     ("InputSize", "width"): "In pixels.",
     ("ModelInfo", "path"): "As it was given.",
-    ("ModelInfo", "sha256"): "Of the file's bytes, or of the folder's configuration and weights.",
+    (
+        "ModelInfo",
+        "sha256",
+    ): "Of the file's bytes; of a folder's configuration and weights; of an ONNX file with "
+    "numbers in files beside it, of all of them.",
     ("ModelInfo", "arch"): "timm's name of the backbone, `torchvision:` and a name, a factory, or the kind of program.",
     ("ModelInfo", "n_classes"): "Outputs of the model.",
     ("ModelInfo", "classes"): "Names in the order of the outputs.",

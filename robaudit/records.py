@@ -225,6 +225,9 @@ class ModelInfo(Record):
 
     path: str
     sha256: str
+    code_sha256: str | None = None
+    """Of the user's own source files that compute it, as with `--factory`; null where installed libraries do, and in
+    records of earlier versions."""
     arch: str
     n_classes: int
     classes: tuple[str, ...]

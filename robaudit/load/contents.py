@@ -55,9 +55,9 @@ def read_contents(path: Path) -> Contents:
 def _read_folder(path: Path) -> Contents:
     folder = read_folder(path)
     inner = _read_file(folder.weights)
-    of_config = sha256_of(folder.config_file)
-    require_as_trained(path, {"weights": inner.sha256, "config": of_config})
-    digest = hashlib.sha256(of_config.encode() + inner.sha256.encode()).hexdigest()
+    of_configs = [sha256_of(file) for file in folder.config_files]
+    require_as_trained(path, {"weights": inner.sha256, "config": of_configs[0]})
+    digest = hashlib.sha256("".join([*of_configs, inner.sha256]).encode()).hexdigest()
     return replace(
         inner, kind=folder.kind, path=path, sha256=digest, metadata=folder.config, weights_kind=inner.kind,
         weights_sha256=inner.sha256,

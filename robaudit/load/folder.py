@@ -30,7 +30,8 @@ class Folder(NamedTuple):
     """What a folder says of itself."""
 
     kind: Kind
-    config_file: Path
+    config_files: tuple[Path, ...]
+    """What says which network it is and what goes into it, config.json or metadata.json first."""
     config: Config
     weights: Path
 
@@ -42,8 +43,9 @@ def read_folder(path: Path) -> Folder:
         ModelError: it has no configuration, none that robaudit knows, or no weights.
     """
     if (path / BUNDLE_FILE).is_file() and not (path / CONFIG_FILE).is_file():
-        config = _read_json(path / BUNDLE_FILE)
-        return Folder(Kind.MONAI_BUNDLE, path / BUNDLE_FILE, _bundle(path, config), _bundle_weights(path))
+        metadata, (defined_in, network) = _read_json(path / BUNDLE_FILE), _network_definition(path)
+        files = path / BUNDLE_FILE, *defined_in
+        return Folder(Kind.MONAI_BUNDLE, files, _bundle(metadata, network), _bundle_weights(path))
     if (path / "saved_model.pb").is_file():
         raise ModelError(f"{path}: is a TensorFlow SavedModel; export it to ONNX, channels first, and pass that")
     if not (path / CONFIG_FILE).is_file():
@@ -52,7 +54,9 @@ def read_folder(path: Path) -> Folder:
         )
     config = _read_json(path / CONFIG_FILE)
     kind, config = _recognised(path, config)
-    return Folder(kind, path / CONFIG_FILE, config, _weights_file(path))
+    beside = _preprocessor(path)[:1] if kind is Kind.HUGGING_FACE_FOLDER else ()
+    files = tuple(file for file in (path / CONFIG_FILE, *beside) if file.is_file())
+    return Folder(kind, files, config, _weights_file(path))
 
 
 def _recognised(path: Path, config: Config) -> tuple[Kind, Config]:
@@ -192,12 +196,12 @@ def _hugging_face_size(preprocessor: Mapping[str, Any]) -> tuple[int, int] | Non
 # MONAI
 
 
-def _bundle(path: Path, metadata: Config) -> Config:
+def _bundle(metadata: Config, network: Config) -> Config:
     """Channels, size and value range of the network's image input, and the names of its outputs."""
     data = metadata.get("network_data_format")
     image = _first(data, "inputs", "image")
     answer = _first(data, "outputs", "pred")
-    found: Config = {"metadata": metadata, "network": _network_definition(path)}
+    found: Config = {"metadata": metadata, "network": network}
     channels = image.get("num_channels")
     shape = image.get("spatial_shape")
     if isinstance(shape, list) and len(shape) == 2 and all(isinstance(side, int) and side > 0 for side in shape):
@@ -228,17 +232,17 @@ def _value_range(image: Config) -> tuple[float, float] | None:
     return (limits[0], limits[1]) if limits[0] < limits[1] else None
 
 
-def _network_definition(path: Path) -> Config:
-    """The `network_def` of the bundle's configurations, where it is plain data."""
+def _network_definition(path: Path) -> tuple[tuple[Path, ...], Config]:
+    """The `network_def` of the bundle's configurations, where it is plain data, and the file that holds it."""
     for name in ("inference", "train", "evaluate"):
         file = path / "configs" / f"{name}.json"
         if file.is_file():
             config = _read_json(file)
             definition = config.get("network_def", config.get("network"))
             if isinstance(definition, dict):
-                return {key: config.get(str(value)[1:], value) if _refers(value) else value
-                        for key, value in definition.items()}  # fmt: skip
-    return {}
+                return (file,), {key: config.get(str(value)[1:], value) if _refers(value) else value
+                                 for key, value in definition.items()}  # fmt: skip
+    return (), {}
 
 
 def _refers(value: Any) -> bool:

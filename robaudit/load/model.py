@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,9 @@ from robaudit.load.network import Asked, Network, read_network
 from robaudit.load.normalization import normalization_of, own_of_pixels
 from robaudit.load.normalizer import require_unit_pixels
 from robaudit.load.outputs import DEFAULT_THRESHOLD, Outputs
+from robaudit.load.own_code import code_sha256
 from robaudit.load.recipe import recipe_of
+from robaudit.load.remote import sha256_of
 from robaudit.load.stated import Stated, stated
 from robaudit.load.trial import tried
 from robaudit.records import FileRef, FrontInfo, InputSize, Loading, ModelInfo
@@ -113,7 +116,8 @@ def load_model(
         classifier.eval().to(_device(device)),
         ModelInfo(
             path=str(path),
-            sha256=contents.sha256,
+            sha256=_sha256(contents, network),
+            code_sha256=code_sha256(network.module, network.factory),
             arch=network.arch,
             n_classes=len(names),
             classes=names,
@@ -144,6 +148,13 @@ def _input_size(network: Network, given: tuple[int, int] | None, own: Stated) ->
         ((size, source) for size, source in known if size is not None), (DEFAULT_SIZE, "assumed")
     )
     return InputSize(channels=network.in_chans, height=height, width=width, source=source)
+
+
+def _sha256(contents: Contents, network: Network) -> str:
+    """Hash of what was loaded; of a graph with numbers beside it, over the hash of every file."""
+    if contents.kind is Kind.ASSIMILATED or len(network.files) < 2:
+        return contents.sha256  # whose configuration holds the hashes of its program
+    return hashlib.sha256("".join(map(sha256_of, network.files)).encode()).hexdigest()
 
 
 def _front_info(contents: Contents, front: Front | None) -> FrontInfo | None:

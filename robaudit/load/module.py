@@ -11,6 +11,7 @@ from torch import nn
 from robaudit.errors import ModelError, first_line
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.evaluating import evaluating
+from robaudit.load.own_code import code_sha256
 from robaudit.memory import ran_out
 from robaudit.records import InputSize, ModelInfo, Normalization
 
@@ -40,6 +41,7 @@ def from_module(
     info = ModelInfo(
         path=f"in memory: {type(network).__qualname__}",
         sha256=weights_sha256(network),
+        code_sha256=code_sha256(network, None),
         arch=type(network).__qualname__,
         n_classes=len(classes),
         classes=tuple(classes),

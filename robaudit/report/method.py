@@ -25,6 +25,7 @@ MOST_COLUMNS = 3
 _LITERAL = (
     "file",
     "SHA-256",
+    "own code, SHA-256",
     "made from",
     "made from, SHA-256",
     "surrogate",
@@ -114,6 +115,7 @@ def _model(record: AuditRecord) -> dict[str, str]:
     facts = {
         "file": model.path,
         "SHA-256": model.sha256,
+        **({"own code, SHA-256": model.code_sha256} if model.code_sha256 else {}),
         "architecture": model.arch,
         "classes": ", ".join(model.classes),
         "input": f"{model.input.channels} × {model.input.height} × {model.input.width}"

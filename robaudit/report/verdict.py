@@ -225,8 +225,14 @@ def _unpaired(differing: Sequence[str]) -> list[Alarm]:
 
 def _wrong_vanilla(before: AuditRecord, after: AuditRecord) -> list[Alarm]:
     front = after.model.front
-    if before.model.front is not None or front is None or front.vanilla.sha256 == before.model.sha256:
+    if before.model.front is not None or front is None:
         return []
+    if front.vanilla.sha256 == before.model.sha256:
+        codes = {before.model.code_sha256, after.model.code_sha256}
+        if None in codes or len(codes) == 1:
+            return []
+        why = "Both compute with your own code, and its source has another hash in each; scan both with the same."
+        return [Alarm("The code of the model changed between the audits", (why,))]
     made_from = f"The assimilated model was made from {front.vanilla.path} (SHA-256 {front.vanilla.sha256[:12]}…)."
     audited = f"The vanilla audit is of {before.model.path} (SHA-256 {before.model.sha256[:12]}…)."
     return [Alarm("The assimilated model was made from another model", (made_from, audited))]
@@ -234,7 +240,7 @@ def _wrong_vanilla(before: AuditRecord, after: AuditRecord) -> list[Alarm]:
 
 def _wrong_pair(before: ModelInfo, after: ModelInfo) -> list[Alarm]:
     """Say where two audits are of one model, or the second is of what the first one's was made from."""
-    if all(getattr(before, field) == getattr(after, field) for field in ("sha256", "arch", "loading")):
+    if all(getattr(before, field) == getattr(after, field) for field in ("sha256", "code_sha256", "arch", "loading")):
         named = f"Both name {listed(sorted({before.path, after.path}))} (SHA-256 {after.sha256[:12]}…)."
         rest = "A difference comes from how it was measured; to compare two models, pass an audit of each."
         return [Alarm("Both audits are of the same model", (named, rest))]

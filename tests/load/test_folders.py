@@ -110,6 +110,22 @@ def test_a_monai_bundle(tmp_path: Path, known: bool) -> None:
     assert read_contents(tmp_path / "b").kind == Kind.MONAI_BUNDLE
 
 
+def test_whatever_a_folder_configures_is_part_of_its_hash(tmp_path: Path) -> None:
+    made = nn.Sequential(nn.Conv2d(1, 2, 3))
+    hashes = [
+        read_contents(bundle(tmp_path / str(index), made, definition)).sha256
+        for index, definition in enumerate((None, {"_target_": "DenseNet"}, {"_target_": "SENet"}))
+    ]
+    torch.save(made.state_dict(), tmp_path / "pytorch_model.bin")
+    config = {"architectures": ["ResNetForImageClassification"], "model_type": "resnet"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for mean in (None, 0.25, 0.5):
+        if mean is not None:
+            (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": [mean] * 3}))
+        hashes.append(read_contents(tmp_path).sha256)
+    assert len(set(hashes)) == 6
+
+
 MONAIS: list[tuple[str, str, dict[str, Any]]] = [
     ("DenseNet121", "monai.networks.nets.DenseNet121", {"spatial_dims": 2, "in_channels": 1, "out_channels": 2}),
     ("densenet121", "monai.networks.nets.densenet.densenet121",

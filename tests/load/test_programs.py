@@ -20,6 +20,9 @@ from robaudit.load.classifier import Classifier
 from robaudit.load.contents import read_contents
 from robaudit.load.kinds import Kind
 from robaudit.load.model import load_model
+from robaudit.load.module import from_module
+from robaudit.load.own_code import code_sha256
+from robaudit.load.trusted import call_factory
 from robaudit.retrofit.assimilate import with_front
 from robaudit.retrofit.checkpoint import write_model
 
@@ -244,6 +247,48 @@ def test_what_is_not_computed_takes_trust_and_is_named(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "m", trust=contents.sha256, input_size=(16, 16))
     assert loaded.info.loading is not None
     assert loaded.info.loading.runs_code
+
+
+def test_numbers_beside_a_graph_are_part_of_what_the_model_is(tmp_path: Path, network: nn.Module) -> None:
+    onnx = pytest.importorskip("onnx")
+    file, beside = tmp_path / "m.onnx", tmp_path / "m.onnx.data"
+    onnx_by_trace(network, PICTURES, file)
+    alone = load_model(file, input_size=(16, 16)).info
+    assert alone.sha256 == read_contents(file).sha256
+    onnx.save_model(onnx.load(file), file, save_as_external_data=True, location=beside.name, size_threshold=0)
+    found = [load_model(file, input_size=(16, 16)).info.sha256]
+    content = bytearray(beside.read_bytes())
+    content[-1] ^= 1
+    beside.write_bytes(content)
+    found.append(load_model(file, input_size=(16, 16)).info.sha256)
+    assert len({alone.sha256, *found}) == 3
+
+
+def test_the_users_own_code_is_part_of_what_the_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the factory, and of what it imports from elsewhere; the weights file keeps its own hash throughout."""
+    (tmp_path / "with_layers.py").write_text("def half(x):\n    return x / 2\n")
+    forward = "from with_layers import half\nclass Net(torch.nn.Linear):\n    def forward(self, x): return half(x)\n"
+    (tmp_path / "with_networks.py").write_text(f"import torch\n{forward}")
+    (tmp_path / "with_factory.py").write_text("import with_networks\ndef make(): return with_networks.Net(4, 2)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    made = call_factory("with_factory:make")
+    found = [code_sha256(made, "with_factory:make"), code_sha256(made, None)]
+    assert code_sha256(nn.Sequential(made), None) == found[1], "also where it lies inside a library's"
+    for name in ("factory", "networks", "layers"):
+        with (tmp_path / f"with_{name}.py").open("a") as file:
+            file.write("# edited\n")
+        found.append(code_sha256(made, "with_factory:make"))
+    assert None not in found
+    assert len(set(found)) == 5
+    assert code_sha256(nn.Linear(4, 2), None) is None, "an installed library's alone"
+
+
+def test_a_record_tells_whether_the_users_own_code_was_edited(tmp_path: Path, network: nn.Module) -> None:
+    pickled(network, PICTURES, tmp_path / "m.pt")
+    contents = read_contents(tmp_path / "m.pt")
+    info = load_model(tmp_path / "m.pt", trust=contents.sha256, input_size=(16, 16)).info
+    assert (info.sha256, info.code_sha256) == (contents.sha256, code_sha256(network, None))
+    assert from_module(network, classes="abc", size=(16, 16)).info.code_sha256 == info.code_sha256
 
 
 def test_a_large_bare_pickle_is_read_to_its_end(tmp_path: Path) -> None:

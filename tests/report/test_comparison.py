@@ -145,6 +145,15 @@ def test_two_audits_of_one_model_are_said_aloud_and_keep_their_numbers():
     assert compare_sources(audit(rows), audit(rows, model=ema)).verdict.alarms == (), "two of one checkpoint are two"
 
 
+@pytest.mark.parametrize(("codes", "said"), [(("a", "b"), 1), (("a", "a"), 0), ((None, "b"), 0)])
+def test_other_code_of_the_user_than_the_vanilla_audit_had_is_said_aloud(codes: tuple[str | None, str], said: int):
+    rows, (before, after) = make_rows(seed=1), codes
+    models = make_model(code_sha256=before), make_model(front=True, code_sha256=after)
+    page = compare_sources(*(audit(rows, model=model) for model in models))
+    found = [alarm.title for alarm in page.verdict.alarms]
+    assert found == ["The code of the model changed between the audits"] * said
+
+
 def sentences(page: Comparison) -> list[str]:
     return [checks.sentence for checks in page.shared.checks]
 

@@ -1,0 +1,57 @@
+"""The user's own code that a network computes with: an edited `forward` over the same weights is another model."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+from torch import nn
+
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+def code_sha256(network: nn.Module, factory: str | None) -> str | None:
+    """Hash of the source that a network is made of, as far as no installed library holds it; None where one does.
+
+    That is the modules of the factory and of each layer's class, and what those import. Code that was typed into a
+    session has no file, and is not seen.
+
+    Args:
+        network: with or without its weights.
+        factory: `package.module:function` that made it, whose package counts wherever it lies.
+    """
+    made_in = factory.partition(":")[0] if factory else ""
+    found: dict[str, Path] = {}
+    waiting = [sys.modules.get(name) for name in {made_in, *(type(layer).__module__ for layer in network.modules())}]
+    while waiting:
+        module = waiting.pop()
+        if not isinstance(module, ModuleType) or module.__name__ in found:  # anything may stand among modules
+            continue
+        file = _own_file(module, made_in.partition(".")[0])
+        if file is not None:
+            found[module.__name__] = file
+            waiting += _imported_by(module)
+    lines = [f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for name, file in sorted(found.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
+
+
+def _own_file(module: ModuleType, package: str) -> Path | None:
+    """The source of a module; None where it is a library's, and no part of `package`."""
+    if not isinstance(named := getattr(module, "__file__", None), str) or not (file := Path(named)).is_file():
+        return None
+    top = module.__name__.partition(".")[0]
+    is_library = _INSTALLED & set(file.parts) or file.is_relative_to(sysconfig.get_path("stdlib"))
+    return None if top == "robaudit" or (is_library and top != package) else file
+
+
+def _imported_by(module: ModuleType) -> Iterator[ModuleType | None]:
+    for value in vars(module).values():
+        # A package holds each of its modules that anybody has imported: that is no import of its own.
+        if isinstance(value, ModuleType) and not value.__name__.startswith(f"{module.__name__}."):
+            yield value
+        elif isinstance(value, type | FunctionType):
+            yield sys.modules.get(value.__module__)
