@@ -20,7 +20,7 @@ from robaudit.load.hub import local_folder
 from robaudit.load.kinds import PROGRAMS, Contents, Kind
 from robaudit.load.network import Asked, Network, read_network
 from robaudit.load.normalization import normalization_of, own_of_pixels
-from robaudit.load.normalizer import require_unit_pixels
+from robaudit.load.normalizer import INSIDE, require_unit_pixels
 from robaudit.load.outputs import DEFAULT_THRESHOLD, Outputs
 from robaudit.load.own_code import code_sha256
 from robaudit.load.recipe import recipe_of
@@ -102,10 +102,8 @@ def load_model(
         is_finding=chosen is not None and retrofitted is None,
     )  # fmt: skip
     if mean is None and std is None and normalization is None:
-        own = own_of_pixels(contents, own, network.normalization, network.in_chans)
-    if network.normalization is not None and mean is None and std is None and normalization is None:
-        own_mean, own_std = require_unit_pixels(contents, network.normalization, network.in_chans)
-        own = replace(own, mean=own_mean, std=own_std, source="a layer of the file, in front of the network")
+        own = own_of_pixels(contents, own, network.normalization or network.inside, network.in_chans)
+        own = _with_layers(own, contents, network)
     normalised = normalization_of(path, own, network.in_chans, mean=mean, std=std, preset=normalization)
     if retrofitted:
         fill(path, retrofitted, answered.backbone)
@@ -139,6 +137,22 @@ def load_model(
         own.shown,
         own.bgr,
     )
+
+
+def _with_layers(own: Stated, contents: Contents, network: Network) -> Stated:
+    """What the file states, with what its own layer says of the normalisation.
+
+    Raises:
+        ModelError: that layer is not for pixels in [0, 1].
+    """
+    if network.normalization is not None:
+        mean, std = require_unit_pixels(contents, network.normalization, network.in_chans)
+        return replace(own, mean=mean, std=std, source="a layer of the file, in front of the network")
+    if network.inside is None or (own.mean is not None and not own.is_beside_weights):
+        return own
+    require_unit_pixels(contents, network.inside, network.in_chans, INSIDE)
+    none = (0.0,) * network.in_chans, (1.0,) * network.in_chans
+    return replace(own, mean=none[0], std=none[1], source="none: a layer inside the network normalises")
 
 
 def _input_size(network: Network, given: tuple[int, int] | None, own: Stated) -> InputSize:

@@ -89,6 +89,8 @@ class Network:
     """The user's own code that made it."""
     normalization: Values | None = None
     """Mean and standard deviation of a layer that stands in front of it in the file, and is left out of it."""
+    inside: Values | None = None
+    """Likewise of a layer that stayed in it: it takes pictures that nobody has normalised."""
     library: tuple[Kind, Mapping[str, Any]] | None = None
     """Of a library's network: the folder's kind and configuration."""
 
@@ -245,8 +247,10 @@ def _from_factory(contents: Contents, asked: Asked) -> Network:
     assert asked.factory is not None
     network = factory_network(asked.factory)
     state = state_for(contents, network.module.state_dict().keys(), asked.weights)
-    # A layer that normalises is the network's own business, unless the person has left it beside what they name.
-    return _filled(network, contents, behind_normalizer(contents, state) if state.branch else state)
+    behind = behind_normalizer(contents, state)
+    if state.branch:  # the person has left a layer that normalises beside what they name
+        return _filled(network, contents, behind)
+    return replace(_filled(network, contents, state), inside=values_of(contents, behind))
 
 
 def library_network(contents: Contents) -> Network:
@@ -300,11 +304,13 @@ def _from_program(contents: Contents, may_run_code: bool) -> Network:
     if may_run_code and (kind in RUNS_CODE or contents.not_pure):
         module = load_trusted(file, kind, trusted_hash(contents))
         channels = stated(contents).channels or first_channels(module)
-        return Network(module, kind.value, channels, is_program=True, runs_code=True, files=(file,))
+        return Network(
+            module, kind.value, channels, is_program=True, runs_code=True, files=(file,), inside=_inside(contents)
+        )  # fmt: skip
     if kind in RUNS_CODE:
         raise ModelError(_needs_trust(contents, f"is {RUNS_CODE[kind]}: it would import {_imports(contents)}"))
     try:
-        return _read_program(file, kind, stated(contents).channels)
+        return replace(_read_program(file, kind, stated(contents).channels), inside=_inside(contents))
     except NOT_LOADED as error:
         if kind is Kind.ONNX:
             raise ModelError(
@@ -313,6 +319,14 @@ def _from_program(contents: Contents, may_run_code: bool) -> Network:
         raise ModelError(
             _needs_trust(contents, f"is {kind.value} that robaudit does not compute itself: {error}")
         ) from None
+
+
+def _inside(contents: Contents) -> Values | None:
+    """Mean and standard deviation of a layer that normalises, among the weights of a program."""
+    try:
+        return values_of(contents, named_state(contents))
+    except ModelError:  # it names no weights, or those of an old format: they are not needed to compute it
+        return None
 
 
 def _read_program(file: Path, kind: Kind, channels: int | None) -> Network:

@@ -74,6 +74,8 @@ def as_typed(values: Iterable[float]) -> tuple[float, ...]:
 
 
 IN_FRONT = "has a layer in front that normalises with"
+INSIDE = "has a layer inside that normalises with"
+"""One that is still in the network, which takes the pixels that it normalises."""
 
 
 def require_unit_pixels(contents: Contents, values: Values, channels: int, has: str = IN_FRONT) -> Values:
@@ -83,15 +85,16 @@ def require_unit_pixels(contents: Contents, values: Values, channels: int, has: 
         contents: of the file, for the message.
         values: mean and standard deviation.
         channels: of the network's input.
-        has: what the file has of them, for the message.
+        has: what the file has of them, for the message: `IN_FRONT`, `INSIDE`, or in other words.
 
     Raises:
         ModelError: it is none of pixels in [0, 1].
     """
     mean, std = (each * channels if len(each) == 1 else each for each in values)
     if max(map(abs, (*mean, *std))) > LARGEST:
+        instead = ((0,) * channels, (1,) * channels) if has == INSIDE else (mean, std)
         shown = (flag(name, ",".join(f"{value / BYTE:.6g}" for value in each))
-                 for name, each in (("--mean", mean), ("--std", std)))  # fmt: skip
+                 for name, each in zip(("--mean", "--std"), instead, strict=True))  # fmt: skip
         raise ModelError(
             f"{contents.path}: {has} mean {list(mean)} and std {list(std)}, not those of pixels in [0, 1]; if it was "
             f"given 0 to {BYTE}, pass {' '.join(shown)}"

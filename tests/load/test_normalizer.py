@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from containers import Save, exported, pickled, scripted
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -95,6 +96,7 @@ def test_a_factory_has_it_inside_or_takes_what_lies_behind_it(tmp_path: Path, mo
     torch.save(whole.state_dict(), tmp_path / "m.pt")
     asked: list[dict[str, Any]] = [
         {"factory": "own_networks:whole", "normalization": "none"},
+        {"factory": "own_networks:whole"},
         {"factory": "own_networks:alone", "weights": "1"},
     ]
     picture = torch.rand(2, 3, *SIZE)
@@ -102,6 +104,25 @@ def test_a_factory_has_it_inside_or_takes_what_lies_behind_it(tmp_path: Path, mo
         with torch.no_grad():
             found = load_model(tmp_path / "m.pt", input_size=SIZE, **options).classifier(picture)
             torch.testing.assert_close(found, whole(picture))
+
+
+@pytest.mark.parametrize("save", [scripted, exported, pickled])
+def test_inside_a_program_it_stays_and_nothing_is_assumed(tmp_path: Path, save: Save) -> None:
+    def saved(mean: list[float], std: list[float]) -> tuple[nn.Module, dict[str, Any]]:
+        whole = before(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 2)), mean, std).eval()
+        save(whole, picture, tmp_path / "m")
+        return whole, {"input_size": (8, 8), "trust": read_contents(tmp_path / "m").sha256}
+
+    picture = torch.rand(2, 3, 8, 8)
+    whole, options = saved(MEAN, STD)
+    loaded = load_model(tmp_path / "m", **options)
+    assert loaded.info.normalization.source == "none: a layer inside the network normalises"
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.classifier(picture), whole(picture))
+    assert load_model(tmp_path / "m", normalization="half", **options).info.normalization.mean == (0.5,) * 3
+    _, options = saved([128.0] * 3, [64.0] * 3)
+    with pytest.raises(ModelError, match=r"a layer inside .*--mean 0,0,0 --std 0\.00392157,0\.00392157,0\.00392157"):
+        load_model(tmp_path / "m", **options)
 
 
 def test_statistics_of_features_are_no_normalisation_of_pictures(tmp_path: Path) -> None:
