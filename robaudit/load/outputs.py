@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function_unary
 
+from robaudit.load.affine import is_sum_of_layers
+
 DEFAULT_THRESHOLD = 0.5
 TOLERANCE = 1e-5
 """How far probabilities may leave [0, 1] and sum to other than 1 (Croce & Hein 2020, as AutoAttack checks it)."""
@@ -100,6 +102,8 @@ class Outputs:
         if self.kind is OutputKind.ONE_LOGIT:
             s = f"[-s/2, s/2] with s = z {-self.shift:+.3f}" if self.shift else "[-z/2, z/2]"
             return f"the model answers with one logit z, attacked as {s}{at}"
+        if self.kind is OutputKind.ONE_PROBABILITY and self.behind is None:
+            return f"the model answers with a number in [0, 1], taken for a probability; its logarithm is attacked{at}"
         how = "what it computes before that is attacked" if self.behind is not None else "their logarithm is attacked"
         one = " (one)" if self.kind is OutputKind.ONE_PROBABILITY else ""
         return f"the model answers with probabilities{one}; {how}{at}"
@@ -119,6 +123,8 @@ def find_outputs(network: nn.Module, x: Tensor) -> Outputs:
         elif kind is not OutputKind.ONE_PROBABILITY and not (kind is OutputKind.LOGITS and _within(answers)):
             return Outputs(kind)
         found = _last_squash(network, x, answers, squash, counting.n_calls)
+        if kind is OutputKind.ONE_PROBABILITY and found is None and is_sum_of_layers(network, x[:1]):
+            return Outputs(OutputKind.ONE_LOGIT)
     if kind is OutputKind.LOGITS:
         return Outputs(kind if found is None else OutputKind.FINDINGS)
     return Outputs(kind) if found is None else Outputs(kind, *found)

@@ -10,6 +10,7 @@ from torch import nn
 
 from robaudit.errors import ModelError
 from robaudit.load.features import NotAskedError, last_layer, penultimate
+from robaudit.load.head import Head
 from robaudit.load.model import load_model
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs, output_kind
 
@@ -337,6 +338,55 @@ def test_what_a_linear_layer_answers_is_a_logit_also_between_0_and_1(save, tmp_p
         outputs = loaded.with_outputs_seen_on(example).classifier.outputs
     assert outputs == Outputs(OutputKind.ONE_LOGIT)
     assert find_outputs(Timid(in_place=True), example).kind is OutputKind.ONE_PROBABILITY
+
+
+@pytest.mark.parametrize("save", [None, traced, onnx_by_trace])
+@pytest.mark.parametrize(
+    "after",
+    [lambda z, t: z / t, lambda z, t: (z + 0.5 * z) / 2, lambda z, t: z @ t.T + 0.05, lambda z, t: 0.4 - z[:, 0]],
+    ids=["temperature", "mean", "weights", "negative"],
+)
+def test_a_sum_of_what_layers_answer_is_a_logit_also_between_0_and_1(save, after, tmp_path):
+    class Summed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 1, 1)
+            nn.init.constant_(self.layer.weight, 0.1)
+            nn.init.constant_(self.layer.bias, 0.1)
+            self.t = nn.Parameter(torch.full((1, 1), 1.1))
+
+        def forward(self, x):
+            return after(self.layer(x.relu()).mean((2, 3)), self.t)
+
+    network, example = Summed().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    assert ((network(example) > 0) & (network(example) < 0.5)).all()
+    if save is None:
+        outputs = find_outputs(Head(network, 1, None, None), example)
+    else:
+        save(network, example, tmp_path / "model")
+        loaded = load_model(tmp_path / "model", input_size=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3)
+        outputs = loaded.with_outputs_seen_on(example).classifier.outputs
+    assert outputs == Outputs(OutputKind.ONE_LOGIT)
+    assert all(weight.requires_grad for weight in network.parameters())
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        lambda z: z.sigmoid_(),
+        lambda z: (1 + z.tanh()) / 2,
+        lambda z: z.square() / (1 + z.square()),
+        lambda z: z.clamp(0, 1),
+        lambda z: (z > 0).float(),
+        lambda z: z.exp() / (1 + z.exp()),
+        lambda z: torch.bmm(z.sigmoid()[:, None], z.sigmoid()[:, :, None])[:, 0],
+        lambda z: 1 - (z.sigmoid_() + 0) / 2,
+    ],
+)
+def test_one_number_that_anything_else_bounds_is_taken_for_a_probability(head):
+    outputs = find_outputs(Headed(head, 1), PICTURES)
+    assert outputs == Outputs(OutputKind.ONE_PROBABILITY)
+    assert "taken for a probability" in outputs.words
 
 
 class SoftmaxOfFour(SoftmaxOfOnePicture):
