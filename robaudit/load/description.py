@@ -162,7 +162,7 @@ def _unfit(contents: Contents, state: State | None) -> str | None:
 def _operators(contents: Contents) -> tuple[tuple[str, ...], str | None]:
     """Operators of a program, or why they cannot be told."""
     if contents.file_kind is not Kind.ONNX or contents.weights is None:
-        return contents.operators, None
+        return contents.operators, _unread(contents)
     if find_spec("onnx") is None or find_spec("torch") is None:
         return (), "it is an ONNX graph; pip install 'robaudit[onnx]' to read it"
     from robaudit.load.onnx_graph import GraphError, onnx_operators, read_onnx
@@ -176,6 +176,15 @@ def _operators(contents: Contents) -> tuple[tuple[str, ...], str | None]:
     except GraphError as error:
         return operators, f"{error}; pass the weights it was exported from"
     return operators, None
+
+
+def _unread(contents: Contents) -> str | None:
+    """Why a TorchScript or exported program of pure operators is not computed all the same."""
+    if contents.file_kind not in PROGRAMS or contents.not_pure or not _has_libraries():
+        return None
+    from robaudit.load.network import program_refusal
+
+    return program_refusal(contents)
 
 
 def _architectures(contents: Contents, state: State | None) -> tuple[str, ...]:

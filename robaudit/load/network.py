@@ -301,7 +301,7 @@ def _from_hugging_face(contents: Contents, empty: Network, state: State) -> Netw
 def _from_program(contents: Contents, may_run_code: bool) -> Network:
     path, kind, file = contents.path, contents.file_kind, contents.weights
     assert file is not None
-    if may_run_code and (kind in RUNS_CODE or contents.not_pure):
+    if may_run_code and kind is not Kind.ONNX:  # which has no code to run
         module = load_trusted(file, kind, trusted_hash(contents))
         channels = stated(contents).channels or first_channels(module)
         return Network(
@@ -319,6 +319,15 @@ def _from_program(contents: Contents, may_run_code: bool) -> Network:
         raise ModelError(
             _needs_trust(contents, f"is {kind.value} that robaudit does not compute itself: {error}")
         ) from None
+
+
+def program_refusal(contents: Contents) -> str | None:
+    """Why a program would not be loaded if nothing more were said of it; None where it would."""
+    try:
+        _from_program(contents, may_run_code=False)
+    except ModelError as error:
+        return str(error).removeprefix(f"{contents.path}: ")
+    return None
 
 
 def _inside(contents: Contents) -> Values | None:

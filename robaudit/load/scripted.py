@@ -420,7 +420,8 @@ _ON_VALUES: Mapping[str, Callable[..., Any]] = {
     "insert": list.insert, "pop": list.pop, "reverse": list.reverse, "copy": list,
     "__getitem__": operator.getitem, "__contains__": operator.contains, "len": len,
     "append": list.append, "extend": list.extend, "list": list, "keys": list,
-    "values": lambda held: list(held.values()),
+    "values": lambda held: list(held.values()), "items": lambda held: list(held.items()),
+    "dict": lambda pairs=(): {_key(key): value for key, value in dict(pairs).items()},
     "format": lambda text, *values: _text(text), "str": _text,
     "_set_item": lambda held, key, value: operator.setitem(held, key if isinstance(held, list) else _key(key), value),
 }  # fmt: skip

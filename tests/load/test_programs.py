@@ -18,6 +18,7 @@ from robaudit.front.front import Front
 from robaudit.load import bounded
 from robaudit.load.classifier import Classifier
 from robaudit.load.contents import read_contents
+from robaudit.load.description import describe
 from robaudit.load.kinds import Kind
 from robaudit.load.model import load_model
 from robaudit.load.module import from_module
@@ -247,6 +248,47 @@ def test_what_is_not_computed_takes_trust_and_is_named(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "m", trust=contents.sha256, input_size=(16, 16))
     assert loaded.info.loading is not None
     assert loaded.info.loading.runs_code
+
+
+class ListAttribute(Network):
+    """Its program is of pure operators, and its attribute is nothing that robaudit reads."""
+
+    scales: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scales = [torch.ones(3), torch.full((3,), 2.0)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits(x) * self.scales[1]
+
+
+def test_what_cannot_be_built_is_inspected_as_that_and_a_pin_lets_it_run(tmp_path: Path) -> None:
+    made = ListAttribute().eval()
+    scripted(made, PICTURES, tmp_path / "m")
+    contents = read_contents(tmp_path / "m")
+    assert not contents.not_pure
+    with pytest.raises(ModelError, match=f"does not compute itself.*--trust {contents.sha256}") as stopped:
+        load_model(tmp_path / "m", input_size=(16, 16))
+    assert describe(contents).obstacle == str(stopped.value).removeprefix(f"{tmp_path / 'm'}: ")
+    with torch.no_grad():
+        torch.testing.assert_close(answers(tmp_path / "m", PICTURES, trust=contents.sha256), made(PICTURES), **CLOSE)
+
+
+class Items(Network):
+    def forward(self, x: Tensor) -> Tensor:
+        parts: dict[str, Tensor] = {"a": self.logits(x), "b": x.mean((2, 3))}
+        total = torch.zeros_like(parts["a"])
+        for _, part in dict(parts.items()).items():
+            total = total + part
+        return total
+
+
+def test_a_program_may_walk_over_a_dictionary(tmp_path: Path) -> None:
+    made = Items().eval()
+    scripted(made, PICTURES, tmp_path / "m")
+    with torch.no_grad():
+        torch.testing.assert_close(answers(tmp_path / "m", PICTURES), made(PICTURES), **CLOSE)
 
 
 def test_numbers_beside_a_graph_are_part_of_what_the_model_is(tmp_path: Path, network: nn.Module) -> None:
