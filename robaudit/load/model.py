@@ -26,7 +26,7 @@ from robaudit.load.own_code import code_sha256
 from robaudit.load.recipe import recipe_of
 from robaudit.load.remote import sha256_of
 from robaudit.load.stated import Stated, stated
-from robaudit.load.trial import tried
+from robaudit.load.trial import tried, with_channels
 from robaudit.records import FileRef, FrontInfo, InputSize, Loading, ModelInfo
 
 DEFAULT_SIZE = (224, 224)
@@ -86,8 +86,10 @@ def load_model(
     network = retrofitted.network if retrofitted else read_network(contents, asked)
     if contents.kind in PROGRAMS and not network.files:  # what an export says is of its program, not its weights alone
         own = replace(own, mean=None, std=None)
-    grid = _input_size(network, input_size, own)
-    size = grid.height, grid.width
+    (height, width), known_from = _input_size(network, input_size, own)
+    size = height, width
+    network = with_channels(path, network, size, likely=len(mean or own.mean or (0, 0, 0)))
+    grid = InputSize(channels=network.in_chans, height=height, width=width, source=known_from)
     chosen = own.label_index if label_index is None else label_index
     answered = tried(path, network, size, own.output if output is None else output, chosen)
     if classes is None:
@@ -155,13 +157,10 @@ def _with_layers(own: Stated, contents: Contents, network: Network) -> Stated:
     return replace(own, mean=none[0], std=none[1], source="none: a layer inside the network normalises")
 
 
-def _input_size(network: Network, given: tuple[int, int] | None, own: Stated) -> InputSize:
-    """The grid a model is asked on, and where that is known from."""
+def _input_size(network: Network, given: tuple[int, int] | None, own: Stated) -> tuple[tuple[int, int], str]:
+    """(height, width) of the grid a model is asked on, and where that is known from."""
     known = ((given, "given"), (own.size, own.size_source), (network.size, network.size_source))
-    (height, width), source = next(
-        ((size, source) for size, source in known if size is not None), (DEFAULT_SIZE, "assumed")
-    )
-    return InputSize(channels=network.in_chans, height=height, width=width, source=source)
+    return next(((size, source) for size, source in known if size is not None), (DEFAULT_SIZE, "assumed"))
 
 
 def _sha256(contents: Contents, network: Network) -> str:

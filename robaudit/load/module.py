@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from robaudit.errors import ModelError, first_line
+from robaudit.load.channels import channels_taken
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.evaluating import evaluating
 from robaudit.load.own_code import code_sha256
@@ -70,7 +71,7 @@ def _wrapped(
     if weights.dtype in (torch.float16, torch.bfloat16):
         held = str(weights.dtype).removeprefix("torch.")
         raise ModelError(f"the model in memory: holds {held} weights, wanted float32; pass model.float()")
-    in_chans = len(mean) if mean is not None else _channels_taken(network, size, weights.device)
+    in_chans = len(mean) if mean is not None else _channels(network, size, weights.device)
     given = mean is not None and std is not None
     normalization = Normalization(
         mean=tuple(mean) if mean is not None else (0.0,) * in_chans,
@@ -82,19 +83,15 @@ def _wrapped(
     return classifier.to(weights.device)
 
 
-def _channels_taken(network: nn.Module, size: tuple[int, int], device: torch.device) -> int:
+def _channels(network: nn.Module, size: tuple[int, int], device: torch.device) -> int:
     """3 or 1, whichever the network takes."""
-    for channels in (3, 1):
-        try:
-            with evaluating(network), torch.no_grad():
-                network(torch.zeros(2, channels, *size, device=device))
-        except Exception as error:  # whatever the network raises on what it does not take
-            if ran_out(error):
-                raise
-            why = f"{type(error).__name__}: {first_line(error)}"
-            continue
-        return channels
-    raise ModelError(
-        f"the model in memory takes neither 3x{size[0]}x{size[1]} nor 1x{size[0]}x{size[1]} pictures ({why}); pass "
-        "input_size"
-    )
+    try:
+        with evaluating(network), torch.no_grad():
+            return channels_taken(network, size, device=device)
+    except Exception as error:  # whatever the network raises on what it does not take
+        if ran_out(error):
+            raise
+        raise ModelError(
+            f"the model in memory takes neither 3x{size[0]}x{size[1]} nor 1x{size[0]}x{size[1]} pictures "
+            f"({type(error).__name__}: {first_line(error)}); pass input_size"
+        ) from None

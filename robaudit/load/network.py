@@ -14,6 +14,7 @@ from robaudit.errors import ModelError, first_line
 from robaudit.load import architecture
 from robaudit.load.architecture import Size
 from robaudit.load.archive import ArchiveError
+from robaudit.load.channels import first_channels
 from robaudit.load.exported import read_exported
 from robaudit.load.exported_json import ExportError
 from robaudit.load.inert_pickle import PickleError
@@ -73,6 +74,8 @@ class Network:
     """(height, width) it is made for, as far as that is known."""
     size_source: str = "program"
     """Where that is known from, as `robaudit.records.InputSize` has it."""
+    asks_channels: bool = False
+    """Whether its channels are only those of its first convolution, and it is still to be asked what it takes."""
     is_program: bool = False
     """Whether it computes what the file says, rather than what a library does."""
     runs_code: bool = False
@@ -239,7 +242,7 @@ def factory_network(factory: str) -> Network:
     """
     module = call_factory(factory)
     return Network(
-        module, factory, first_channels(module), is_program=True, runs_code=True, factory=factory
+        module, factory, first_channels(module), asks_channels=True, is_program=True, runs_code=True, factory=factory
     )  # fmt: skip
 
 
@@ -267,7 +270,9 @@ def library_network(contents: Contents) -> Network:
     own = architecture.native_size(name, {}) if contents.kind is Kind.TIMM_FOLDER else None
     size, source = own or (None, "architecture")
     library = contents.kind, contents.metadata
-    return Network(module, name, first_channels(module), size, source, is_program=True, library=library)
+    return Network(
+        module, name, first_channels(module), size, source, asks_channels=True, is_program=True, library=library
+    )  # fmt: skip
 
 
 def _from_library(contents: Contents, asked: Asked) -> Network:
@@ -303,10 +308,8 @@ def _from_program(contents: Contents, may_run_code: bool) -> Network:
     assert file is not None
     if may_run_code and kind is not Kind.ONNX:  # which has no code to run
         module = load_trusted(file, kind, trusted_hash(contents))
-        channels = stated(contents).channels or first_channels(module)
-        return Network(
-            module, kind.value, channels, is_program=True, runs_code=True, files=(file,), inside=_inside(contents)
-        )  # fmt: skip
+        trusted = _of_channels(module, kind, stated(contents).channels, (file,))
+        return replace(trusted, runs_code=True, inside=_inside(contents))
     if kind in RUNS_CODE:
         raise ModelError(_needs_trust(contents, f"is {RUNS_CODE[kind]}: it would import {_imports(contents)}"))
     try:
@@ -345,8 +348,7 @@ def _read_program(file: Path, kind: Kind, channels: int | None) -> Network:
     if kind is Kind.EXPORTED_PROGRAM:
         exported, shape = read_exported(file)
         return _traced(exported, kind, shape, (file,))
-    scripted = read_scripted(file)
-    return Network(scripted, kind.value, channels or first_channels(scripted), is_program=True, files=(file,))
+    return _of_channels(read_scripted(file), kind, channels, (file,))
 
 
 def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files: tuple[Path, ...]) -> Network:
@@ -360,8 +362,12 @@ def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files
             "x.permute(0, 2, 3, 1) in front"
         )
     size = (height, width) if height is not None and width is not None else None
-    channels = channels or first_channels(network)
-    return Network(network, kind.value, channels, size, is_program=True, batch=batch, files=files)
+    return replace(_of_channels(network, kind, channels, files), size=size, batch=batch)
+
+
+def _of_channels(module: nn.Module, kind: Kind, channels: int | None, files: tuple[Path, ...]) -> Network:
+    asks, channels = channels is None, channels or first_channels(module)
+    return Network(module, kind.value, channels, asks_channels=asks, is_program=True, files=files)
 
 
 def _needs_trust(contents: Contents, what: str) -> str:
@@ -377,15 +383,3 @@ def _needs_trust(contents: Contents, what: str) -> str:
 
 def _imports(contents: Contents) -> str:
     return ", ".join(contents.foreign_globals[:3]) or "nothing"
-
-
-def first_channels(network: nn.Module) -> int:
-    """Channels of the input, as the first convolution has them; 3 where there is none.
-
-    A frozen program keeps its kernels among the constants. What has one filter only is rather a table of positions, or
-    a mean: taken where there is nothing else.
-    """
-    tensors = (*network.parameters(), *network.buffers())
-    kernels = [tensor for tensor in tensors if tensor.dim() == 4 and tensor.is_floating_point()]
-    first = next((kernel for kernel in kernels if len(kernel) > 1), kernels[0] if kernels else None)
-    return 3 if first is None else int(first.shape[1])

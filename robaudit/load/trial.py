@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from robaudit.errors import ModelError, first_line
 from robaudit.load.bounded import MAX_ELEMENTS, Bounded, BoundError
+from robaudit.load.channels import channels_taken
 from robaudit.load.exported_json import ExportError
 from robaudit.load.head import Head, as_row, choose_output, named_outputs
 from robaudit.load.network import Network
@@ -48,6 +50,18 @@ class Tried:
     n_outputs: int
     output: str | None
     """Which part of a structured answer the row is."""
+
+
+def with_channels(path: Path, network: Network, size: tuple[int, int], likely: int) -> Network:
+    """The same network with as many channels as it takes, where its first convolution alone has told so far."""
+    if not network.asks_channels:
+        return network
+    module = network.module.eval()
+    whole = module if network.batch is None else FixedBatch(module, network.batch)
+    try:
+        return replace(network, in_chans=channels_taken(partial(_ask, path, network, whole), size, likely=likely))
+    except (ModelError, ValueError):  # of 4 or more, or of another size or precision: asked again, and told then
+        return network
 
 
 def tried(path: Path, network: Network, size: tuple[int, int], output: str | None, label_index: int | None) -> Tried:

@@ -291,6 +291,52 @@ def test_a_program_may_walk_over_a_dictionary(tmp_path: Path) -> None:
         torch.testing.assert_close(answers(tmp_path / "m", PICTURES), made(PICTURES), **CLOSE)
 
 
+class Depthwise(nn.Module):
+    """Each convolution but the second has other channels than the picture has, and the head is made first."""
+
+    def __init__(self, channels: int, as_grey: bool = False) -> None:
+        super().__init__()
+        self.head, self.as_grey = nn.Conv2d(8, 2, 1), as_grey
+        self.each = nn.Conv2d(channels, channels, 3, groups=channels)
+        self.body = nn.Conv2d(channels, 8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.as_grey:
+            x = x.mean(1, keepdim=True)
+        return self.head(self.body(self.each(x)).relu()).mean((2, 3))
+
+
+class RowsOfGrey(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.view(-1, 256))
+
+
+CHANNELS = {
+    "of three": (Depthwise(3), {}, 3),
+    "of one": (Depthwise(1), {}, 1),
+    "of four": (nn.Sequential(nn.Conv2d(4, 2, 3), nn.Flatten()), {}, 4),
+    "turns grey": (Depthwise(1, as_grey=True), {}, 3),
+    "turns grey, and one is said": (Depthwise(1, as_grey=True), {"mean": (0.5,), "std": (0.5,)}, 1),
+    "takes three channels for three pictures": (RowsOfGrey(256, 2), {}, 1),
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_a_network_is_asked_how_many_channels_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    made, options, channels = CHANNELS[name]
+    torch.save(made.state_dict(), tmp_path / "m.pt")
+    monkeypatch.setattr("robaudit.load.network.call_factory", lambda name: copy.deepcopy(made))
+    loaded = load_model(tmp_path / "m.pt", factory="my:own", input_size=(16, 16), **options)
+    assert loaded.info.input.channels == channels
+    if channels < 4:
+        traced(made.eval(), torch.rand(2, channels, 16, 16), tmp_path / "m")
+        assert load_model(tmp_path / "m", input_size=(16, 16), **options).info.input.channels == channels
+    if not options and channels < 4:
+        assert from_module(made, classes="ab", size=(16, 16)).info.input.channels == channels
+
+
 def test_numbers_beside_a_graph_are_part_of_what_the_model_is(tmp_path: Path, network: nn.Module) -> None:
     onnx = pytest.importorskip("onnx")
     file, beside = tmp_path / "m.onnx", tmp_path / "m.onnx.data"
