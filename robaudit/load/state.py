@@ -111,6 +111,8 @@ def _plain_beside_its_average(tensors: Mapping[str, TensorInfo]) -> tuple[str, s
 def state_for(contents: Contents, keys: Collection[str], place: str | None = None) -> State:
     """The state dict, with as much of its prefix as a network with these keys has in its own names.
 
+    Such a network may hold what others have no use for, such as the weights of its loss.
+
     Raises:
         ModelError: as `state_tensors`.
     """
@@ -121,8 +123,10 @@ def state_for(contents: Contents, keys: Collection[str], place: str | None = Non
             before = "".join(parts[len(parts) - kept :])
             longer = {before + name: tensor for name, tensor in state.tensors.items()}
             if keys & longer.keys():
-                return State(state.nesting, "".join(parts[:-kept]), longer, state.alternatives)
-    return state
+                state = State(state.nesting, "".join(parts[:-kept]), longer, state.alternatives)
+    held = contents.groups[state.nesting]
+    left_out = {name: held[state.prefix + name] for name in keys if state.prefix + name in held}
+    return replace(state, tensors={**left_out, **state.tensors})
 
 
 def _places(contents: Contents, place: str | None) -> list[tuple[str, ...]]:

@@ -337,6 +337,29 @@ def test_a_network_is_asked_how_many_channels_it_takes(
         assert from_module(made, classes="ab", size=(16, 16)).info.input.channels == channels
 
 
+class WithLoss(nn.Module):
+    """As a training class keeps both; what it computes with can have such a name too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Flatten(), nn.Linear(256, 2))
+        self.criterion = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 3.0]))
+        self.register_buffer("class_weights", torch.tensor([2.0, 0.5]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x) * self.class_weights
+
+
+def test_a_network_that_holds_its_own_loss_gets_it_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = WithLoss()
+    made.class_weights += 1
+    torch.save({"state_dict": made.state_dict()}, tmp_path / "m.pt")
+    monkeypatch.setattr("robaudit.load.network.call_factory", lambda name: WithLoss())
+    asked = {"factory": "my:own", "input_size": (16, 16), "normalization": "none"}
+    with torch.no_grad():
+        torch.testing.assert_close(load_model(tmp_path / "m.pt", **asked).classifier(PICTURES), made(PICTURES))
+
+
 def test_numbers_beside_a_graph_are_part_of_what_the_model_is(tmp_path: Path, network: nn.Module) -> None:
     onnx = pytest.importorskip("onnx")
     file, beside = tmp_path / "m.onnx", tmp_path / "m.onnx.data"
