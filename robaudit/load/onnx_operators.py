@@ -396,7 +396,10 @@ def _split(
 ) -> tuple[Tensor, ...]:  # fmt: skip
     given = _listed(sizes if sizes is not None else split)
     each = -(-x.shape[axis] // (num_outputs or n_outputs))
-    return tuple(torch.split(x, given if given is not None else each, axis))
+    parts = tuple(torch.split(x, given if given is not None else each, axis))
+    if len(parts) != n_outputs:
+        raise OperatorError(f"Split of {x.shape[axis]} into {n_outputs}")
+    return parts
 
 
 @operator("Slice")

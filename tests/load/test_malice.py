@@ -755,3 +755,4 @@ def test_no_pure_operator_touches_anything_but_numbers() -> None:
     for name in PURE_OPERATORS:
         schemas = [str(schema) for schema in torch._C._jit_get_schemas_for_operator(f"aten::{name}")]
         assert not any("filename" in schema for schema in schemas), name
+        assert schemas or name == "_upsample_lanczos2d_aa", "an operator of torch; this one of its later versions"

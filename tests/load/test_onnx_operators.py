@@ -377,6 +377,13 @@ def test_squeeze_and_split(tmp_path: Path) -> None:
     compare(write(tmp_path / "m.onnx", [split, squeeze], {**constants, "one": i(1)}, ("b", "c")), 2)
 
 
+def test_a_split_into_fewer_parts_than_it_names_is_told(tmp_path: Path) -> None:
+    split = helper.make_node("Split", ["x"], ["a", "b", "c", "d"], axis=1, num_outputs=4)
+    network, _, _ = read_onnx(write(tmp_path / "m.onnx", [split], {}, ("d",), opset=18))
+    with pytest.raises(OperatorError, match="Split of 9 into 4"):
+        network(torch.zeros(1, 9, 2, 2))
+
+
 def test_a_shape_without_dimensions(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("ReduceSum", ["x"], ["s"], keepdims=1),

@@ -360,6 +360,22 @@ def test_a_network_that_holds_its_own_loss_gets_it_back(tmp_path: Path, monkeypa
         torch.testing.assert_close(load_model(tmp_path / "m.pt", **asked).classifier(PICTURES), made(PICTURES))
 
 
+class Resized(Network):
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.interpolate(x, scale_factor=1.5, mode="bilinear", align_corners=False)
+        x = nn.functional.interpolate(x, size=[16, 16], mode="nearest-exact")
+        flat = nn.functional.interpolate(x.flatten(2), size=256, mode="linear")
+        return self.logits(flat.reshape_as(x))
+
+
+def test_a_program_may_resize(tmp_path: Path) -> None:
+    """Scripted, it names the operators of every mode and of every number of dimensions."""
+    made = Resized().eval()
+    scripted(made, PICTURES, tmp_path / "m")
+    with torch.no_grad():
+        torch.testing.assert_close(answers(tmp_path / "m", PICTURES), made(PICTURES), **CLOSE)
+
+
 def test_numbers_beside_a_graph_are_part_of_what_the_model_is(tmp_path: Path, network: nn.Module) -> None:
     onnx = pytest.importorskip("onnx")
     file, beside = tmp_path / "m.onnx", tmp_path / "m.onnx.data"
