@@ -9,7 +9,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from robaudit.errors import ModelError
+from safetensors import SafetensorError, safe_open
+
+from robaudit.errors import ModelError, first_line
 from robaudit.load.archive import Archive, ArchiveError, open_archive
 from robaudit.load.as_trained import require_as_trained
 from robaudit.load.beside_weights import NumbersOf, numbers_in, picture_entries
@@ -20,21 +22,21 @@ from robaudit.load.inert_pickle import Clipped, InertPickle, PickleError, Value,
 from robaudit.load.kinds import Contents, Kind, names
 from robaudit.load.own_export import said_in_archive, said_in_onnx
 from robaudit.load.remote import sha256_of
-from robaudit.load.safetensors_header import HeaderError, looks_like_safetensors, read_header
 from robaudit.load.scripted_code import CodeError, read_program
 from robaudit.load.torch_pickle import (
     DATA_GLOBALS,
     Groups,
+    TensorInfo,
     TensorReader,
     as_mapping,
     dictionary_groups,
     module_tensors,
     without_strays,
-)  # fmt: skip
+)
 
 MAX_PLAIN_ENTRIES = 64
 
-DAMAGE = (PickleError, HeaderError, ArchiveError, RecursionError)
+DAMAGE = (PickleError, SafetensorError, ArchiveError, RecursionError)
 """What reading a damaged file ends in."""
 
 
@@ -49,7 +51,7 @@ def read_contents(path: Path) -> Contents:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error}); pass a model file or folder") from None
     except DAMAGE as error:
-        raise ModelError(f"{path}: is truncated or damaged ({error}); fetch or save it again") from None
+        raise ModelError(f"{path}: is truncated or damaged ({first_line(error)}); fetch or save it again") from None
 
 
 def _read_folder(path: Path) -> Contents:
@@ -75,7 +77,7 @@ def _read_file(path: Path) -> Contents:
     base = Contents(Kind.PICKLE, path, sha256=sha256_of(path), size_bytes=status.st_size, weights=path)
     if head.startswith(b"PK\x03\x04"):
         return _read_zip(base)
-    if looks_like_safetensors(head):
+    if re.match(rb".{6}\0\0\{", head, re.DOTALL):  # the length of its header, and a JSON object
         return _read_safetensors(base)
     if re.match(rb"\x80[\x02-\x05]", head):
         return _read_bare_pickle(base)
@@ -86,9 +88,18 @@ def _read_file(path: Path) -> Contents:
 
 
 def _read_safetensors(base: Contents) -> Contents:
-    with base.path.open("rb") as file:
-        tensors, metadata = read_header(file, base.size_bytes)
+    with safe_open(base.path, framework="np") as file:
+        held = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
+        metadata = file.metadata() or {}
+    tensors = {name: TensorInfo(tuple(each.get_shape()), _dtype(each.get_dtype())) for name, each in held.items()}
     return replace(base, kind=Kind.SAFETENSORS, groups={(): tensors}, metadata=metadata)
+
+
+def _dtype(name: str) -> str:
+    """As torch has it: `float32` for `F32`; another's name as it is."""
+    whole = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint"}
+    kind, bits = name.rstrip("0123456789"), name.lstrip("BFIU")
+    return "bool" if name == "BOOL" else f"{whole[kind]}{bits}" if kind in whole and bits.isdigit() else name
 
 
 MAX_PICKLE_BYTES = 2 * 2**30

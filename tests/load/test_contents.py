@@ -155,6 +155,10 @@ def test_safetensors(tmp_path: Path) -> None:
     contents = read_contents(path)
     assert (contents.kind, contents.metadata) == (Kind.SAFETENSORS, {"arch": "resnet18"})
     assert shapes(contents) == SHAPES
+    known = "float16", "bfloat16", "float64", "int64", "uint8", "bool"
+    save_file({name: torch.zeros(1).to(getattr(torch, name)) for name in (*known, "float8_e4m3fn")}, path)
+    found = {name: tensor.dtype for name, tensor in read_contents(path).groups[()].items()}
+    assert found == {name: name for name in known} | {"float8_e4m3fn": "F8_E4M3"}
 
 
 @pytest.mark.parametrize(
@@ -356,6 +360,7 @@ def test_the_hand_made_safetensors_file_is_one(tmp_path: Path) -> None:
         safetensors_file({"a": entry([1.0], 0, 4)}, bytes(4)),
         safetensors_file({"a": 3}),
         safetensors_file({"a": {"dtype": "F32"}}),
+        safetensors_file({"a": {"dtype": "a\nb", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
         safetensors_file(b"{not json"),
         safetensors_file(b'{"a":' + b"[" * 100_000),
     ],
@@ -363,8 +368,9 @@ def test_the_hand_made_safetensors_file_is_one(tmp_path: Path) -> None:
 def test_a_damaged_safetensors_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="truncated or damaged"):
+    with pytest.raises(ModelError, match="truncated or damaged") as caught:
         read_contents(path)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize(
