@@ -8,7 +8,7 @@ from typing import Any
 
 from robaudit.load.archive import Archive
 from robaudit.load.aten import is_pure
-from robaudit.load.torch_pickle import ITEM_BYTES, MAX_DIMENSIONS, TensorInfo, View
+from robaudit.load.torch_pickle import MAX_DIMENSIONS, TensorInfo, View
 
 LEGACY_PROGRAM = "serialized_exported_program.json"
 """Before torch 2.8; its weights lie in torch archives of their own."""
@@ -168,8 +168,6 @@ def _info(archive: Archive, entry: str, meta: Mapping[str, Any]) -> TensorInfo:
     if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
         raise ExportError(f"{entry}: a tensor with a malformed shape")
     info = TensorInfo(shape, dtype, View(entry, offset, stride))
-    last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-    extent = 0 if 0 in shape else (last + 1) * ITEM_BYTES[dtype]
-    if max(extent, info.n_elements * ITEM_BYTES[dtype]) > archive.room(entry):
+    if info.room > archive.room(entry):
         raise ExportError(f"{entry}: a tensor of shape {shape} does not fit into it")
     return info

@@ -57,6 +57,15 @@ class TensorInfo:
         """How many numbers it holds."""
         return prod(self.shape)
 
+    @property
+    def room(self) -> int:
+        """Bytes that the storage of its view must have."""
+        assert self.view is not None
+        steps = sum((size - 1) * step for size, step in zip(self.shape, self.view.stride, strict=True))
+        extent = 0 if 0 in self.shape else self.view.offset + steps + 1
+        # A stride of 0 repeats elements: then the extent is small and the tensor is not.
+        return max(extent, self.n_elements) * ITEM_BYTES.get(self.dtype, 1)
+
 
 class TensorReader:
     """Recognises tensors, and refuses those that claim more than the file can hold."""
@@ -94,13 +103,10 @@ class TensorReader:
     def _checked(self, key: str, dtype: str, offset: Value, shape: Value, stride: Value) -> TensorInfo:
         if not (_sizes((offset,)) and _sizes(shape) and _sizes(stride) and len(shape) == len(stride)):
             raise PickleError(f"storage {key}: a tensor with a malformed shape")
-        item = ITEM_BYTES.get(dtype, 1)
-        last = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-        extent = 0 if 0 in shape else (last + 1) * item
-        # A stride of 0 repeats elements: then the extent is small and the tensor is not.
-        if max(extent, prod(shape) * item) > self._storage_bytes(key):
+        info = TensorInfo(tuple(shape), dtype, View(key, offset, tuple(stride)))
+        if info.room > self._storage_bytes(key):
             raise PickleError(f"storage {key}: a tensor of shape {shape} does not fit into it")
-        return TensorInfo(tuple(shape), dtype, View(key, offset, tuple(stride)))
+        return info
 
 
 def _sizes(value: Value) -> bool:
