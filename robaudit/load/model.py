@@ -104,7 +104,6 @@ def load_model(
         is_finding=chosen is not None and retrofitted is None,
     )  # fmt: skip
     if mean is None and std is None and normalization is None:
-        own = own_of_pixels(contents, own, network.normalization or network.inside, network.in_chans)
         own = _with_layers(own, contents, network)
     normalised = normalization_of(path, own, network.in_chans, mean=mean, std=std, preset=normalization)
     if retrofitted:
@@ -142,11 +141,12 @@ def load_model(
 
 
 def _with_layers(own: Stated, contents: Contents, network: Network) -> Stated:
-    """What the file states, with what its own layer says of the normalisation.
+    """What the file states of the normalisation, with what its own layer does.
 
     Raises:
-        ModelError: that layer is not for pixels in [0, 1].
+        ModelError: one of the two is not for pixels in [0, 1], or they contradict each other.
     """
+    own = own_of_pixels(contents, own, network.normalization or network.inside, network.in_chans)
     if network.normalization is not None:
         mean, std = require_unit_pixels(contents, network.normalization, network.in_chans)
         return replace(own, mean=mean, std=std, source="a layer of the file, in front of the network")

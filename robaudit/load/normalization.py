@@ -62,13 +62,13 @@ def normalization_of(
     return Normalization(mean=tuple(mean), std=tuple(std), source=source)
 
 
-def own_of_pixels(contents: Contents, own: Stated, of_layer: Values | None, in_chans: int) -> Stated:
+def own_of_pixels(contents: Contents, own: Stated, layer: Values | None, in_chans: int) -> Stated:
     """The same with what stands beside the weights of a checkpoint as one number per channel of pixels in [0, 1].
 
     Args:
         contents: of the file.
         own: what it says of its network.
-        of_layer: mean and standard deviation of a layer in front of the network, or inside.
+        layer: mean and standard deviation of a layer in front of the network, or inside.
         in_chans: of the network's input.
 
     Raises:
@@ -78,10 +78,10 @@ def own_of_pixels(contents: Contents, own: Stated, of_layer: Values | None, in_c
     if not own.is_beside_weights or own.mean is None or own.std is None:
         return own
     mean, std = require_unit_pixels(contents, (own.mean, own.std), in_chans, "keeps beside its weights")
-    if of_layer not in (None, (own.mean, own.std), (mean, std)):
+    if layer not in (None, (own.mean, own.std), (mean, std)):
         raise ModelError(
-            f"{contents.path}: keeps mean {list(mean)} and std {list(std)} beside its weights, and has a layer "
-            f"that normalises with other ones; pass the right ones with --mean and --std"
+            f"{contents.path}: keeps mean {list(mean)} and std {list(std)} beside its weights, and has a layer that "
+            f"normalises with other ones; pass the right ones with --mean and --std"
         )
     return replace(own, mean=mean, std=std)
 

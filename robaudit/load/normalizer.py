@@ -75,7 +75,7 @@ def as_typed(values: Iterable[float]) -> tuple[float, ...]:
 
 IN_FRONT = "has a layer in front that normalises with"
 INSIDE = "has a layer inside that normalises with"
-"""One that is still in the network, which takes the pixels that it normalises."""
+"""It is still in the network, which takes the pixels that it normalises."""
 
 
 def require_unit_pixels(contents: Contents, values: Values, channels: int, has: str = IN_FRONT) -> Values:
@@ -85,7 +85,7 @@ def require_unit_pixels(contents: Contents, values: Values, channels: int, has: 
         contents: of the file, for the message.
         values: mean and standard deviation.
         channels: of the network's input.
-        has: what the file has of them, for the message: `IN_FRONT`, `INSIDE`, or in other words.
+        has: what the file has of them, for the message.
 
     Raises:
         ModelError: it is none of pixels in [0, 1].

@@ -125,6 +125,18 @@ def test_inside_a_program_it_stays_and_nothing_is_assumed(tmp_path: Path, save: 
         load_model(tmp_path / "m", **options)
 
 
+def test_what_the_checkpoint_says_of_a_layer_inside_is_not_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robaudit.load.network.call_factory", lambda name: before(network()))
+    file, kept = tmp_path / "m.pt", {"state_dict": before(network()).state_dict(), "std": STD}
+    torch.save(kept | {"mean": MEAN}, file)
+    assert load_model(file, factory="my:own", input_size=SIZE).info.normalization.mean == (0.0,) * 3
+    torch.save(kept | {"mean": [0.5] * 3}, file)
+    with pytest.raises(ModelError, match="a layer that normalises with other ones"):
+        load_model(file, factory="my:own", input_size=SIZE)
+
+
 def test_statistics_of_features_are_no_normalisation_of_pictures(tmp_path: Path) -> None:
     beside = {"0.mean": torch.zeros(512), "0.std": torch.ones(512)}
     torch.save(beside | {f"1.{key}": value for key, value in network().state_dict().items()}, tmp_path / "m.pt")
