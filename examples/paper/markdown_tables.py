@@ -92,8 +92,8 @@ def _against(opponent: Cell, source: Source, out: Path, failed: Collection[Cell]
     other = read_source(file)
     if why := why_untested(other.record, source.record):
         return {None: f"no claim: {why}"}
-    harder = bool(further_attacks(other.record, source.record))
-    clean, attacked = paired_tests(other.rows, source.rows, source.record.threat_model.eps_255, attacked_harder=harder)
+    further = further_attacks(other.record, source.record)
+    clean, attacked = paired_tests(other.rows, source.rows, source.record.threat_model.eps_255, further=further)
     return {test.eps_255: _in_words(test) for test in (clean, *attacked)}
 
 

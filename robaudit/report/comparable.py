@@ -1,5 +1,7 @@
 """Which two audits may stand side by side, and which may be tested against each other image by image."""
 
+from collections.abc import Sequence
+
 from robaudit.alike import PROTOCOL, asked_in_words, attack_settings, measured_with, order_of_search, other_question
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord
@@ -43,12 +45,27 @@ def why_untested(before: AuditRecord, after: AuditRecord) -> str:
 def further_attacks(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
     """Attacks on survivors that the second model alone was put through, past all that the first one was.
 
-    They can only lower the second curve: an improvement holds all the more, and nothing may be called worse for them.
+    They can only lower the second curve: an improvement holds all the more, and `worse` is asked without them.
     """
     first = {attack.name for attack in before.attacks}
     if not first <= {attack.name for attack in after.attacks}:
         return ()
     return tuple(attack.name for attack in after.attacks if attack.name not in first and ran_on_survivors(attack))
+
+
+def what_further_attacks_mean(names: Sequence[str], attacks: Sequence[str]) -> str:
+    """Say who was attacked harder than the first model, and what is claimed of these; empty where nobody was.
+
+    Args:
+        names: of the models.
+        attacks: what they alone were put through.
+    """
+    if not attacks:
+        return ""
+    return (
+        f"{listed(names)} alone faced {listed([attack_name(name) for name in attacks])} too, which can only lower a "
+        "curve: improved means under all attacks, worse under those that both models faced."
+    )
 
 
 def _attack_differences(before: AuditRecord, after: AuditRecord) -> list[str]:

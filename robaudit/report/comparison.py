@@ -7,7 +7,13 @@ from typing import ClassVar
 
 from robaudit.records import AuditRecord
 from robaudit.report.believability import believable
-from robaudit.report.comparable import further_attacks, require_comparable, unpairable, why_untested
+from robaudit.report.comparable import (
+    further_attacks,
+    require_comparable,
+    unpairable,
+    what_further_attacks_mean,
+    why_untested,
+)
 from robaudit.report.diagnostics import Diagnosed, read_diagnostics
 from robaudit.report.gallery import FRONT_ROLES, WITHOUT_GLCM, Hung
 from robaudit.report.naming import Naming, naming
@@ -18,7 +24,7 @@ from robaudit.report.sides import two_sides
 from robaudit.report.sources import Source, read_source
 from robaudit.report.training import Training, read_training
 from robaudit.report.verdict import TONES, Paired, verdict
-from robaudit.report.words import attack_name, capital, eps, listed, number, p_value
+from robaudit.report.words import capital, eps, listed, number, p_value
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Comparison(Page):
     unpaired: str
     """Why there is no paired test; empty where there is."""
     harder: str
-    """That the second model was put through further attacks; empty where it was not."""
+    """That the second model alone faced further attacks, and what that means; empty where it did not."""
 
 
 def read_comparison(before: Path, after: Path, *, without_glcm: Path | None = None) -> Comparison:
@@ -102,30 +108,21 @@ def compare_sources(
     claim = believable(first, second) and not differing
     further = further_attacks(first, second)
     grid = first.threat_model.eps_255
-    paired = paired_tests(before.rows, after.rows, grid, attacked_harder=bool(further)) if claim else None
+    paired = paired_tests(before.rows, after.rows, grid, further=further) if claim else None
+    harder = what_further_attacks_mean([capital(names.the_after)], further) if claim else ""
     added = what_they_add(pair, paired[1] if paired else (), why_untested(first, second)) if pair else None
     walls = [Hung("before", names.before, before), Hung("after", names.after, after)]
     if without_glcm:
         walls.append(Hung("without-glcm", WITHOUT_GLCM, without_glcm, roles=FRONT_ROLES))
     return Comparison(
         title=f"{capital(names.before)} against {names.after}",
-        verdict=verdict(first, second, paired, differing, names, added),
+        verdict=verdict(first, second, paired, differing, names, added, harder),
         shared=shared(two_sides(first, second, names), walls=walls, training=training, diagnosed=diagnosed),
         names=names,
         tests=paired,
         paired=_paired_rows(paired) if paired else (),
         unpaired=_why_unpaired(first, second, differing),
-        harder=_harder(further, names),
-    )
-
-
-def _harder(further: Sequence[str], names: Naming) -> str:
-    if not further:
-        return ""
-    attacks = listed([attack_name(name) for name in further])
-    return (
-        f"The {names.after} model was also put through {attacks}, which can only lower its curve: where it is called "
-        "improved it is so all the more, and for a lower curve it is not called worse."
+        harder=harder,
     )
 
 

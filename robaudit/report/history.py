@@ -1,22 +1,21 @@
 """Many audits -> one page: a model's history, or several candidates. Each is compared with the first."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from robaudit.report.believability import learnt_from, speaks_up
-from robaudit.report.comparable import further_attacks, why_untested
+from robaudit.report.comparable import further_attacks, what_further_attacks_mean, why_untested
 from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
-from robaudit.report.paired import Answer, PairedTest, paired_tests
+from robaudit.report.paired import Answer, PairedTest, corrected, uncorrected
 from robaudit.report.recall import headline_point, worst_class
 from robaudit.report.rival import Recipe, read_recipe, rivals, what_they_add
 from robaudit.report.sides import Side, many_sides, names_from_paths
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import LABELS, TONES, Alarm, Verdict, change, everywhere, in_words, tone_of
 from robaudit.report.words import eps, listed, number, p_value
-from robaudit.significance import holm, mcnemar
 
 MOST_DRAWN = 12
 """More lines do not differ enough in one chart; the tables list every audit."""
@@ -68,6 +67,8 @@ class History(Page):
     kind: ClassVar[Kind] = "history"
     entries: tuple[Entry, ...]
     largest_eps: str
+    harder: str
+    """Which models faced further attacks, and what that means; empty where none did."""
     n_tests: str
     """How many tests Holm's correction counts; empty where none was made."""
     tested_eps: tuple[str, ...]
@@ -103,16 +104,21 @@ def history(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[R
     drawn = sides if len(sides) <= MOST_DRAWN else (sides[0], *sides[1 - MOST_DRAWN :])
     whys = ["", *(why_untested(sources[0].record, other.record) for other in sources[1:])]
     tests = _tests(sources, whys)
+    harder = _attacked_harder(sides, whys)
     entries = tuple(_entry(*found) for found in zip(sides, [sides[0]] * len(sides), whys, tests, strict=True))
     tested = next((test for test in tests if test), None)
     return History(
         title=f"{len(sides)} audits",
         verdict=_verdict(
-            entries, sides, _added(names, sources, recipes), [one for test in tests if test for one in test.attacked]
+            entries,
+            sides,
+            [*_added(names, sources, recipes), *([harder] if harder else [])],
+            [one for test in tests if test for one in test.attacked],
         ),
         shared=shared(sides, drawn=drawn),
         entries=entries,
         largest_eps=eps(sides[0].record.threat_model.eps_255[-1]),
+        harder=harder,
         n_tests=number(sum(len(test.attacked) for test in tests if test)) if tested else "",
         tested_eps=tuple(eps(test.eps_255) for test in (tested.clean, *tested.attacked)) if tested else (),
         left_out=listed([side.name for side in sides if side not in drawn]),
@@ -126,20 +132,24 @@ def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[_Tested | Non
         _raw(first, source) if position and not why else None
         for position, (source, why) in enumerate(zip(sources, whys, strict=True))
     ]
-    clean = _adjusted([tests[0] for tests in raw if tests])
-    attacked = _adjusted([test for tests in raw if tests for test in tests[1]])
+    clean = iter(corrected([tests[0] for tests in raw if tests]))
+    attacked = iter(corrected([test for tests in raw if tests for test in tests[1]]))
     return [tests and _Tested(next(clean), tuple(next(attacked) for _ in tests[1])) for tests in raw]
 
 
-def _adjusted(tests: Sequence[PairedTest]) -> Iterator[PairedTest]:
-    """The same tests, their p corrected for all of them."""
-    adjusted = holm([mcnemar(test.only_before, test.only_after) for test in tests])
-    return (replace(test, p=p) for test, p in zip(tests, adjusted, strict=True))
-
-
 def _raw(first: Source, other: Source) -> tuple[PairedTest, tuple[PairedTest, ...]]:
-    harder = bool(further_attacks(first.record, other.record))
-    return paired_tests(first.rows, other.rows, first.record.threat_model.eps_255, attacked_harder=harder)
+    further = further_attacks(first.record, other.record)
+    return uncorrected(first.rows, other.rows, first.record.threat_model.eps_255, further=further)
+
+
+def _attacked_harder(sides: Sequence[Side], whys: Sequence[str]) -> str:
+    further = {
+        side.name: alone
+        for side, why in zip(sides, whys, strict=True)
+        if not why and (alone := further_attacks(sides[0].record, side.record))
+    }
+    attacks = list(dict.fromkeys(attack for alone in further.values() for attack in alone))
+    return what_further_attacks_mean(list(further), attacks)
 
 
 def _entry(side: Side, first: Side, why: str, tested: _Tested | None) -> Entry:
@@ -213,7 +223,7 @@ def _added(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[Re
     whys = [why_untested(alone.record, with_front.record) for _, _, alone, with_front in pairs]
     raw = [() if why else _raw(*sources)[1] for (_, _, *sources), why in zip(pairs, whys, strict=True)]
     n_tests = sum(map(len, raw))
-    adjusted = _adjusted([test for tests in raw for test in tests])
+    adjusted = iter(corrected([test for tests in raw for test in tests]))
     return [
         f"{which}: {what_they_add(pair, [next(adjusted) for _ in tests], why, n_tests=n_tests)}"
         for (which, pair, *_), tests, why in zip(pairs, raw, whys, strict=True)

@@ -3,8 +3,8 @@
 Two models are compared image by image: an image both withstand, or neither, says nothing about which is better.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from robaudit.errors import RecordError
@@ -13,6 +13,7 @@ from robaudit.significance import SIGNIFICANCE, holm, mcnemar
 from robaudit.tally import worst_eps
 
 Answer = Literal["improved", "worse", "no evidence"]
+_Pairs = Sequence[tuple[ImageRow, ImageRow]]
 
 
 @dataclass(frozen=True)
@@ -27,21 +28,17 @@ class PairedTest:
     """Images only the model after answers correctly."""
     p: float
     """Two-sided; over the eps of the grid adjusted by Holm, clean is tested alone."""
-    attacked_harder: bool = False
-    """Whether the second model was put through further attacks: then it may not be called worse."""
 
     @property
     def answer(self) -> Answer:
         """What the test allows to say."""
         if self.p >= SIGNIFICANCE:
             return "no evidence"
-        if self.only_after > self.only_before:
-            return "improved"
-        return "no evidence" if self.attacked_harder else "worse"
+        return "improved" if self.only_after > self.only_before else "worse"
 
 
 def paired_tests(
-    before: Sequence[ImageRow], after: Sequence[ImageRow], grid: Sequence[int], *, attacked_harder: bool = False
+    before: Sequence[ImageRow], after: Sequence[ImageRow], grid: Sequence[int], *, further: Collection[str] = ()
 ) -> tuple[PairedTest, tuple[PairedTest, ...]]:
     """Test clean correctness, and worst-case correctness at every eps, on the same images.
 
@@ -49,21 +46,33 @@ def paired_tests(
         before: rows of the first model.
         after: rows of the second.
         grid: eps in 255ths.
-        attacked_harder: whether the second model was put through further attacks.
+        further: attacks that the second model alone was put through.
+
+    Raises:
+        RecordError: the rows are not of the same images.
+    """
+    clean, attacked = uncorrected(before, after, grid, further=further)
+    return clean, corrected(attacked)
+
+
+def uncorrected(
+    before: Sequence[ImageRow], after: Sequence[ImageRow], grid: Sequence[int], *, further: Collection[str] = ()
+) -> tuple[PairedTest, tuple[PairedTest, ...]]:
+    """Make the same tests, each as if it were the only one.
 
     Raises:
         RecordError: the rows are not of the same images.
     """
     pairs = same_images(before, after)
-    clean, *attacked = [_discordant(pairs, eps) for eps in (0, *grid)]
-    adjusted = holm([mcnemar(*counts) for counts in attacked])
-    return (
-        PairedTest(0, len(pairs), *clean, p=mcnemar(*clean)),
-        tuple(
-            PairedTest(eps, len(pairs), *counts, p=p, attacked_harder=attacked_harder)
-            for eps, counts, p in zip(grid, attacked, adjusted, strict=True)
-        ),
-    )
+    alike = [(first, _without(further, second)) for first, second in pairs] if further else pairs
+    clean, *attacked = [_test(pairs, alike, eps) for eps in (0, *grid)]
+    return clean, tuple(attacked)
+
+
+def corrected(tests: Sequence[PairedTest]) -> tuple[PairedTest, ...]:
+    """Correct the p of uncorrected tests for making all of them (Holm)."""
+    adjusted = holm([test.p for test in tests])
+    return tuple(replace(test, p=p) for test, p in zip(tests, adjusted, strict=True))
 
 
 def same_images(before: Sequence[ImageRow], after: Sequence[ImageRow]) -> list[tuple[ImageRow, ImageRow]]:
@@ -86,7 +95,26 @@ def withstands(row: ImageRow, eps_255: int) -> bool:
     return row.error is None and worst_eps(row) > eps_255
 
 
-def _discordant(pairs: Sequence[tuple[ImageRow, ImageRow]], eps_255: int) -> tuple[int, int]:
+def _test(pairs: _Pairs, alike: _Pairs, eps_255: int) -> PairedTest:
+    """Is the second model better under all its attacks, or worse under those alone that both were put through?
+
+    No image is withstood by it under more attacks that is not withstood under fewer: one answer rules out the other,
+    and both together are no likelier by chance than those of one test. Where neither is so, nothing is left to test.
+    """
+    counted, counted_alike = _discordant(pairs, eps_255), _discordant(alike, eps_255)
+    if counted[1] > counted[0]:
+        return PairedTest(eps_255, len(pairs), *counted, p=mcnemar(*counted))
+    if counted_alike[0] >= counted_alike[1]:
+        return PairedTest(eps_255, len(pairs), *counted_alike, p=mcnemar(*counted_alike))
+    return PairedTest(eps_255, len(pairs), *counted, p=1.0)
+
+
+def _without(attacks: Collection[str], row: ImageRow) -> ImageRow:
+    left = {name: eps_255 for name, eps_255 in row.fooled_at.items() if name not in attacks}
+    return row.model_copy(update={"fooled_at": left})
+
+
+def _discordant(pairs: _Pairs, eps_255: int) -> tuple[int, int]:
     outcomes = [(withstands(before, eps_255), withstands(after, eps_255)) for before, after in pairs]
     return outcomes.count((True, False)), outcomes.count((False, True))
 

@@ -84,6 +84,7 @@ def verdict(
     differing: Sequence[str],
     names: Naming,
     added: str | None = None,
+    harder: str = "",
 ) -> Verdict:
     """Word what happened to worst-case robust accuracy, worst news first.
 
@@ -94,6 +95,7 @@ def verdict(
         differing: what else than the model differs.
         names: of both sides.
         added: what T and C add, where the first model is the network that was trained alike without them.
+        harder: that the second model alone faced further attacks, and what that means; empty where it did not.
     """
     tone, headline = _headline(before, after, paired, differing, names)
     label = LABELS[tone] if everywhere(paired[1] if paired else ()) else f"{LABELS[tone]} at some eps"
@@ -104,6 +106,7 @@ def verdict(
         sentences=(
             *([added] if added else []),
             _attacked(before, after, paired, names),
+            *([harder] if harder else []),
             _clean(before, after, paired, names),
         ),
         alarms=(

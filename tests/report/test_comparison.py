@@ -97,6 +97,26 @@ def test_other_attack_settings_forbid_a_claim_and_are_named():
     assert "protocol" in page.unpaired
 
 
+def test_a_loss_under_the_attacks_of_both_is_said_although_one_more_was_run(tmp_path: Path):
+    """What that attack means for the claims is said wherever the verdict is: first screen, terminal and JSON."""
+    rows = [row.model_copy(update={"fooled_at": {**row.fooled_at, "bpda": 0 if row.prediction != row.label else None}})
+            for row in make_rows(resistance=0.6, seed=2)]  # fmt: skip
+    after = make_record(rows, model=make_model(front=True))
+    last = after.attacks[-1].model_copy(update={"scope": "survivors", "points": after.worst_case.points})
+    after = after.model_copy(update={"attacks": (*after.attacks[:-1], last)})
+    page = compare_sources(audit(make_rows(resistance=3, seed=1)), Source(after, tuple(rows), {}))
+    assert page.verdict.tone == "worse"
+    meaning = (
+        "The assimilated model alone faced bpda too, which can only lower a curve: "
+        "improved means under all attacks, worse under those that both models faced."
+    )
+    assert page.harder == meaning
+    assert meaning in page.verdict.sentences
+    assert meaning in page_summary(page, tmp_path)
+    assert meaning in json.loads(document(page, tmp_path))["sentences"]
+    assert compared(0.6).harder == ""
+
+
 def test_images_left_out_are_said_aloud():
     rows = make_rows(seed=1)
     page = compare_sources(audit(rows, data=make_data(rows, n_skipped=500)), audit(rows, model=make_model(front=True)))

@@ -50,6 +50,17 @@ def test_p_is_corrected_over_all_audits_and_eps_at_once():
     assert [answered.p for entry in page.entries for answered in entry.answers if answered.eps != "clean"] == expected
 
 
+def test_who_faced_further_attacks_is_said_and_may_still_be_called_worse():
+    source = audit(0.6, 3)
+    further = source.record.attacks[-1].model_copy(update={"name": "bpda", "scope": "survivors"})
+    harder = source.record.model_copy(update={"attacks": (*source.record.attacks, further)})
+    page = many(audit(3), Source(harder, source.rows, {}), audit(3))
+    assert page.entries[1].answer == "worse"
+    assert page.harder.startswith("v1 alone faced bpda too")
+    assert page.harder in page.verdict.sentences
+    assert many(audit(3), source, audit(3)).harder == ""
+
+
 def with_clean_errors(source: Source, n: int) -> Source:
     """The same audit, but the model is wrong about its first n images."""
     rows = tuple(

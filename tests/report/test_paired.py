@@ -61,13 +61,29 @@ def test_a_hand_worked_comparison():
     assert [test.answer for test in paired_tests(after, before, (1, 2, 3))[1]] == ["worse", "worse", "no evidence"]
 
 
-def test_a_model_that_was_attacked_harder_may_be_called_improved_and_never_worse():
-    before = [row(f"{i}.png", pgd=1) for i in range(10)]
-    after = [row(f"{i}.png", pgd=3) for i in range(10)]
-    harder = {"attacked_harder": True}
-    assert [test.answer for test in paired_tests(before, after, (1, 2), **harder)[1]] == ["improved", "improved"]
-    assert [test.answer for test in paired_tests(after, before, (1, 2), **harder)[1]] == ["no evidence", "no evidence"]
-    assert [test.answer for test in paired_tests(after, before, (1, 2))[1]] == ["worse", "worse"]
+def attacked_harder(rows: list[ImageRow], *, bpda: int | None) -> list[ImageRow]:
+    return [row.model_copy(update={"fooled_at": {**row.fooled_at, "bpda": bpda}}) for row in rows]
+
+
+def answers(before: list[ImageRow], after: list[ImageRow]) -> list[str]:
+    return [test.answer for test in paired_tests(before, after, (1, 2), further=["bpda"])[1]]
+
+
+def test_a_model_that_was_attacked_harder_is_improved_under_all_attacks_and_worse_under_those_of_both():
+    weak = [row(f"{i}.png", pgd=1) for i in range(10)]
+    strong = [row(f"{i}.png", pgd=3) for i in range(10)]
+    assert answers(weak, attacked_harder(strong, bpda=None)) == ["improved", "improved"]
+    assert answers(weak, attacked_harder(strong, bpda=2)) == ["improved", "no evidence"]
+    assert answers(strong, attacked_harder(weak, bpda=None)) == ["worse", "worse"]
+    assert answers(strong, attacked_harder(strong, bpda=1)) == ["no evidence", "no evidence"]
+
+
+def test_a_gain_that_the_further_attack_turns_into_a_loss_is_neither():
+    before = [row(f"{i}.png", pgd=2 if i < 7 else 1) for i in range(20)]
+    after = attacked_harder([row(f"{i}.png", pgd=3) for i in range(20)], bpda=1)
+    assert answers(before, after) == ["no evidence", "no evidence"]
+    [test, _] = paired_tests(before, after, (1, 2), further=["bpda"])[1]
+    assert (test.only_before, test.only_after, test.p) == (7, 0, 1.0)
 
 
 def test_the_order_of_the_rows_does_not_matter():
