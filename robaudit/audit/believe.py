@@ -106,9 +106,9 @@ class Doubts:
         """Ask the sample what is not known yet, and judge."""
         asked = list(self._questions())
         sample = self._sample()
-        self.progress.start("checking", sum(len(_chosen(question, sample)) for question in asked))
+        self.progress.start("checking", sum(len(self._chosen(question, sample)) for question in asked))
         for question in asked:
-            self._ask(question, _chosen(question, sample))
+            self._ask(question, self._chosen(question, sample))
         self.progress.finish()
         return judge(self._evidence(asked, sample))
 
@@ -116,7 +116,7 @@ class Doubts:
         probes: dict[str, list[Probe]] = {}
         for question in asked:
             answers = self.journal.asked(question.check, question.name)
-            chosen = [answers[ref.id] for ref in _chosen(question, sample)]
+            chosen = [answers[ref.id] for ref in self._chosen(question, sample)]
             probes[question.check] = [*probes.get(question.check, []), *chosen]
         state_after = self.examiner.state()
         return Evidence(
@@ -164,11 +164,17 @@ class Doubts:
             features=penultimate(self.engine.exact, self.engine.example),
         )
 
-    def _sample(self) -> list[ImageRef]:
+    def _sample(self) -> Sequence[ImageRef]:
         """A stratified, seeded choice among the images that are right without an attack."""
         standing = set(self.observed)
-        among = replace(self.images, refs=tuple(ref for ref in self.images.refs if ref.id in standing))
-        return list(among.limited(self.sample_size, self.engine.plan.seed).refs) if self.sample_size else []
+        return self._some([ref for ref in self.images.refs if ref.id in standing], self.sample_size)
+
+    def _chosen(self, question: Question, sample: Sequence[ImageRef]) -> Sequence[ImageRef]:
+        """As many of the sample as the question is asked of, chosen like the sample."""
+        return self._some(sample, question.max_images)
+
+    def _some(self, among: Sequence[ImageRef], n_images: int | None) -> Sequence[ImageRef]:
+        return replace(self.images, refs=tuple(among)).limited(n_images, self.engine.plan.seed).refs
 
     def _ask(self, question: Question, sample: Sequence[ImageRef]) -> None:
         """Ask one question of the sampled images that have not answered it yet."""
@@ -280,10 +286,6 @@ def _gradients(entry: Entry) -> GradientCounts:
 def _observed(entry: Entry) -> Observed:
     assert entry.observed is not None
     return entry.observed
-
-
-def _chosen(question: Question, sample: Sequence[ImageRef]) -> Sequence[ImageRef]:
-    return sample[: question.max_images]
 
 
 def _first(checks: Sequence[Check], id_: str) -> Check:

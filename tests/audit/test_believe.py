@@ -12,9 +12,12 @@ import zoo
 from small_scans import interrupt
 
 from robaudit.attack.curve import Engine
+from robaudit.audit import believe
 from robaudit.audit import scan as scan_module
 from robaudit.audit.believe import _unless_unanswered
 from robaudit.audit.scan import scan
+from robaudit.checks import probes
+from robaudit.checks.evidence import Evidence
 from robaudit.errors import ModelError, SettingsError
 from robaudit.progress import Silent
 from robaudit.records import AuditRecord, Check, read_rows
@@ -133,6 +136,21 @@ def test_sampled_checks_state_their_sample_and_its_interval(finished: tuple[Audi
         assert check.interval is not None
         low, high = check.interval
         assert low <= check.value <= high
+
+
+def test_a_check_of_fewer_images_asks_every_class_as_the_sample_does(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, set[str]] = {}
+
+    def judge(evidence: Evidence) -> tuple[Check, ...]:
+        asked.update({check: {probe.id.split("/")[0] for probe in found} for check, found in evidence.probes.items()})
+        return ()
+
+    monkeypatch.setattr(believe, "judge", judge)
+    monkeypatch.setattr(probes, "MAX_WALKED", 2)
+    scan(zoo.trained(), data, out=tmp_path, attacks=["fgsm"], eps=[4], check_sample=4)
+    assert asked["smooth"] == asked["border"] == {"class00", "class01"}
 
 
 def test_the_sample_may_be_left_out_and_that_is_said(data: Path, tmp_path: Path) -> None:
