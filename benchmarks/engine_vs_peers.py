@@ -89,7 +89,9 @@ def robaudit_arm(
         "forwards": sum(each.work.forwards for each in measured),
         "bare": sum(gradients) / len(gradients) / engine.width,
         "bare_forward": sum(forwards) / len(forwards) / engine.width,
-        "curves": {attack: [p.n_correct for p in tally.curve(rows, classes, attack, GRID)] for attack in attacks},
+        "curves": {
+            attack: [p.n_correct for p in tally.joint_curve(rows, classes, [attack], GRID)] for attack in attacks
+        },
     }
 
 

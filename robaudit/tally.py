@@ -3,13 +3,25 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from robaudit.records import ClassTallies, ImageRow, Point, Tally
 
 S = TypeVar("S", bound="Standing")
 NEVER = 10**9
 """Sorts after every eps: the image was not fooled."""
+
+
+class Listed(Protocol):
+    """An attack as it is listed, in a plan or in a record."""
+
+    @property
+    def name(self) -> str:
+        """Of the attack."""
+
+    @property
+    def scope(self) -> Literal["all", "survivors"]:
+        """Which images it is run on."""
 
 
 class Standing:
@@ -67,8 +79,17 @@ def joint(classes: Sequence[str], attacks: Sequence[str], grid: Iterable[int]) -
 def raw(classes: Sequence[str], attack: str, grid: Iterable[int]) -> Standing:
     """Curve of one attack with each eps judged on its own; a clean error counts at every eps."""
     return Standing(
-        classes, grid, lambda row, eps: row.prediction == row.label and eps not in row.raw_fooled_at[attack]
+        classes, grid, lambda row, eps: row.prediction == row.label and eps not in row.raw_fooled_at.get(attack, ())
     )
+
+
+def counted_together(attacks: Sequence[Listed], index: int) -> list[str]:
+    """Names of the attacks that the nested curve of one counts.
+
+    What is left by an attack on survivors is what those before it left as well: alone, its curve would say nothing.
+    """
+    first = 0 if attacks[index].scope == "survivors" else index
+    return [attack.name for attack in attacks[first : index + 1]]
 
 
 def worst(classes: Sequence[str], grid: Iterable[int]) -> Standing:
@@ -81,9 +102,11 @@ def clean_tallies(rows: Iterable[ImageRow], classes: Sequence[str]) -> ClassTall
     return _counted(Clean(classes), rows).tallies()
 
 
-def curve(rows: Iterable[ImageRow], classes: Sequence[str], attack: str, grid: Iterable[int]) -> tuple[Point, ...]:
-    """Nested curve of one attack."""
-    return _counted(joint(classes, [attack], grid), rows).points()
+def joint_curve(
+    rows: Iterable[ImageRow], classes: Sequence[str], attacks: Sequence[str], grid: Iterable[int]
+) -> tuple[Point, ...]:
+    """Nested curve of the per-image worst over some of the attacks."""
+    return _counted(joint(classes, attacks, grid), rows).points()
 
 
 def raw_curve(rows: Iterable[ImageRow], classes: Sequence[str], attack: str, grid: Iterable[int]) -> tuple[Point, ...]:

@@ -49,7 +49,7 @@ def test_classes_add_up(rows: list[ImageRow]) -> None:
     for counts in (
         tally.clean_tallies(rows, CLASSES),
         *tally.worst_case(rows, CLASSES, GRID),
-        *tally.curve(rows, CLASSES, "pgd", GRID),
+        *tally.joint_curve(rows, CLASSES, ["pgd"], GRID),
         *tally.raw_curve(rows, CLASSES, "fgsm", GRID),
     ):
         assert list(counts.per_class) == list(CLASSES)
@@ -59,7 +59,7 @@ def test_classes_add_up(rows: list[ImageRow]) -> None:
 
 @given(SETS)
 def test_a_nested_curve_never_rises_and_the_worst_case_lies_below_all(rows: list[ImageRow]) -> None:
-    curves = [tally.curve(rows, CLASSES, attack, GRID) for attack in ATTACKS]
+    curves = [tally.joint_curve(rows, CLASSES, [attack], GRID) for attack in ATTACKS]
     worst = tally.worst_case(rows, CLASSES, GRID)
     start = tally.clean_tallies(rows, CLASSES).n_correct
     for curve in (*curves, worst):
@@ -92,7 +92,7 @@ def test_one_image_along_the_grid(image: ImageRow, fgsm: list[int], raw: list[in
     def along(points: tuple[tally.Point, ...]) -> list[int]:
         return [point.n_correct for point in points]
 
-    assert along(tally.curve([image], CLASSES, "fgsm", GRID)) == fgsm
+    assert along(tally.joint_curve([image], CLASSES, ["fgsm"], GRID)) == fgsm
     assert along(tally.raw_curve([image], CLASSES, "fgsm", GRID)) == raw
     assert along(tally.worst_case([image], CLASSES, GRID)) == worst
 

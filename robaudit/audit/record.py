@@ -173,11 +173,8 @@ class _Counted:
     @classmethod
     def of(cls, attacks: Sequence[AnyAttack], index: int, classes: Sequence[str], plan: Plan) -> Self:
         attack = attacks[index]
-        # What is left by an attack on survivors is what those before it left as well: alone, its curve would say
-        # nothing.
-        counted = attacks[: index + 1] if attack.scope == "survivors" else (attack,)
         return cls(
-            tally.joint(classes, [each.name for each in counted], plan.grid),
+            tally.joint(classes, tally.counted_together(attacks, index), plan.grid),
             tally.raw(classes, attack.name, plan.grid) if plan.runs_every_eps(attack) else None,
         )
 

@@ -5,12 +5,13 @@ A record may come from elsewhere: its paths are data, never trusted, and its pic
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from robaudit.errors import RecordError
-from robaudit.records import AuditRecord, ImageRow, file_of, read_audit, read_rows
-from robaudit.tally import clean_tallies, worst_case
+from robaudit.records import AuditRecord, ImageRow, Points, file_of, read_audit, read_rows
+from robaudit.tally import clean_tallies, counted_together, joint_curve, raw_curve, worst_case
 
 IMAGES_FOLDER = "images"
 
@@ -51,12 +52,29 @@ def read_source(path: Path) -> Source:
     record = read_audit(path)
     file_of(path.parent, record.images)
     rows = read_rows(path, record)
-    classes = record.model.classes
-    counted = clean_tallies(rows, classes), worst_case(rows, classes, record.threat_model.eps_255)
-    if counted != (record.clean, record.worst_case.points):
+    if not _adds_up(record, rows):
         raise RecordError(f"{path.parent / record.images}: its rows do not add up to {path.name}; scan again")
     files = [file for item in record.artifacts for file in item.files.values()]
     return Source(record, rows, {file: read_picture(path.parent, file) for file in files})
+
+
+def _adds_up(record: AuditRecord, rows: Sequence[ImageRow]) -> bool:
+    """Whether the counts of the record are sums over these rows."""
+    classes, grid = record.model.classes, record.threat_model.eps_255
+    counted = clean_tallies(rows, classes), worst_case(rows, classes, grid)
+    return counted == (record.clean, record.worst_case.points) and all(
+        _curves(record, index, rows) == (attack.points, attack.raw_points)
+        for index, attack in enumerate(record.attacks)
+    )
+
+
+def _curves(record: AuditRecord, index: int, rows: Sequence[ImageRow]) -> tuple[Points, Points | None]:
+    """The curves of one attack, counted anew."""
+    classes, grid, attack = record.model.classes, record.threat_model.eps_255, record.attacks[index]
+    raw = None if attack.raw_points is None else raw_curve(rows, classes, attack.name, grid)
+    if record.protocol == "paper" and raw is not None:
+        return raw, raw
+    return joint_curve(rows, classes, counted_together(record.attacks, index), grid), raw
 
 
 def read_picture(folder: Path, relative: str) -> Picture:

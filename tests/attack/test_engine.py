@@ -186,7 +186,7 @@ def test_the_nested_curve_lies_at_or_below_the_paper_protocols(network, images, 
     """Best iterate and nesting can only find more than the last iterate of each eps on its own."""
     paper = rows_of(engine_for(network, images, *FOUR, protocol="paper"), images)
     for name in FOUR:
-        nested = [p.n_correct for p in tally.curve(rows, images.classes, name, GRID)]
+        nested = [p.n_correct for p in tally.joint_curve(rows, images.classes, [name], GRID)]
         alone = [p.n_correct for p in tally.raw_curve(paper, images.classes, name, GRID)]
         assert sum(ours > theirs for ours, theirs in zip(nested, alone, strict=True)) == 0
     assert all(row.raw_fooled_at.keys() == set(FOUR) for row in paper)

@@ -29,7 +29,7 @@ from robaudit.records import (
     Verdict,
     WorstCase,
 )
-from robaudit.tally import clean_tallies, curve, raw_curve, worst_case
+from robaudit.tally import clean_tallies, joint_curve, raw_curve, worst_case
 
 GRID = (1, 2, 3, 4, 5, 6, 7, 8)
 CLASSES = ("cancer", "no-cancer")
@@ -106,7 +106,7 @@ def make_record(rows: Sequence[ImageRow], *, classes: Sequence[str] = CLASSES, *
             AttackCurve(
                 name=name,
                 params=PARAMS.get(name, {"steps": 5}),
-                points=curve(rows, classes, name, GRID),
+                points=joint_curve(rows, classes, [name], GRID),
                 raw_points=raw_curve(rows, classes, name, GRID) if name == "fgsm" else None,
             )
             for name in attacks

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from made_up_audits import (
+    CLASSES,
     GRID,
     edit,
     make_data,
@@ -17,13 +18,14 @@ from made_up_audits import (
 )
 
 from robaudit.errors import RecordError
-from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Loading, Verdict
+from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Loading, Point, Verdict
 from robaudit.report.comparison import Comparison, compare_sources, read_comparison
 from robaudit.report.curves import SURVIVORS
 from robaudit.report.document import document
 from robaudit.report.html import read_page
-from robaudit.report.sources import Source
+from robaudit.report.sources import Source, read_source
 from robaudit.report.terminal import page_summary
+from robaudit.tally import joint_curve
 
 MASKED = Verdict(kind="inconclusive", sentence="A gradient-free attack does better.", reasons=("M2",))
 
@@ -368,6 +370,33 @@ def test_a_clean_count_that_the_rows_contradict_is_refused(before: Path, after: 
     edit(before, all_right)
     with pytest.raises(RecordError, match="do not add up"):
         read_comparison(before, after)
+
+
+@pytest.mark.parametrize("of", ["points", "raw_points"])
+def test_a_curve_of_an_attack_that_the_rows_contradict_is_refused(before: Path, after: Path, of: str):
+    """The worst case alone would not tell: PGD sets it."""
+    edit(before, lambda record: record["attacks"][0][of][-1]["per_class"]["cancer"].update(n_correct=20))
+    with pytest.raises(RecordError, match="do not add up"):
+        read_comparison(before, after)
+
+
+@pytest.mark.parametrize("protocol", ["nested", "paper"])
+def test_the_curves_of_an_attack_on_survivors_and_of_one_at_every_eps_add_up(tmp_path: Path, protocol: str):
+    rows = make_rows()
+    record = make_record(rows)
+    fgsm, *_, pgd = record.attacks
+    bim = record.attacks[1].model_copy(update={"scope": "survivors", "points": joint(rows, ["fgsm", "pgd", "bim"])})
+    first = fgsm.model_copy(update={"points": fgsm.raw_points}) if protocol == "paper" else fgsm
+    changed = record.model_copy(update={"protocol": protocol, "attacks": (first, pgd, bim)})
+    path = write_audit(tmp_path / "audit", changed, rows)
+    assert read_source(path).record == changed
+    edit(path, lambda record: record["attacks"].reverse())
+    with pytest.raises(RecordError, match="do not add up"):
+        read_source(path)
+
+
+def joint(rows: list[ImageRow], attacks: list[str]) -> tuple[Point, ...]:
+    return joint_curve(rows, CLASSES, attacks, GRID)
 
 
 def test_comparing_loads_neither_torch_nor_scipy_until_it_must():
