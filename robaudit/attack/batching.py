@@ -127,6 +127,7 @@ class UnanswerableError(ModelError):
     """The model fails on one image, asked about it alone."""
 
     def __init__(self, image: str, error: Exception) -> None:
+        self.image = image
         named = f"{type(error).__name__}: {first_line(error)}"
         self.why = NO_MEMORY if ran_out(error) else f"the model fails on this image ({named})"
         super().__init__(f"{image}: {self.why}; mend the model, or leave the image out")
@@ -215,6 +216,8 @@ class Batches:
                 ((opened, _),) = asked
                 opened.error = UnanswerableError(opened.task.image, error)
                 return _completed(opened, Sight((), None, opened.error.why))
+        finally:
+            self.progress.asking(())  # pictures may be read next, from slow storage
         return [told for one in asked for told in self._told([one], answer)]
 
     def _answer(self, source: Source | None, asked: list[Asked[T]]) -> Ready[T]:

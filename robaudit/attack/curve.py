@@ -269,6 +269,7 @@ class Engine:
             ModelError: it is not the image.
         """
         x = self.example[:1].clone().requires_grad_()
+        self.progress.asking([error.image])
         try:
             with torch.no_grad():
                 self.model(x)
@@ -276,6 +277,8 @@ class Engine:
                 gradients_at(x, source(x).sum(1))
         except Exception as again:
             raise ModelError(f"{error}. It fails on noise too ({first_line(again)})") from again
+        finally:
+            self.progress.asking(())
         return error.why
 
     def state(self) -> str:
@@ -378,7 +381,7 @@ class Engine:
 
     def _foolbox(self, ref: ImageRef, work: Work) -> FoolboxRunner:
         # They stop where their own copy errs: at a border that bfloat16 draws elsewhere, the model itself would not.
-        return FoolboxRunner(self.sources[Source.EXACT], self.device, work, ref.id)
+        return FoolboxRunner(self.sources[Source.EXACT], self.device, work, ref.id, self.progress)
 
     def _picture(self, images: Images, ref: ImageRef) -> Tensor:
         return images.load(ref, self.size).to(self.device)

@@ -16,13 +16,17 @@ from robaudit.attack.climb import Target
 from robaudit.attack.seeding import derived_seed
 from robaudit.attack.threats import FoolboxAttack
 from robaudit.errors import SettingsError
+from robaudit.progress import Progress, Silent
 
 
 class FoolboxRunner:
     """Runs foolbox attacks on one image at a time, each with its own random numbers."""
 
-    def __init__(self, working: Logits, device: torch.device, work: Work, image: str) -> None:
-        self._model = _Counted(working, work, image)
+    def __init__(
+        self, working: Logits, device: torch.device, work: Work, image: str, progress: Progress | None = None
+    ) -> None:
+        self._progress = progress or Silent()
+        self._model = _Counted(working, work, image, self._progress)
         self._device = device
 
     def perturb(self, target: Target, attack: FoolboxAttack, eps_255: int) -> Tensor:
@@ -39,6 +43,8 @@ class FoolboxRunner:
                 )
             except (AssertionError, ValueError):
                 return target.origin  # how foolbox says that it found nothing to begin with on this image
+            finally:
+                self._progress.asking(())
         picture: Tensor = clipped[0].detach()
         return torch.where(picture.isfinite(), picture, target.origin)
 
@@ -52,10 +58,10 @@ class FoolboxRunner:
 class _Counted(nn.Module):
     """The working copy as a module, counting what foolbox spends."""
 
-    def __init__(self, working: Logits, work: Work, image: str) -> None:
+    def __init__(self, working: Logits, work: Work, image: str, progress: Progress) -> None:
         super().__init__()
         self.eval()
-        self._working, self._work, self._image = working, work, image
+        self._working, self._work, self._image, self._progress = working, work, image, progress
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch; one image asked for a gradient counts as one gradient, else as one forward."""
@@ -63,6 +69,7 @@ class _Counted(nn.Module):
             self._work.gradients += len(x)
         else:
             self._work.forwards += len(x)
+        self._progress.asking([self._image])
         try:
             return self._working(x)
         except Exception as error:  # the model's own: not foolbox's way of saying that nothing was found

@@ -67,10 +67,10 @@ class HangGuard:
     def _count(self) -> None:
         # Ticks instead of a clock: a computer that sleeps, or a process that is stopped for a while, waits for nobody.
         tick = min(1.0, self._seconds / 4)
-        while self._asked is None or self._waited < self._seconds:
+        while not (asked := self._asked) or self._waited < self._seconds:
             time.sleep(tick)
             self._waited += tick
-        self._end(self._asked)
+        self._end(asked)
 
     def _end(self, asked: Sequence[str]) -> None:
         named = ", ".join(asked[:MAX_NAMED]) + (", ..." if len(asked) > MAX_NAMED else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from robaudit.progress import Silent
@@ -19,13 +19,12 @@ class Watch(Silent):
             seconds: that one pass over a batch may take; 0 waits for ever.
         """
         self._seconds = seconds
-        self._asked: Sequence[str] = ()
-        self._waited = 0.0
+        self._asked: Sequence[str] = []
         self._thread = ThreadPoolExecutor(1)
 
     def asking(self, images: Sequence[str]) -> None:
-        """Count from now."""
-        self._waited, self._asked = 0.0, images
+        """Count from now; of no images, count no more."""
+        self._asked = [*images]
 
     def over(self, work: Any) -> frozenset[str]:
         """Have some work done; returns what the model was asked where it never answers, and nothing otherwise.
@@ -36,17 +35,15 @@ class Watch(Silent):
         if not self._seconds:
             work()
             return frozenset()
-        self.asking(())
+        counted: Sequence[str] = []
+        self._asked = counted
         done = self._thread.submit(work)
         # Ticks instead of a clock: a machine that sleeps waits for nobody.
-        tick = min(1.0, self._seconds / 4)
-        while self._waited < self._seconds or not self._asked:
-            try:
-                done.result(tick)
-            except TimeoutError:
-                if done.done():
-                    raise  # the work's own
-                self._waited += tick
-            else:
-                return frozenset()
-        return frozenset(self._asked)
+        tick, waited = min(1.0, self._seconds / 4), 0.0
+        while not wait([done], tick).done:
+            asked = self._asked
+            waited, counted = waited + tick if asked is counted else 0.0, asked
+            if asked and waited >= self._seconds:
+                return frozenset(asked)
+        done.result()
+        return frozenset()

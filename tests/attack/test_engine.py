@@ -282,6 +282,33 @@ def test_memory_running_out_halves_the_batch_and_changes_nothing(network, images
     assert engine.width == 4
 
 
+@pytest.mark.parametrize("attack", ["pgd", "foolbox:LinfFastGradientAttack"])
+def test_while_pictures_are_read_the_model_is_not_said_to_be_asked(network, images, attack):
+    """Whoever counts the seconds that a model takes would count those of slow storage."""
+    asked, at_reading, at_asking = [()], [], []
+
+    class FromDisk(TensorImages):
+        def load(self, ref, size):
+            at_reading.append(asked[-1])
+            return super().load(ref, size)
+
+    def fails_on_the_first(x):
+        at_asking.append(asked[-1])
+        if any(torch.equal(picture, images.pictures[0]) for picture in x):
+            raise ValueError
+        return exact(x)
+
+    engine = engine_for(network, images, attack, batch_size=2)
+    exact, engine.progress = engine.exact, Silent()
+    engine.sources = dict.fromkeys(engine.sources, fails_on_the_first)
+    engine.progress.asking = asked.append
+    slow = FromDisk(**vars(images))
+    assert [row.error for row in rows_of(engine, slow)].count(None) == len(images) - 1
+    assert at_reading
+    assert not any(at_reading)
+    assert all(at_asking)
+
+
 def on_a_cpu():
     """Ask for more memory than any machine has, as a network would: the error is torch's own."""
     torch.empty(2**55)

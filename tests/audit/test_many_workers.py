@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +148,32 @@ def test_a_worker_says_what_its_model_never_answers() -> None:
     assert watch.over(lambda: watch.asking(["ill/1.png"])) == frozenset()
     assert watch.over(work) == {"well/1.png", "well/2.png"}
     may_go_on.set()
+
+
+def test_a_worker_does_not_count_while_its_model_is_not_asked() -> None:
+    watch = Watch(0.2)
+
+    def work() -> None:
+        watch.asking(["well/1.png"])
+        watch.asking(())
+        time.sleep(0.4)  # pictures are read
+
+    assert watch.over(work) == frozenset()
+
+
+def test_work_that_ends_just_after_a_tick_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def preempted(waiting: Callable[..., Any]) -> Callable[..., Any]:
+        def waited(*arguments: Any) -> Any:
+            try:
+                return waiting(*arguments)
+            finally:
+                time.sleep(0.05)
+
+        return waited
+
+    monkeypatch.setattr(Future, "result", preempted(Future.result))
+    monkeypatch.setattr("robaudit.fleet.watch.wait", preempted(wait), raising=False)
+    assert Watch(0.4).over(lambda: time.sleep(0.12)) == frozenset()
 
 
 def test_what_a_watched_worker_raises_comes_through() -> None:
