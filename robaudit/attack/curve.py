@@ -86,6 +86,8 @@ class Pursued:
     adversarial: Adversarial | None
     """What fooled below the eps known before; None where nothing did."""
     work: Work
+    batch_size: int
+    """Padded batch shape that the image was asked in at last."""
     unfinished: Mapping[str, bool] = field(default_factory=dict)
     """Attack -> whether its last climb was still rising, where it was resisted; as `Target` has it."""
     refused: Mapping[str, bool] = field(default_factory=dict)
@@ -230,10 +232,11 @@ class Engine:
             adversarial = None if smallest is None or smallest == worst else found[smallest]
             excess = max((outside_by(target, one, eps_255) for eps_255, one in found.items()), default=0.0)
             realisable = yield from survives_rounding(target, adversarial, ref.levels)
-            return Pursued(smallest, adversarial, work, target.unfinished, target.refused, excess, realisable)
+            seen = target.unfinished, target.refused, excess, realisable
+            return Pursued(smallest, adversarial, work, self.width, *seen)
 
         for ref, said in self.interview(images, worst_255.keys(), clean, pursuit):
-            yield ref, said.answer or Pursued(0, None, said.work, error=said.error)
+            yield ref, said.answer or Pursued(0, None, said.work, self.width, error=said.error)
 
     def interview(
         self,

@@ -186,7 +186,7 @@ class Doubts:
         for probe, work in self._answers(question, ids, rows):
             now = time.monotonic()
             costs = {"spent": spent(work, now - started), "gradients": gradient_counts(work)}
-            probe = probe.model_copy(update=costs)
+            probe = probe.model_copy(update={**costs, "batch_size": self.engine.width})
             started = now
             self.journal.append_probe(probe)
             self.progress.advance(note=question.check)
@@ -228,7 +228,7 @@ class Doubts:
                 attack=attack.name, found_255=pursued.found_255, spent=spent(pursued.work, now - started),
                 gradients=gradient_counts(pursued.work), unfinished=dict(pursued.unfinished),
                 refused=dict(pursued.refused), excess=pursued.excess, realisable=pursued.realisable,
-                error=pursued.error,
+                error=pursued.error, batch_size=pursued.batch_size,
             )  # fmt: skip
             self._amend(kept[ref.id], amendment, gallery)
             started = now

@@ -37,6 +37,8 @@ class Amendment(Record):
     """How far the worst picture is outside its ball or [0, 1]."""
     realisable: bool | None = None
     """Whether a new picture survives rounding to the levels of the image's file; null where there is no new one."""
+    batch_size: int | None = None
+    """Padded batch shape that it was asked in at last; null where nothing was asked."""
     error: str | None = None
     """Why there is no answer, where no worker outlived the attack: then the image is an error altogether."""
 
@@ -70,6 +72,8 @@ class Entry(Record):
     batch_size: int
     observed: Observed | None = None
     gallery: GalleryItem | None = None
+    amended_in: frozenset[int] = frozenset()
+    """Batch shapes of the amendments that are included; none are on disk."""
     amendments: tuple[Amendment, ...] = ()
     """In the order in which they were made; apart, so that a resumed scan can judge as the interrupted one did."""
 
@@ -80,14 +84,16 @@ class Entry(Record):
     def including(self, attacks: Collection[str]) -> Entry:
         """The entry with what these of the added attacks found, and without the others."""
         row, total, gradients, observed = self.row, self.spent, self.gradients, self.observed
+        amended_in = set()
         for amendment in self.amendments:
             if amendment.attack in attacks:
                 row = amendment.of(row)
                 total = total.plus(amendment.spent)
                 gradients = gradients.plus(amendment.gradients)
                 observed = observed and amendment.seen_after(observed)
-        update = {"row": row, "spent": total, "gradients": gradients, "observed": observed, "amendments": ()}
-        return self.model_copy(update=update)
+                amended_in |= {amendment.batch_size} - {None}
+        update = {"row": row, "spent": total, "gradients": gradients, "observed": observed, "amended_in": amended_in}
+        return self.model_copy(update={**update, "amendments": ()})
 
 
 class KeptEntries(Mapping[str, Entry]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import reduce
@@ -99,7 +99,7 @@ def draft(
 
 
 def filled(
-    record: AuditRecord, entries: Iterable[Entry], plan: Plan, judged: Judged | None, probes: Iterable[Probe]
+    record: AuditRecord, entries: Iterable[Entry], plan: Plan, judged: Judged | None, probes: Collection[Probe]
 ) -> AuditRecord:
     """A draft with what was found so far.
 
@@ -131,9 +131,9 @@ def filled(
             checks=reduce(Spent.plus, (probe.spent for probe in probes), Spent()),
         ),
     }
-    batch_sizes = sorted(sums.batch_sizes, reverse=True)
+    batch_sizes = sorted(sums.batch_sizes | {probe.batch_size for probe in probes if probe.batch_size}, reverse=True)
     if batch_sizes and batch_sizes != [record.environment.batch_size]:
-        # Memory ran out on the way: the shapes that rows were measured in are part of how they came about.
+        # Memory ran out on the way: the shapes that images were asked in are part of how numbers came about.
         settings = {**record.environment.settings, "batch_sizes": ",".join(map(str, batch_sizes))}
         update["environment"] = record.environment.model_copy(
             update={"batch_size": batch_sizes[-1], "settings": settings}
@@ -158,7 +158,7 @@ class _Sums:
         for curve in self.curves:
             curve.add(entry.row)
         self.spent = self.spent.plus(entry.spent)
-        self.batch_sizes.add(entry.batch_size)
+        self.batch_sizes |= {entry.batch_size, *entry.amended_in}
         if entry.gallery is not None:
             self.gallery.append(entry.gallery)
 

@@ -50,6 +50,8 @@ class Probe(Record):
     """Why there is no answer, where the model fails on what the check asked about."""
     spent: Spent = Spent()
     gradients: GradientCounts = GradientCounts()
+    batch_size: int | None = None
+    """Padded batch shape that it was asked in at last."""
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,9 @@ class Fleet:
             return partial(_pursued, attack=attack, worst=worst, clean=sights, ties=ties)
 
         for id_, pursued in self._ask(list(by_id.values()), ask):
-            yield by_id[id_], Pursued(0, None, Work(), error=pursued.why) if isinstance(pursued, Fatal) else pursued
+            if isinstance(pursued, Fatal):
+                pursued = Pursued(0, None, Work(), self.engine.width, error=pursued.why)
+            yield by_id[id_], pursued
 
     def state(self) -> str:
         """What an audit must leave as it was, as a hash; words that are none where a worker's model changed itself."""

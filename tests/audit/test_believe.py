@@ -97,6 +97,28 @@ def test_answers_are_asked_for_in_several_passes_once_though_an_attack_is_added(
     assert asked == [0.0]
 
 
+@pytest.mark.parametrize("stage", ["checking", "adding apgd-margin"])
+def test_memory_that_runs_out_after_the_attacks_is_in_the_record_too(data: Path, tmp_path: Path, stage: str) -> None:
+    class Tight(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = zoo.FAKE["logits x30"]()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if progress.stage == stage and len(x) > 4:
+                raise torch.OutOfMemoryError
+            return self.inner(x)
+
+    progress = Stages()
+    record = scan(
+        Tight().eval(), data, out=tmp_path, attacks=["fgsm"], eps=[4], check_sample=1, progress=progress,
+        classes=("class00", "class01"), accept_preprocessing=True,
+    )  # fmt: skip
+    assert stage in progress.stages
+    assert any("going on in batches of 4" in line for line in progress.lines)
+    assert (record.environment.batch_size, record.environment.settings["batch_sizes"]) == (4, "8,4")
+
+
 def test_a_repaired_scan_is_reused_by_the_same_command(data: Path, finished: tuple[AuditRecord, Path]) -> None:
     """The attack that was added is no setting: asking for the same again finds the same."""
     stages = Stages()
