@@ -64,6 +64,19 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
+def discard(folder: Path, *names: str) -> None:
+    """Remove what robaudit wrote under these names in `folder`, where it is there.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    try:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be replaced ({error.strerror}); choose another --out") from None
+
+
 def workplace_of(out: Path) -> Path:
     """The hidden folder beside `out` where a retrofit is made until it is whole."""
     return out.parent / f".{out.name}.unfinished"

@@ -29,6 +29,9 @@ DIAGNOSTICS_FILE = "diagnostics.json"
 SPLIT_FILE = "split.csv"
 IDENTITY_FILE = "identity.json"
 """Of a training under way."""
+REPORT_FOLDER = "report"
+"""Of an audit's own page, beside its record; in a run, of the comparison."""
+PAGE_FILE = "index.html"
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """schema_version -> what makes a record of it one of the next version. Empty as long as 1 is the only version."""

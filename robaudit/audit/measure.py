@@ -20,7 +20,7 @@ from robaudit.audit.journal import Entry, InOrder, Journal, open_journal, refuse
 from robaudit.audit.record import filled, identity
 from robaudit.checks.evidence import Share
 from robaudit.errors import OutputError
-from robaudit.files import alone_in, write_lines, write_text
+from robaudit.files import alone_in, discard, write_lines, write_text
 from robaudit.fleet.fleet import Fleet
 from robaudit.fleet.worker import place_of
 from robaudit.load.classifier import LoadedModel
@@ -30,7 +30,9 @@ from robaudit.records import (
     AUDIT_FILE,
     IMAGES_FILE,
     JOURNAL_FILE,
+    PAGE_FILE,
     PARTIAL_AUDIT_FILE,
+    REPORT_FOLDER,
     AuditRecord,
     Check,
     GalleryItem,
@@ -217,9 +219,6 @@ def _tidy(out: Path) -> None:
 
 def _discard(out: Path) -> None:
     """Remove what a scan wrote, and nothing else."""
-    try:
-        for name in (AUDIT_FILE, PARTIAL_AUDIT_FILE, IMAGES_FILE, JOURNAL_FILE):
-            (out / name).unlink(missing_ok=True)
-        shutil.rmtree(out / GALLERY_FOLDER, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be replaced ({error.strerror}); choose another --out") from None
+    discard(out / REPORT_FOLDER, PAGE_FILE)  # it would look like a page of what comes now
+    discard(out, AUDIT_FILE, PARTIAL_AUDIT_FILE, IMAGES_FILE, JOURNAL_FILE)
+    shutil.rmtree(out / GALLERY_FOLDER, ignore_errors=True)

@@ -14,7 +14,7 @@ from robaudit.attack.curve import Engine
 from robaudit.attack.settings import plan_of
 from robaudit.attack.threats import EPS_GRID, find_preset
 from robaudit.audit.scan import scan
-from robaudit.files import alone_in
+from robaudit.files import alone_in, discard
 from robaudit.job.estimate import gradient_seconds, scan_seconds
 from robaudit.load.apart import require_outside_images
 from robaudit.load.images import Images, open_images
@@ -23,10 +23,10 @@ from robaudit.load.model import load_model
 from robaudit.load.remote import Location, located
 from robaudit.load.splitting import SPLIT_SHARES, write_split
 from robaudit.progress import Progress, Silent
-from robaudit.records import AUDIT_FILE, SPLIT_FILE, read_audit
+from robaudit.records import AUDIT_FILE, PAGE_FILE, SPLIT_FILE, read_audit
 from robaudit.report.comparison import read_comparison
 from robaudit.report.document import document
-from robaudit.report.html import PAGE, write_beside, write_report
+from robaudit.report.html import write_beside, write_report
 from robaudit.report.terminal import page_summary
 from robaudit.retrofit.assimilate import assimilate, require_patches, retrofitted
 from robaudit.retrofit.pace import duration, measured_pace
@@ -77,7 +77,7 @@ class Stages:
 
     def document(self) -> str:
         """What the page says, as one JSON document."""
-        return document(read_comparison(self.before / AUDIT_FILE, self.after / AUDIT_FILE), self.report / PAGE)
+        return document(read_comparison(self.before / AUDIT_FILE, self.after / AUDIT_FILE), self.report / PAGE_FILE)
 
     @property
     def inconclusive(self) -> bool:
@@ -139,6 +139,8 @@ def run(
     # First what tries the model on the images: nothing is written for a job that cannot be done.
     _say_estimate(model, data, measured, trained, 2 + without_glcm, progress)
     with alone_in(stages.out):
+        if restart:
+            discard(stages.report, PAGE_FILE)
         divided = _divided(data, stages.out / SPLIT_FILE, reading or {}, seed, progress)
         return _run_stages(model, divided, stages, measured, trained, without_glcm, progress)
 

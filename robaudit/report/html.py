@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from robaudit.errors import SettingsError
 from robaudit.files import alone_in, replacing, write_text
 from robaudit.inert import inert
+from robaudit.records import PAGE_FILE, REPORT_FOLDER
 from robaudit.report.comparison import read_comparison
 from robaudit.report.guides import GUIDES_PAGE, read_guides
 from robaudit.report.history import read_history
@@ -24,10 +25,7 @@ from robaudit.report.sources import IMAGES_FOLDER, Picture
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-PAGE = "index.html"
 STYLE = "report.css"
-BESIDE = "report"
-"""Folder of an audit's own page, beside its record."""
 
 _OUR_PICTURE = re.compile(r"[0-9a-f]{16}\.png")
 
@@ -63,7 +61,7 @@ def write_beside(audit: Path) -> Path:
         RecordError: the record cannot be read.
         OutputError: the folder cannot be written.
     """
-    return write_report(read_single(audit), audit.parent / BESIDE)
+    return write_report(read_single(audit), audit.parent / REPORT_FOLDER)
 
 
 def read_page(audits: Sequence[Path], *, without_glcm: Path | None = None) -> Page:
@@ -97,9 +95,9 @@ def write_report(page: Page, out: Path, *, single_file: bool = False) -> Path:
         if not single_file:
             write_text(out / STYLE, _style())
             write_text(out / GUIDES_PAGE, render_guides())
-        write_text(out / PAGE, rendered)
+        write_text(out / PAGE_FILE, rendered)
         _remove_pictures_of_earlier_reports(out, keep=pictures)
-    return out / PAGE
+    return out / PAGE_FILE
 
 
 def render(page: Page, *, single_file: bool = False) -> str:

@@ -18,6 +18,8 @@ from robaudit.records import (
     IDENTITY_FILE,
     JOURNAL_FILE,
     METRICS_FILE,
+    PAGE_FILE,
+    REPORT_FOLDER,
     TRAINING_FILE,
     Count,
     Eps255,
@@ -25,7 +27,6 @@ from robaudit.records import (
     Record,
     read_audit,
 )
-from robaudit.report.html import PAGE
 from robaudit.report.retrofit_folder import Told
 from robaudit.report.training import Epoch
 from robaudit.report.words import eps
@@ -183,12 +184,14 @@ def _of_run(folder: Path) -> Status | None:
         return None
     n_finished = sum(stage.state == "finished" for stage in stages)
     latest = max((stage.last_written for stage in stages if stage.last_written), default=None)
-    page = folder / "report" / PAGE
+    page = folder / REPORT_FOLDER / PAGE_FILE
     process = holder_of(folder)
-    state: Literal["finished", "running", "stopped"] = "finished" if page.exists() else "stopped"
+    # The page of an earlier job may still be there while this one does a stage again.
+    is_finished = page.exists() and n_finished == len(stages)
+    state: Literal["finished", "running", "stopped"] = "finished" if is_finished else "stopped"
     return Status(
         path=str(folder), kind="run", state=state if process is None else "running", process=process, done=n_finished,
-        total=None, unit="stages", says=f"open {page}" if page.exists() else "", last_written=latest, stages=stages,
+        total=None, unit="stages", says=f"open {page}" if is_finished else "", last_written=latest, stages=stages,
     )  # fmt: skip
 
 
@@ -198,7 +201,7 @@ def _stage(folder: Path) -> Status | None:
 
 
 def _of_report(folder: Path) -> Status | None:
-    page = folder / PAGE
+    page = folder / PAGE_FILE
     return _status(folder, "report", folder, page, None, None, None, f"open {page}") if page.exists() else None
 
 

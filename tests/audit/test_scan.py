@@ -41,6 +41,7 @@ from robaudit.load.images import open_images
 from robaudit.load.learnt import write_learnt
 from robaudit.load.model import load_model
 from robaudit.records import AuditRecord, ImageRow, read_audit, read_rows
+from robaudit.report.html import write_beside
 
 Finished = tuple[AuditRecord, Path]
 
@@ -251,6 +252,17 @@ def test_what_another_kind_of_processor_began_is_refused(
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "OTHER")
     with pytest.raises(OutputError, match=r"belongs to another scan \(place\.instructions was .*, is OTHER\)"):
         small_scan(model, data, tmp_path)
+
+
+def test_a_restarted_scan_leaves_no_page_of_the_one_before(
+    model: Path, data: Path, finished: Finished, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished[1], out)
+    page = write_beside(out / "audit.json")
+    with pytest.raises(KeyboardInterrupt):
+        small_scan(model, data, out, restart=True, progress=Watcher(1, interrupt))
+    assert not page.exists()
 
 
 def test_restart_replaces_what_is_there_and_nothing_else(

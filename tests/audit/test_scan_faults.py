@@ -298,6 +298,19 @@ def test_a_page_that_is_being_replaced_stays_a_report(tmp_path: Path) -> None:
     assert (status.kind, status.state) == ("report", "running")
 
 
+def test_the_page_of_an_earlier_run_does_not_make_one_look_finished(finished: Finished, tmp_path: Path) -> None:
+    (tmp_path / "after").symlink_to(finished[1])
+    page = tmp_path / "report" / "index.html"
+    page.parent.mkdir()
+    page.write_text("of the run before")
+    status = read_status(tmp_path)
+    assert (status.state, status.says) == ("finished", f"open {page}")
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "images.partial.jsonl").write_text(BEGUN % (18, [4]))
+    status = read_status(tmp_path)
+    assert (status.state, status.says) == ("stopped", "")
+
+
 BEGUN = '{"identity": {"data": {"n_images": %s}, "threat_model": {"eps_255": %s}}}\n'
 
 

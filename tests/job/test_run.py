@@ -245,6 +245,17 @@ def test_an_interrupted_job_continues_with_the_stage_it_was_in(
     assert first == {stage: (tmp_path / stage).stat().st_mtime_ns for stage in first}
 
 
+def test_a_restarted_job_leaves_no_page_of_the_one_before(
+    finished: tuple[Path, Told], undivided: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "index.html").write_text("of the job before")
+    with pytest.raises(KeyboardInterrupt):
+        run(finished[0] / "model", undivided, out=tmp_path, scanning=SCANNING, training={"epochs": 1}, restart=True,
+            progress=Told(stop_at="1 scan"))  # fmt: skip
+    assert not (tmp_path / "report" / "index.html").exists()
+
+
 def test_a_job_on_data_that_is_not_there_leaves_nothing(finished: tuple[Path, Told], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         run(finished[0] / "model", tmp_path / "nowhere", out=tmp_path / "out")
