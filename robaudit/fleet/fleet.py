@@ -33,9 +33,10 @@ MAX_DEATHS = 3
 MAX_HANGS_IN_A_ROW = 8
 """Without any finding between, each after all the seconds that a batch may take: then it is not the images."""
 MAX_DEATHS_IN_A_ROW = 30
-"""Without any finding between: then it is not the images."""
+"""Beyond one of each worker, for a node takes all of its own with it, without any finding between: then it is not the
+images."""
 MAX_FAILED_STARTS = 4
-"""Before any worker was ever ready: then none will be."""
+"""Likewise, before any worker was ever ready: then none will be."""
 PATIENCE_SECONDS = 30.0
 """Without any worker, after which the person is told."""
 
@@ -287,13 +288,14 @@ class Fleet:
         Raises:
             SettingsError: none will.
         """
-        if not self._was_ready and deaths_in_a_row >= MAX_FAILED_STARTS:
+        beyond_one_each = deaths_in_a_row - self.crew.size
+        if not self._was_ready and beyond_one_each >= MAX_FAILED_STARTS:
             raise SettingsError(
                 f"--engine {self.crew.name}: no worker has come to life, {deaths_in_a_row} died as they started "
                 f"({error}); use fewer of them if memory is short; a script needs `if __name__ == '__main__':` around "
                 "its calls, for every worker reads it again. The same command continues"
             )
-        if deaths_in_a_row >= MAX_DEATHS_IN_A_ROW:
+        if beyond_one_each >= MAX_DEATHS_IN_A_ROW:
             raise SettingsError(
                 f"--engine {self.crew.name}: {deaths_in_a_row} workers died one after another without finding anything "
                 f"({error}); use fewer of them if memory is short. The same command continues"

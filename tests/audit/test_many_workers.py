@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -27,6 +28,7 @@ from small_scans import CLASSES, GRID, MEAN, N_IMAGES, STD, Watcher, interrupt, 
 from robaudit.errors import SettingsError
 from robaudit.fleet import worker as worker_module
 from robaudit.fleet.choice import Workforce
+from robaudit.fleet.crew import WorkerLostError
 from robaudit.fleet.processes import ProcessCrew
 from robaudit.fleet.watch import Watch
 from robaudit.fleet.worker import Shard, place_of
@@ -189,8 +191,35 @@ def test_it_is_not_blamed_on_images_when_every_worker_dies(
 ) -> None:
     monkeypatch.setattr("robaudit.fleet.fleet.MAX_DEATHS_IN_A_ROW", 4)
     employ(2, dies=lambda shard: True)
-    with pytest.raises(SettingsError, match=r"4 workers died one after another.*The same command continues"):
+    with pytest.raises(SettingsError, match=r"6 workers died one after another.*The same command continues"):
         small_scan(model, data, tmp_path)
+
+
+def test_a_node_that_dies_takes_all_of_its_workers_with_it_and_is_not_the_end(
+    employ: Employ, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robaudit.fleet.fleet.MAX_DEATHS_IN_A_ROW", 2)
+    n_asked = itertools.count()
+    crew = employ(4, dies=lambda shard: next(n_asked) < 4)
+    assert small_scan(model, data, tmp_path, attacks=["fgsm"], batch_size=1).clean.n_errors == 0
+    assert crew.n_started == 8
+
+
+def test_a_node_where_no_worker_starts_is_not_the_end(
+    employ: Employ, model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, n_started = InlineCrew.start, itertools.count()
+
+    def on_a_bad_node(crew: InlineCrew, number: int) -> Future[Any]:
+        if next(n_started) >= 5:
+            return start(crew, number)
+        lost: Future[Any] = Future()
+        lost.set_exception(WorkerLostError("no driver"))
+        return lost
+
+    monkeypatch.setattr(InlineCrew, "start", on_a_bad_node)
+    employ(5)
+    assert small_scan(model, data, tmp_path, attacks=["fgsm"]).clean.n_errors == 0
 
 
 @pytest.mark.slow
