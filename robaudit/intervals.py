@@ -1,5 +1,8 @@
 """Confidence intervals of a share of images. A leaf; scipy is loaded only when an interval is asked for."""
 
+from fractions import Fraction
+from math import ceil, floor
+
 CONFIDENCE = 0.95
 
 
@@ -14,3 +17,13 @@ def wilson(n_correct: int, n_images: int) -> tuple[float, float]:
 
     interval = binomtest(n_correct, n_images).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def outwards(low: float | Fraction, high: float | Fraction) -> tuple[str, str]:
+    """Ends of an interval in percent, rounded outwards: one that is below a bound never reads as at it."""
+    return f"{floor(Fraction(low) * 1000) / 10:.1f}", f"{ceil(Fraction(high) * 1000) / 10:.1f}"
+
+
+def at_most(n_correct: int, n_images: int) -> str:
+    """A share that is said to be a bound, in percent: no lower than what was counted."""
+    return f"{ceil(Fraction(1000 * n_correct, n_images)) / 10:.1f}%"

@@ -1,6 +1,7 @@
 """Exact tests, corrected for asking several times. A leaf."""
 
 from collections.abc import Sequence
+from math import floor
 
 SIGNIFICANCE = 0.05
 
@@ -33,3 +34,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[position]))
         adjusted[position] = running
     return adjusted
+
+
+def p_value(p: float) -> str:
+    """Word a p-value; what is below the level of significance never reads as being at it."""
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {floor(p * 1e4) / 1e4:.4f}" if p < SIGNIFICANCE <= round(p, 3) else f"p = {p:.3f}"

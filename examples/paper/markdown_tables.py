@@ -10,8 +10,9 @@ from robaudit.report.comparable import further_attacks, why_untested
 from robaudit.report.paired import PairedTest, paired_tests
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import in_words
-from robaudit.report.words import duration, eps, interval, of, p_value, percent
+from robaudit.report.words import duration, eps, interval, of, percent
 from robaudit.retrofit.record import TrainingRecord
+from robaudit.significance import p_value
 
 NOT_RUN = "not run"
 NAMES = ("set", "backbone", "seed", "arm")

@@ -22,7 +22,7 @@ from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import ImageRef, Images
 from robaudit.progress import Progress
 from robaudit.records import Check, Tally
-from robaudit.significance import SIGNIFICANCE, holm, mcnemar
+from robaudit.significance import SIGNIFICANCE, holm, mcnemar, p_value
 from robaudit.typed import flag, listed
 
 MARGIN = 0.05
@@ -229,7 +229,7 @@ def _better(n: int, right: int, outcomes: Sequence[Outcome]) -> str | None:
         return None
     best, _ = winners[0]
     as_good = [(outcome, p) for outcome, p in winners if outcome.gain >= best.gain - MARGIN * n]
-    found = " or ".join(f"{_share(outcome.n_correct, n)} with {outcome.name} (p {p:.1g})" for outcome, p in as_good)
+    found = " or ".join(f"{_share(outcome.n_correct, n)} with {outcome.name} ({p_value(p)})" for outcome, p in as_good)
     flags = ", or ".join(outcome.flags for outcome, _ in as_good)
     return f"clean accuracy is {_share(right, n)} of {n} images as stated, and {found}; pass {flags}"
 
@@ -245,7 +245,7 @@ def _suspected(n: int, right: int, outcomes: Sequence[Outcome], progress: Progre
     best, p = ahead[0]
     why = (
         f"Clean accuracy is {_share(right, n)} of {n} images as stated "
-        f"and {_share(best.n_correct, n)} with {best.name}, which may be chance (p {p:.1g})."
+        f"and {_share(best.n_correct, n)} with {best.name}, which may be chance ({p_value(p)})."
     )
     more = f"Audit more images (up to {SAMPLE} are tried), or make" if n < SAMPLE else "Make"
     remedy = f"{more} sure that the model was trained with what is stated; if not, pass {best.flags}."

@@ -11,7 +11,7 @@ from robaudit.alike import attack_settings, measured_with, order_of_search
 from robaudit.errors import PolicyError, SettingsError
 from robaudit.gates.policy import AccuracyRule, AttackRule, CleanRule, Mode
 from robaudit.gates.verdicts import Estimate, Outcome
-from robaudit.intervals import wilson
+from robaudit.intervals import outwards, wilson
 from robaudit.records import AttackCurve, AuditRecord, ClassTallies, Tally
 
 Z_SQUARED = Fraction("1.959963984540054") ** 2
@@ -177,5 +177,5 @@ def _counts(tally: Tally) -> str:
 
 def _percent(estimate: Estimate, rounded: Callable[[Fraction], int]) -> str:
     """Percentages, the value rounded to the worse and the interval outwards: a missed bound never reads as met."""
-    value, low, high = rounded(estimate.value * 1000), floor(estimate.low * 1000), ceil(estimate.high * 1000)
-    return f"{value / 10:.1f}%, 95% interval {low / 10:.1f} to {high / 10:.1f}%"
+    low, high = outwards(estimate.low, estimate.high)
+    return f"{rounded(estimate.value * 1000) / 10:.1f}%, 95% interval {low} to {high}%"

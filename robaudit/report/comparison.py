@@ -24,7 +24,8 @@ from robaudit.report.sides import two_sides
 from robaudit.report.sources import Source, read_source
 from robaudit.report.training import Training, read_training
 from robaudit.report.verdict import TONES, Paired, verdict
-from robaudit.report.words import capital, eps, listed, number, p_value
+from robaudit.report.words import capital, eps, listed, number
+from robaudit.significance import p_value
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from robaudit.report.rival import Recipe, read_recipe, rivals, what_they_add
 from robaudit.report.sides import Side, many_sides, names_from_paths
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import LABELS, TONES, Alarm, Verdict, change, everywhere, in_words, tone_of
-from robaudit.report.words import eps, listed, number, p_value
+from robaudit.report.words import eps, listed, number
+from robaudit.significance import p_value
 
 MOST_DRAWN = 12
 """More lines do not differ enough in one chart; the tables list every audit."""

@@ -13,7 +13,8 @@ from robaudit.report.naming import Naming
 from robaudit.report.paired import Answer, PairedTest
 from robaudit.report.recall import headline_point
 from robaudit.report.sides import Side, two_sides
-from robaudit.report.words import NOT_MEASURED, capital, eps, eps_ranges, listed, number, of, p_value, share
+from robaudit.report.words import NOT_MEASURED, capital, eps, eps_ranges, listed, number, of, share
+from robaudit.significance import p_value
 
 Paired = tuple[PairedTest, tuple[PairedTest, ...]]
 

@@ -1,11 +1,9 @@
 """How names and numbers are worded, in the page and in the terminal alike."""
 
 from collections.abc import Sequence
-from math import floor
 
-from robaudit.intervals import wilson
+from robaudit.intervals import at_most, outwards, wilson
 from robaudit.records import Tally
-from robaudit.significance import SIGNIFICANCE
 
 UPPER_BOUND = (
     "Robust accuracy is an upper bound: it is what the listed attacks left standing, "
@@ -72,19 +70,17 @@ def percent(tally: Tally) -> str:
     return f"{share(tally):.1%}" if tally.n_images else NOT_MEASURED
 
 
+def percent_at_most(tally: Tally) -> str:
+    """Word the share of correct answers where it is said to be a bound."""
+    return at_most(tally.n_correct, tally.n_images) if tally.n_images else NOT_MEASURED
+
+
 def interval(tally: Tally) -> str:
     """Word the Wilson 95% interval of the share of correct answers."""
     if not tally.n_images:
         return NOT_MEASURED
-    low, high = wilson(tally.n_correct, tally.n_images)
-    return f"{100 * low:.1f}–{100 * high:.1f}%"
-
-
-def p_value(p: float) -> str:
-    """Word a p-value; what is below the level of significance never reads as being at it."""
-    if p < 0.001:
-        return "p < 0.001"
-    return f"p = {floor(p * 1e4) / 1e4:.4f}" if p < SIGNIFICANCE <= round(p, 3) else f"p = {p:.3f}"
+    low, high = outwards(*wilson(tally.n_correct, tally.n_images))
+    return f"{low}–{high}%"
 
 
 def duration(seconds: float) -> str:

@@ -142,7 +142,7 @@ def test_a_handful_of_images_proves_nothing_and_is_said(tmp_path: Path) -> None:
     assert result.status == "warning"
     assert result.value is not None
     assert result.value > result.threshold
-    assert re.search(r"of 8 images as stated and \d+\.\d% with .*, which may be chance \(p ", result.why)
+    assert re.search(r"of 8 images as stated and \d+\.\d% with .*, which may be chance \(p = \d\.\d{3}\)", result.why)
     assert re.search(r"Audit more images .*; if not, pass --", result.remedy)
     assert heard.said == [f"preprocessing: {result.why} {result.remedy}"]
 

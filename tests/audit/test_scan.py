@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +166,8 @@ def test_checks_passed_and_the_verdict_names_the_count(finished: Finished) -> No
     assert "failed" not in statuses.values()
     at_4 = next(point for point in record.worst_case.points if point.eps_255 == 4)
     assert record.verdict.kind == "measured"
-    assert record.verdict.sentence.startswith(f"At most {at_4.n_correct} of {N_IMAGES} images")
+    share = ceil(1000 * at_4.n_correct / N_IMAGES) / 10  # a bound is rounded up
+    assert record.verdict.sentence.startswith(f"At most {at_4.n_correct} of {N_IMAGES} images ({share:.1f}%, ")
     assert record.cost.gradients > N_IMAGES
     assert record.cost.forwards >= N_IMAGES
 

@@ -1,5 +1,5 @@
 import io
-from math import sqrt
+from math import ceil, floor, sqrt
 from pathlib import Path
 
 import pytest
@@ -25,11 +25,11 @@ def test_the_verdict_comes_first():
 
 
 def wilson_by_hand(n_correct: int, n_images: int) -> str:
-    """The textbook formula (Wilson 1927)."""
+    """The textbook formula (Wilson 1927), its ends rounded outwards."""
     z, share = 1.959964, n_correct / n_images
     centre = (share + z**2 / (2 * n_images)) / (1 + z**2 / n_images)
     half = z / (1 + z**2 / n_images) * sqrt(share * (1 - share) / n_images + z**2 / (4 * n_images**2))
-    return f"{100 * (centre - half):.1f}–{100 * (centre + half):.1f}%"
+    return f"{floor(1000 * (centre - half)) / 10:.1f}–{ceil(1000 * (centre + half)) / 10:.1f}%"
 
 
 def test_counts_shares_and_intervals_stand_in_the_tables():

@@ -2,7 +2,18 @@ import pytest
 
 from robaudit.inert import inert
 from robaudit.records import Tally
-from robaudit.report.words import attack_name, capital, duration, eps_ranges, listed, of, p_value, percent
+from robaudit.report.words import (
+    attack_name,
+    capital,
+    duration,
+    eps_ranges,
+    interval,
+    listed,
+    of,
+    percent,
+    percent_at_most,
+)
+from robaudit.significance import p_value
 from robaudit.tally import headline_eps
 
 
@@ -35,11 +46,20 @@ def test_counts_and_shares():
     assert of(Tally(n_correct=1072, n_images=3000)) == "1,072 of 3,000"
     assert percent(Tally(n_correct=1, n_images=3)) == "33.3%"
     assert percent(Tally(n_correct=0, n_images=0)) == "–"
+    assert percent_at_most(Tally(n_correct=1, n_images=3)) == "33.4%"
+    assert percent_at_most(Tally(n_correct=0, n_images=0)) == "–"
     assert p_value(0.0004) == "p < 0.001"
     assert p_value(0.04) == "p = 0.040"
     assert p_value(0.0496) == "p = 0.0496"
     assert p_value(0.04999) == "p = 0.0499"
     assert p_value(0.05) == "p = 0.050"
+
+
+def test_the_end_of_an_interval_that_is_below_a_bound_never_reads_as_at_it():
+    """The gate calls 74 of 126 undecided at 0.50: the lower end is 49.98%, and the upper one 66.93%."""
+    assert interval(Tally(n_correct=74, n_images=126)) == "49.9–67.0%"
+    assert interval(Tally(n_correct=0, n_images=5)).startswith("0.0–")
+    assert interval(Tally(n_correct=5, n_images=5)).endswith("–100.0%")
 
 
 def test_attacks_are_spelt_as_their_papers_do():
