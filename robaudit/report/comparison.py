@@ -18,12 +18,12 @@ from robaudit.report.diagnostics import Diagnosed, read_diagnostics
 from robaudit.report.gallery import FRONT_ROLES, WITHOUT_GLCM, Hung
 from robaudit.report.naming import Naming, naming
 from robaudit.report.page import Kind, Page, shared
-from robaudit.report.paired import paired_tests
+from robaudit.report.paired import Paired, paired_tests
 from robaudit.report.rival import Rivals, read_recipe, rivals, what_they_add
 from robaudit.report.sides import two_sides
 from robaudit.report.sources import Source, read_source
 from robaudit.report.training import Training, read_training
-from robaudit.report.verdict import TONES, Paired, verdict
+from robaudit.report.verdict import TONES, verdict
 from robaudit.report.words import capital, eps, listed, number
 from robaudit.significance import p_value
 

@@ -7,7 +7,7 @@ from typing import Literal
 from robaudit.records import Count, Record
 from robaudit.report.comparison import Comparison
 from robaudit.report.page import Page
-from robaudit.report.verdict import Paired
+from robaudit.report.paired import Paired
 
 
 class PairedDocument(Record):

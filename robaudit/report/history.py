@@ -9,7 +9,7 @@ from robaudit.report.believability import learnt_from, speaks_up
 from robaudit.report.comparable import further_attacks, what_further_attacks_mean, why_untested
 from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
-from robaudit.report.paired import Answer, PairedTest, corrected, uncorrected
+from robaudit.report.paired import Answer, Paired, PairedTest, corrected, uncorrected
 from robaudit.report.recall import headline_point, worst_class
 from robaudit.report.rival import Recipe, read_recipe, rivals, what_they_add
 from robaudit.report.sides import Side, many_sides, names_from_paths
@@ -77,12 +77,6 @@ class History(Page):
     """Which audits the charts leave out; empty where they show all."""
 
 
-@dataclass(frozen=True)
-class _Tested:
-    clean: PairedTest
-    attacked: tuple[PairedTest, ...]
-
-
 def read_history(paths: Sequence[Path]) -> History:
     """Read audits from disk and lay them out, in the order given.
 
@@ -107,26 +101,26 @@ def history(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[R
     tests = _tests(sources, whys)
     harder = _attacked_harder(sides, whys)
     entries = tuple(_entry(*found) for found in zip(sides, [sides[0]] * len(sides), whys, tests, strict=True))
-    tested = next((test for test in tests if test), None)
+    made = [test for test in tests if test]
     return History(
         title=f"{len(sides)} audits",
         verdict=_verdict(
             entries,
             sides,
             [*_added(names, sources, recipes), *([harder] if harder else [])],
-            [one for test in tests if test for one in test.attacked],
+            [one for _, attacked in made for one in attacked],
         ),
         shared=shared(sides, drawn=drawn),
         entries=entries,
         largest_eps=eps(sides[0].record.threat_model.eps_255[-1]),
         harder=harder,
-        n_tests=number(sum(len(test.attacked) for test in tests if test)) if tested else "",
-        tested_eps=tuple(eps(test.eps_255) for test in (tested.clean, *tested.attacked)) if tested else (),
+        n_tests=number(sum(len(attacked) for _, attacked in made)) if made else "",
+        tested_eps=tuple(eps(test.eps_255) for test in _each(made[0])) if made else (),
         left_out=listed([side.name for side in sides if side not in drawn]),
     )
 
 
-def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[_Tested | None]:
+def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[Paired | None]:
     """Test each audit against the first; p is corrected over all audits and eps at once, clean over all audits."""
     first = sources[0]
     raw = [
@@ -135,10 +129,15 @@ def _tests(sources: Sequence[Source], whys: Sequence[str]) -> list[_Tested | Non
     ]
     clean = iter(corrected([tests[0] for tests in raw if tests]))
     attacked = iter(corrected([test for tests in raw if tests for test in tests[1]]))
-    return [tests and _Tested(next(clean), tuple(next(attacked) for _ in tests[1])) for tests in raw]
+    return [tests and (next(clean), tuple(next(attacked) for _ in tests[1])) for tests in raw]
 
 
-def _raw(first: Source, other: Source) -> tuple[PairedTest, tuple[PairedTest, ...]]:
+def _each(tests: Paired | None) -> tuple[PairedTest, ...]:
+    """The test of clean accuracy, and those under attack."""
+    return (tests[0], *tests[1]) if tests else ()
+
+
+def _raw(first: Source, other: Source) -> Paired:
     further = further_attacks(first.record, other.record)
     return uncorrected(first.rows, other.rows, first.record.threat_model.eps_255, further=further)
 
@@ -153,13 +152,13 @@ def _attacked_harder(sides: Sequence[Side], whys: Sequence[str]) -> str:
     return what_further_attacks_mean(list(further), attacks)
 
 
-def _entry(side: Side, first: Side, why: str, tested: _Tested | None) -> Entry:
+def _entry(side: Side, first: Side, why: str, tests: Paired | None) -> Entry:
     record, headline = side.record, headline_point(first.record)
     points = {point.eps_255: point for point in record.worst_case.points}
     # Of an audit of other eps only what stands at the first one's eps has a place in the columns.
     point = points.get(headline.eps_255)
     worst = worst_class(record) if headline_point(record).eps_255 == headline.eps_255 else None
-    test = next((test for test in tested.attacked if test.eps_255 == headline.eps_255), None) if tested else None
+    test = next((test for test in _each(tests) if test.eps_255 == headline.eps_255), None)
     return Entry(
         side=side,
         created=record.created.strftime("%Y-%m-%d %H:%M"),
@@ -173,7 +172,7 @@ def _entry(side: Side, first: Side, why: str, tested: _Tested | None) -> Entry:
         answer="" if side is first else in_words(test.answer) if test else "no claim",
         tone=TONES[test.answer] if test else "none",
         why=why,
-        answers=tuple(map(_answered, (tested.clean, *tested.attacked))) if tested else (),
+        answers=tuple(map(_answered, _each(tests))),
         n_loud=number(sum(map(speaks_up, record.checks))) if record.checks else "none run",
     )
 

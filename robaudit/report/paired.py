@@ -37,9 +37,13 @@ class PairedTest:
         return "improved" if self.only_after > self.only_before else "worse"
 
 
+Paired = tuple[PairedTest, tuple[PairedTest, ...]]
+"""The test of clean correctness, and those under attack, one for each eps."""
+
+
 def paired_tests(
     before: Sequence[ImageRow], after: Sequence[ImageRow], grid: Sequence[int], *, further: Collection[str] = ()
-) -> tuple[PairedTest, tuple[PairedTest, ...]]:
+) -> Paired:
     """Test clean correctness, and worst-case correctness at every eps, on the same images.
 
     Args:
@@ -57,7 +61,7 @@ def paired_tests(
 
 def uncorrected(
     before: Sequence[ImageRow], after: Sequence[ImageRow], grid: Sequence[int], *, further: Collection[str] = ()
-) -> tuple[PairedTest, tuple[PairedTest, ...]]:
+) -> Paired:
     """Make the same tests, each as if it were the only one.
 
     Raises:

@@ -10,13 +10,11 @@ from robaudit.records import AuditRecord, ModelInfo, Tally
 from robaudit.report.believability import believable, learnt_from
 from robaudit.report.curves import Cell, cell
 from robaudit.report.naming import Naming
-from robaudit.report.paired import Answer, PairedTest
+from robaudit.report.paired import Answer, Paired, PairedTest
 from robaudit.report.recall import headline_point
 from robaudit.report.sides import Side, two_sides
 from robaudit.report.words import NOT_MEASURED, capital, eps, eps_ranges, listed, number, of, share
 from robaudit.significance import p_value
-
-Paired = tuple[PairedTest, tuple[PairedTest, ...]]
 
 
 @dataclass(frozen=True)
