@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -375,7 +376,13 @@ def test_a_clean_count_that_the_rows_contradict_is_refused(before: Path, after: 
 @pytest.mark.parametrize("of", ["points", "raw_points"])
 def test_a_curve_of_an_attack_that_the_rows_contradict_is_refused(before: Path, after: Path, of: str):
     """The worst case alone would not tell: PGD sets it."""
-    edit(before, lambda record: record["attacks"][0][of][-1]["per_class"]["cancer"].update(n_correct=20))
+
+    def fall_later(record: dict[str, Any]) -> None:
+        curve = record["attacks"][0][of]
+        smaller, larger = next(pair for pair in pairwise(curve) if pair[0]["n_correct"] > pair[1]["n_correct"])
+        larger |= smaller | {"eps_255": larger["eps_255"]}
+
+    edit(before, fall_later)
     with pytest.raises(RecordError, match="do not add up"):
         read_comparison(before, after)
 
