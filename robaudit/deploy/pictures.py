@@ -30,8 +30,10 @@ def of_data(data: Path, loaded: LoadedModel, limit: int | None) -> Tensor:
     Raises:
         DataError: they cannot be read.
         ModelError: they are coloured, and the model takes grey ones.
+        SettingsError: `limit` is below one.
     """
-    images = open_images(data, "test" if has_splits(data) else None, limit=min(limit or MAX_IMAGES, MAX_IMAGES))
+    at_most = MAX_IMAGES if limit is None else min(limit, MAX_IMAGES)
+    images = open_images(data, "test" if has_splits(data) else None, limit=at_most)
     loaded.require_channels(images.channels)
     channels = loaded.classifier.takes_channels
     return torch.stack([images.load(ref, loaded.size).expand(channels, -1, -1) for ref in images.refs])

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robaudit.errors import DataError
+from robaudit.errors import DataError, SettingsError
 from robaudit.load.left_out import words_for
 from robaudit.load.listed import Listed, Split
 from robaudit.load.listing import Listing, list_images
@@ -204,7 +204,12 @@ def open_images(
     Raises:
         DataError: nothing there, a missing part, fewer than two classes, an unknown class in `merge`, a patient of the
             test part in another, an unreadable image, or a slice or window that no image follows.
+        SettingsError: `limit` or `on_bad_image` is none.
     """
+    if limit is not None and limit < 1:
+        raise SettingsError(f"--limit {limit}: wanted 1 or more")
+    if on_bad_image not in ("fail", "skip"):
+        raise SettingsError(f"--on-bad-image {on_bad_image}: wanted fail or skip")
     progress, view = progress or Silent(), view or View()
     listing = list_images(path, split)
     if words := words_for(listing.left_out):

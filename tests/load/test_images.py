@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from robaudit.errors import DataError
+from robaudit.errors import DataError, SettingsError
 from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.splitting import write_split
@@ -361,6 +361,12 @@ def test_a_limit_above_what_is_there_takes_all(tmp_path: Path) -> None:
     assert len(open_images(folder(tmp_path, {"a": 2, "b": 2}), limit=99)) == 4
 
 
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_is_refused(tmp_path: Path, limit: int) -> None:
+    with pytest.raises(SettingsError, match=f"--limit {limit}: wanted 1 or more"):
+        open_images(folder(tmp_path, {"a": 2, "b": 2}), limit=limit)
+
+
 def test_a_limit_depends_on_seed_and_bytes_but_not_on_order(tmp_path: Path) -> None:
     images = open_images(folder(tmp_path, {"a": 20, "b": 20}))
     chosen = set(ids(images.limited(10, seed=0)))
@@ -510,6 +516,11 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(tmp_path: Path) -> 
     images = open_images(tmp_path, on_bad_image="skip", progress=told)
     assert (len(images), images.n_skipped) == (3, 1)
     assert [line.split(":")[0] for line in told.lines] == ["skipped"]
+
+
+def test_what_to_do_with_a_bad_image_is_one_of_two(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="--on-bad-image ignore: wanted fail or skip"):
+        open_images(folder(tmp_path, {"a": 2, "b": 2}), on_bad_image="ignore")
 
 
 @pytest.mark.parametrize("change", [lambda path: save(path, noise(77)), lambda path: path.unlink()])
