@@ -86,7 +86,7 @@ def scan(
             `std` are applied where they are given.
         data: folder of classes, split folder (its test part is taken) or manifest; a URL may stand for a path.
         out: folder for audit.json, images.jsonl and the gallery.
-        arch: timm architecture, where the file does not tell.
+        arch: timm architecture, where the model file does not tell.
         classes: class names in the order of the model's outputs.
         mean: per-channel mean of the model's own normalisation, [0, 1] units.
         std: likewise.
@@ -103,7 +103,7 @@ def scan(
         note: what a reader must know about the images first.
         on_bad_image: `skip` leaves unreadable images out.
         batch_size: padded batch shape, no wider than there are images; None chooses.
-        device: torch device, or `auto`.
+        device: torch device, or `auto`; a network in memory stays where it is.
         search: how the smallest fooling eps is looked for: descend, bisect or ascend.
         precision: of the gradients; `auto` takes bfloat16 where the hardware has it. Success is judged in float32.
         without: what to switch off, of `robaudit.attack.settings.SWITCHES`.
@@ -138,8 +138,10 @@ def scan(
         data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
     )
     if isinstance(model, nn.Module):
-        if loading:
-            raise SettingsError(f"{', '.join(loading)}: is for a model file; wrap the network in memory instead")
+        idle = {"arch": arch is not None, "device": device != "auto", **dict.fromkeys(loading, True)}
+        if any(idle.values()):
+            told = ", ".join(name for name, given in idle.items() if given)
+            raise SettingsError(f"{told}: is for a model file; wrap or move the network in memory instead")
         names = classes or images.classes
         loaded = from_module(model, classes=names, size=input_size or images.size_of_first(), mean=mean, std=std)
     else:

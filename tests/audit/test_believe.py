@@ -311,6 +311,12 @@ def test_a_network_in_memory_is_scanned_as_its_file_would_be(data: Path, tmp_pat
     assert again == record
 
 
+@pytest.mark.parametrize("option", [{"arch": "resnet18"}, {"device": "cpu"}, {"weights": "ema"}])
+def test_a_network_in_memory_takes_no_option_of_a_file(data: Path, tmp_path: Path, option: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=f"^{next(iter(option))}: is for a model file"):
+        scan(zoo.trained(), data, out=tmp_path / "out", **option)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_a_network_of_half_precision_is_refused_saying_why(data: Path, tmp_path: Path, dtype: torch.dtype) -> None:
     with pytest.raises(ModelError, match=r"float16 weights, wanted float32; pass model\.float\(\)"):
