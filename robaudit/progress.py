@@ -1,9 +1,10 @@
 """How long-running work reports its progress. A leaf: the stages know this protocol, the command line draws it."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """A stage has a name and a total; it advances, and may carry a short note."""
 

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "robaudit"
 
 LEAVES = {
     "errors", "records", "files", "tally", "progress", "intervals", "inert", "significance", "memory", "typed",
-    "float32", "alike",
+    "float32", "alike", "given",
 }  # fmt: skip
 MEASURING = {"front", "load", "attack"}
 
@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "float32": set(),
     "significance": set(),
     "files": {"errors"},
+    "given": {"errors"},
     "records": {"errors"},
     "tally": {"records"},
     "alike": {"records"},

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
 from robaudit.attack.curve import Engine
@@ -21,6 +22,7 @@ from robaudit.errors import SettingsError
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.fleet.fleet import Fleet
 from robaudit.float32 import true_float32
+from robaudit.given import checked, given
 from robaudit.load.apart import require_outside_images
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import Images, open_images, pictures_of
@@ -34,6 +36,7 @@ from robaudit.progress import Progress, Silent
 from robaudit.records import AuditRecord
 
 
+@checked
 @true_float32()
 def scan(
     model: Path | str | nn.Module,
@@ -50,13 +53,13 @@ def scan(
     restarts: int = 1,
     preset: str = "default",
     protocol: Protocol | None = None,
-    seed: int = 0,
-    limit: int | None = None,
+    seed: NonNegativeInt = 0,
+    limit: PositiveInt | None = None,
     positive: str | None = None,
     merge: Mapping[str, Sequence[str]] | None = None,
     note: str | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
-    batch_size: int | None = None,
+    batch_size: PositiveInt | None = None,
     device: str = "auto",
     search: str = "descend",
     precision: Precision = "auto",
@@ -67,12 +70,12 @@ def scan(
     restart: bool = False,
     view: View | None = None,
     accept_preprocessing: bool = False,
-    expect_clean_accuracy: float | None = None,
+    expect_clean_accuracy: Annotated[float, Field(ge=0, le=1)] | None = None,
     engine: EngineName = "local",
     workers: int | None = None,
     ray_address: str | None = None,
-    gpus_per_worker: float | None = None,
-    hang_after: float = 0.0,
+    gpus_per_worker: NonNegativeFloat | None = None,
+    hang_after: NonNegativeFloat = 0.0,
     command: str = "robaudit.scan",
     progress: Progress | None = None,
     **loading: Any,
@@ -130,6 +133,7 @@ def scan(
         InputError: the model, data, settings or output folder cannot be used.
     """
     data, out, progress = located(data), Path(out), progress or Silent()
+    given(load_model, Path(), **loading)
     require_outside_images(out, data)
     crew = Workforce(engine, workers, ray_address, gpus_per_worker).crew()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)

@@ -402,7 +402,11 @@ def view_options(invert: bool, bgr: bool, transpose: bool, resize: str, slice_: 
 
 def data_options(limit: int | None, merge: list[str] | None, on_bad_image: str) -> dict[str, Any]:
     """What a person says of the images, likewise."""
-    return {"limit": limit, "merge": merged(merge), "on_bad_image": on_bad_image}
+    return {
+        "limit": limit,
+        "merge": merged(merge),
+        "on_bad_image": choice("--on-bad-image", on_bad_image, "fail", "skip"),
+    }
 
 
 def command_line() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 
 from robaudit import __version__
@@ -15,6 +16,7 @@ from robaudit.deploy.formats import FORMATS, Run
 from robaudit.deploy.pictures import listed_files, of_audit, of_data, stored_files
 from robaudit.errors import ModelError, SettingsError, first_line
 from robaudit.files import replacing, require_apart
+from robaudit.given import checked, given
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.generated import generated
 from robaudit.load.model import load_model
@@ -41,6 +43,7 @@ class Checked:
         return f"same decisions and logits as the model on {where} (largest difference {self.largest_difference:.1g})"
 
 
+@checked
 def export(
     model: Path | str,
     out: Path | str,
@@ -48,7 +51,7 @@ def export(
     form: str,
     data: Path | None = None,
     audit: Path | None = None,
-    limit: int | None = None,
+    limit: PositiveInt | None = None,
     **loading: Any,
 ) -> Checked:
     """Write a classifier as one file that maps pixels in [0, 1] to logits without robaudit.
@@ -72,6 +75,7 @@ def export(
     model, out = Path(model), Path(out)
     if form not in FORMATS:
         raise SettingsError(f"--format {form}: wanted {', '.join(FORMATS)}")
+    given(load_model, model, **loading)
     require_apart(out, (model, data, audit))
     loaded = load_model(model, **loading)
     require_apart(out, loaded.recipe.files)  # an ONNX file may keep its numbers in others beside it

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypedDict
 
 import torch
-from pydantic import ValidationError
+from pydantic import NonNegativeFloat, PositiveInt, ValidationError
 
 from robaudit import __version__
 from robaudit.errors import ModelError, OutputError, SettingsError
@@ -16,6 +16,7 @@ from robaudit.files import write_text
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.float32 import true_float32
 from robaudit.front.front import Front, Modules
+from robaudit.given import checked, given
 from robaudit.load.apart import require_other_than_data, require_other_than_model, require_outside_images
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, open_images
@@ -65,6 +66,7 @@ class Reading(TypedDict):
     progress: Progress
 
 
+@checked
 @true_float32()
 def assimilate(
     model: Path | str,
@@ -78,7 +80,7 @@ def assimilate(
     std: Sequence[float] | None = None,
     input_size: tuple[int, int] | None = None,
     merge: Mapping[str, Sequence[str]] | None = None,
-    limit: int | None = None,
+    limit: PositiveInt | None = None,
     view: View | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
     device: str = "auto",
@@ -86,7 +88,7 @@ def assimilate(
     engine: EngineName = "local",
     workers: int | None = None,
     ray_address: str | None = None,
-    gpus_per_worker: float | None = None,
+    gpus_per_worker: NonNegativeFloat | None = None,
     command: str = "robaudit.assimilate",
     progress: Progress | None = None,
     **settings: Any,
@@ -129,6 +131,7 @@ def assimilate(
     model, data, out = Path(model), located(data), Path(out)
     progress = progress or Silent()
     loading = {name: settings.pop(name) for name in FURTHER_OPTIONS if name in settings}
+    given(load_model, model, **loading)
     config = train_config(preset, **settings)
     workforce = Workforce(engine, workers, ray_address, gpus_per_worker)
     require_trainable(workforce)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from robaudit.errors import SettingsError
 from robaudit.front.front import Modules
+from robaudit.given import as_stated
 from robaudit.retrofit.adversary import Adversary, Attack
 from robaudit.retrofit.augment import AUGMENTATIONS
 from robaudit.retrofit.loss import GlcmOn, Rows, TextureTerm
@@ -168,11 +169,16 @@ def train_config(preset: str | None = None, **chosen: Any) -> TrainConfig:
     """Settings from a preset, with those chosen (not None) taking precedence.
 
     Raises:
-        SettingsError: the preset is unknown, a value is out of range, or nothing would look at it.
+        SettingsError: the preset or a setting is unknown, a value is of another kind or out of range, or nothing would
+            look at it.
     """
     if preset is not None and preset not in PRESETS:
         raise SettingsError(f"--preset {preset}: is unknown; there is {', '.join(PRESETS)}")
-    chosen = {name: value for name, value in chosen.items() if value is not None}
+    if unknown := sorted(chosen.keys() - SETTINGS):
+        raise SettingsError(
+            f"{', '.join(unknown)}: is no setting of a training; there are {', '.join(sorted(SETTINGS))}"
+        )
+    chosen = {name: _as_stated(name, value) for name, value in chosen.items() if value is not None}
     values = PRESETS.get(preset or "", {})
     if chosen.get("robust", "none") != "none":
         values = values | ROBUST
@@ -214,6 +220,12 @@ def _in_words(name: str, value: object) -> str:
     return flag(option, _said(value))
 
 
+def _as_stated(name: str, value: object) -> object:
+    """A number or text as the setting states it; names out of a few are told apart by `TrainConfig` itself."""
+    kind = _KINDS[name]
+    return as_stated(name, value, kind) if kind in (int, float, str, bool) else value
+
+
 def _taken(values: dict[str, Any], kind: type[Any]) -> Any:
     """An instance of the dataclass `kind` made of its fields among `values`, which lose them."""
     return kind(**{field.name: values.pop(field.name) for field in fields(kind) if field.name in values})
@@ -233,5 +245,6 @@ def _require_one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
     _require(name, value, value in allowed, f"{', '.join(others)} or {last}")
 
 
+_KINDS = {setting.name: setting.type for kind in (TrainConfig, TextureTerm, Adversary) for setting in fields(kind)}
 SETTINGS = frozenset(TrainConfig().flat())
 """Names of all settings that `train_config` takes."""

@@ -1,0 +1,80 @@
+"""What a Python user gets wrong is told in one line before anything is read or asked."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+import robaudit
+from robaudit.errors import SettingsError
+from robaudit.given import given
+from robaudit.retrofit.settings import train_config
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"eps": 4}, "eps 4: wanted a list"),
+        ({"eps": [0.031]}, "eps 0.031: wanted a valid integer"),
+        ({"attacks": "fgsm"}, "attacks fgsm: wanted a list, not one text"),
+        ({"classes": "cancer,no-cancer"}, "classes cancer,no-cancer: wanted a list, not one text"),
+        ({"mean": 0.5, "std": 0.5}, "mean 0.5: wanted a list"),
+        ({"input_size": 224}, "input_size 224: wanted a valid tuple"),
+        ({"merge": "a=b,c"}, "merge a=b,c: wanted a valid dictionary"),
+        ({"expect_clean_accuracy": 94}, "expect_clean_accuracy 94: wanted less than or equal to 1"),
+        ({"seed": -1}, "seed -1: wanted greater than or equal to 0"),
+        ({"batch_size": 2.5}, "batch_size 2.5: wanted a valid integer"),
+        ({"on_bad_image": "ignore"}, "on_bad_image ignore: wanted 'fail' or 'skip'"),
+        ({"progress": print}, "wanted an instance of Progress"),
+        ({"lable_index": 1}, "lable_index: is no argument here"),
+    ],
+)
+def test_a_mistake_in_a_scan_is_told_before_anything_is_read(options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(expected)):
+        robaudit.scan("no model", "no data", out="nowhere", **options)
+    assert not Path("nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"epochs": 1.5}, "epochs 1.5: wanted a valid integer"),
+        ({"augment": ["flip"]}, "augment ['flip']: wanted a valid string"),
+        ({"lr": 1e-3}, "lr: is no setting of a training; there are alpha, "),
+        ({"limit": 0}, "limit 0: wanted greater than 0"),
+        ({"label_index": "first"}, "label_index first: wanted a valid integer"),
+    ],
+)
+def test_a_mistake_in_a_training_is_told_before_anything_is_read(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(expected)):
+        robaudit.assimilate("no model", "no data", out="nowhere", **settings)
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [("assimilate", {"data": "no data"}), ("run", {"data": "no data"}), ("export", {"form": "onnx"})],
+)
+def test_a_network_in_memory_is_refused_where_a_file_is_wanted(function: str, options: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=r"^model Linear.*: wanted a path or a valid string"):
+        getattr(robaudit, function)(nn.Linear(2, 2), out="nowhere", **options)
+
+
+def test_what_is_left_out_is_told() -> None:
+    with pytest.raises(SettingsError, match=r"^out: is missing$"):
+        robaudit.scan("no model", "no data")
+
+
+def test_numbers_become_what_is_stated() -> None:
+    _, stated = given(robaudit.scan, "model", "data", out="out", eps=range(1, 4), seed=np.int64(3), input_size=[8, 9])
+    assert (stated["eps"], stated["seed"], stated["input_size"]) == ([1, 2, 3], 3, (8, 9))
+    assert type(stated["seed"]) is int
+    assert type(train_config(epochs=np.int64(2)).epochs) is int
+
+
+def test_a_checked_function_keeps_its_signature_and_its_words() -> None:
+    assert "attacks" in inspect.signature(robaudit.scan).parameters
+    assert "eps" in (robaudit.scan.__doc__ or "")
