@@ -5,21 +5,25 @@ An interrupted job continues where it stopped: a stage that finished is reused.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import NonNegativeInt
 
 from robaudit.attack.curve import Engine
 from robaudit.attack.settings import plan_of
 from robaudit.attack.threats import EPS_GRID, find_preset
 from robaudit.audit.scan import scan
 from robaudit.files import alone_in, discard
+from robaudit.given import checked, given
 from robaudit.job.estimate import gradient_seconds, scan_seconds
 from robaudit.load.apart import require_outside_images
 from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
-from robaudit.load.model import load_model
+from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.remote import Location, located
 from robaudit.load.splitting import SPLIT_SHARES, write_split
 from robaudit.progress import Progress, Silent
@@ -30,7 +34,7 @@ from robaudit.report.html import write_beside, write_report
 from robaudit.report.terminal import page_summary
 from robaudit.retrofit.assimilate import assimilate, require_patches, retrofitted
 from robaudit.retrofit.pace import duration, measured_pace
-from robaudit.retrofit.settings import OF_TEXTURE, SETTINGS, TrainConfig, train_config
+from robaudit.retrofit.settings import OF_TEXTURE, TrainConfig, train_config
 
 MODEL_OPTIONS = (
     *("arch", "classes", "mean", "std", "input_size"),
@@ -86,6 +90,7 @@ class Stages:
         return any(audit.verdict.kind == "inconclusive" for audit in audits)
 
 
+@checked
 def run(
     model: Path | str,
     data: Location | str,
@@ -97,7 +102,7 @@ def run(
     reading: Mapping[str, Any] | None = None,
     scanning: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
-    seed: int = 0,
+    seed: NonNegativeInt = 0,
     restart: bool = False,
     command: str = "robaudit.run",
     progress: Progress | None = None,
@@ -137,12 +142,30 @@ def run(
     trained: dict[str, Any] = {"preset": "paper" if preset == "paper" else None, **shared, **(training or {})}
 
     # First what tries the model on the images: nothing is written for a job that cannot be done.
+    _require_known(model, data, measured, trained)
     _say_estimate(model, data, measured, trained, 2 + without_glcm, progress)
     with alone_in(stages.out):
         if restart:
             discard(stages.report, PAGE_FILE)
         divided = _divided(data, stages.out / SPLIT_FILE, reading or {}, seed, progress)
         return _run_stages(model, divided, stages, measured, trained, without_glcm, progress)
+
+
+def _require_known(model: Path, data: Location, measured: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
+    """Refuse what a later stage would not take, before the first one takes its time.
+
+    Raises:
+        SettingsError: it is of no stage, or of another kind.
+    """
+    given(scan, model, data, out=Path(), **measured)
+    given(load_model, model, **_beyond(scan, measured))
+    given(assimilate, model, data, out=Path(), **trained)
+
+
+def _beyond(stage: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that are no arguments of a stage, which passes them on."""
+    own = signature(stage).parameters
+    return {name: value for name, value in options.items() if name not in own}
 
 
 def _run_stages(
@@ -250,7 +273,8 @@ def _say_overlap(test: Images, learnt_from: Sequence[Images], progress: Progress
 
 
 def _config(trained: Mapping[str, Any]) -> TrainConfig:
-    return train_config(trained["preset"], **{name: value for name, value in trained.items() if name in SETTINGS})
+    settings = {name: value for name, value in _beyond(assimilate, trained).items() if name not in FURTHER_OPTIONS}
+    return train_config(trained["preset"], **settings)
 
 
 def _estimate_sentence(

@@ -277,6 +277,25 @@ def test_a_job_on_a_grid_without_a_whole_patch_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"training": {"epoch": 1}}, "^epoch: is no setting of a training"),
+        ({"training": {"epochs": 1.5}}, r"^epochs 1\.5: wanted a valid integer"),
+        ({"training": {"workers": "two"}}, "^workers two: wanted a valid integer"),
+        ({"scanning": {"check_samples": 1}}, "^check_samples: is no argument here"),
+        ({"loading": {"lable_index": 1}}, "^lable_index: is no argument here"),
+        ({"reading": {"limit": 0}}, "^limit 0: wanted greater than 0"),
+    ],
+)
+def test_a_job_with_a_misspelt_option_of_any_stage_leaves_nothing(
+    finished: tuple[Path, Told], undivided: Path, tmp_path: Path, options: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(SettingsError, match=expected):
+        run(finished[0] / "model", undivided, out=tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_arm_without_glcm_is_trained_without_settings_of_texture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
