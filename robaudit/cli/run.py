@@ -23,7 +23,16 @@ Preset = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="quick or default choose the attacks; paper measures and trains as the source does (300 epochs).",
+        help="quick, default or thorough choose the attacks; paper measures and trains as the source (300 epochs).",
+        rich_help_panel=options.RUN,
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Images per step of training, and padded batch shape of the scans [dim](default: 32, and chosen)[/dim].",
         rich_help_panel=options.RUN,
     ),
 ]
@@ -78,6 +87,7 @@ def run(
     window: options.Window = None,
     on_bad_image: options.OnBadImage = "fail",
     seed: options.Seed = 0,
+    batch_size: BatchSize = None,
     device: options.Device = "auto",
     restart: options.Restart = False,
     hang_after: options.HangAfter = DEFAULT_SECONDS,
@@ -97,7 +107,7 @@ def run(
         model,
         data,
         out=out,
-        preset=options.choice("--preset", preset, "quick", "default", "paper"),
+        preset=options.choice("--preset", preset, "quick", "default", "thorough", "paper"),
         without_glcm=without_glcm,
         loading={
             **options.model_options(
@@ -127,6 +137,7 @@ def run(
             "accept_preprocessing": accept_preprocessing,
             "expect_clean_accuracy": expect_clean_accuracy,
             "note": note,
+            "batch_size": batch_size,
         },
         training={
             "epochs": epochs,
@@ -135,6 +146,7 @@ def run(
             "alpha": alpha,
             "robust": attack_of_training(robust, robust_by),
             "robust_eps_255": robust_eps,
+            "batch_size": batch_size,
         },
         seed=seed,
         restart=restart,

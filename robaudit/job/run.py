@@ -14,8 +14,9 @@ from typing import Any, Literal
 from pydantic import NonNegativeInt
 
 from robaudit.attack.curve import Engine
-from robaudit.attack.settings import plan_of
+from robaudit.attack.settings import fitted, plan_of
 from robaudit.attack.threats import EPS_GRID, find_preset
+from robaudit.attack.trial import Plan
 from robaudit.audit.scan import scan
 from robaudit.files import alone_in, discard
 from robaudit.given import checked, given
@@ -96,7 +97,7 @@ def run(
     data: Location | str,
     *,
     out: Path | str,
-    preset: Literal["quick", "default", "paper"] = "default",
+    preset: Literal["quick", "default", "thorough", "paper"] = "default",
     without_glcm: bool = False,
     loading: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
@@ -235,15 +236,13 @@ def _say_estimate(
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels, bgr=images.view.bgr)
     loaded = loaded.with_outputs_seen_on(images.to_try(loaded.size).to(loaded.classifier.mean.device))
-    plan = plan_of(
-        measured.get("attacks"), measured.get("eps", EPS_GRID), measured["preset"], measured.get("protocol"), 0
-    )
+    plans = [_plan(measured, loaded.info.n_classes, has_front) for has_front in (False, True)]
     config = _config(trained)
     require_patches(loaded.size, config)
     classifier = retrofitted(loaded, images.channels, config)
     gradients = [
         gradient_seconds(Engine(network, loaded.size, images.channels, plan, measured.get("batch_size")))
-        for network in (loaded.classifier, classifier)
+        for network, plan in zip((loaded.classifier, classifier), plans, strict=True)
     ]
     if has_splits(data):
         learnt_from = [open_images(data, part, **reading, progress=progress) for part in ("train", "val")]
@@ -254,11 +253,21 @@ def _say_estimate(
     sizes = {part: min(size, measured.get("limit") or size) for part, size in sizes.items()}
     check_sample = measured.get("check_sample")
     n_checked = find_preset(measured["preset"]).check_sample if check_sample is None else check_sample
-    before, after = (scan_seconds(seconds, plan, sizes["test"], n_checked) for seconds in gradients)
+    before, after = (
+        scan_seconds(seconds, plan, sizes["test"], n_checked) for seconds, plan in zip(gradients, plans, strict=True)
+    )
     scans = before + (n_arms - 1) * after
     pace = measured_pace(classifier, config, loaded.size, images.channels, sizes["train"], sizes["val"])
     trainings = (n_arms - 1) * pace.all_epochs(config.epochs)
     progress.say(_estimate_sentence(gradients[0], n_arms, scans, trainings, config, loaded.info.arch, sizes["test"]))
+
+
+def _plan(measured: Mapping[str, Any], n_classes: int, has_front: bool) -> Plan:
+    """What the scan of the model, or of its retrofit, will do; a retrofit has the model before it for a surrogate."""
+    asked = measured.get("attacks")
+    plan = plan_of(asked, measured.get("eps", EPS_GRID), measured["preset"], measured.get("protocol"), 0)
+    has_surrogate = has_front or measured.get("surrogate") is not None
+    return fitted(plan, has_front=has_front, has_surrogate=has_surrogate, n_classes=n_classes, chosen=asked is not None)
 
 
 def _say_overlap(test: Images, learnt_from: Sequence[Images], progress: Progress) -> None:

@@ -337,7 +337,37 @@ def test_the_command_exits_3_when_a_scan_is_inconclusive(
     assert capsys.readouterr().out == f"{tmp_path / 'report' / 'index.html'}\n"
 
 
+def test_the_commands_batch_size_is_that_of_scans_and_training(
+    audit_of: Callable[..., AuditRecord], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def pretend(*_arguments: object, out: Path, **options: Any) -> Path:
+        asked.update(options)
+        for stage in ("before", "after"):
+            write_text(out / stage / "audit.json", audit_of().model_dump_json())
+        return out
+
+    monkeypatch.setattr(run_module, "run", pretend)
+    command = ["robaudit", "run", "MODEL", "DATA", "--out", str(tmp_path), "--batch-size", "4", "--preset", "thorough"]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match="0"):
+        command_line.main()
+    assert asked["preset"] == "thorough"
+    assert asked["scanning"]["batch_size"] == asked["training"]["batch_size"] == 4
+
+
 # The estimate
+
+
+def test_the_estimate_of_a_thorough_job_counts_what_each_scan_will_do() -> None:
+    before, after = (run_module._plan({"preset": "thorough"}, 3, has_front) for has_front in (False, True))
+    assert {attack.name for attack in after.attacks} - {attack.name for attack in before.attacks} == {
+        "bpda",
+        "transfer",
+    }
+    with pytest.raises(SettingsError, match="--attacks bpda: goes past T and C, and this model has none; leave it out"):
+        run_module._plan({"preset": "default", "attacks": ["bpda"]}, 2, False)
 
 
 def test_an_estimate_counts_steps() -> None:
