@@ -427,12 +427,13 @@ class ImageRow(Record):
     error: str | None = None
 
 
-def read_audit(path: Path) -> AuditRecord:
+def read_audit(path: Path | str) -> AuditRecord:
     """Read an audit record.
 
     Raises:
         RecordError: the file is missing, is no audit record, or was written by a newer robaudit.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -453,12 +454,13 @@ def read_audit(path: Path) -> AuditRecord:
         raise RecordError(f"{path}: is no valid audit record ({_first_problem(error)}); {remedy}") from None
 
 
-def read_rows(audit_path: Path, record: AuditRecord) -> tuple[ImageRow, ...]:
+def read_rows(audit_path: Path | str, record: AuditRecord) -> tuple[ImageRow, ...]:
     """Read the per-image rows that stand beside an audit record, in the order of its images.
 
     Raises:
         RecordError: the audit is unfinished, or the file is missing, damaged, or its row count is not the record's.
     """
+    audit_path = Path(audit_path)
     path = audit_path.parent / record.images
     if record.status == "partial" or record.images != IMAGES_FILE:
         raise RecordError(f"{audit_path}: is unfinished; run the same scan again to go on")

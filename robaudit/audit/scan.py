@@ -59,7 +59,7 @@ def scan(
     merge: Mapping[str, Sequence[str]] | None = None,
     note: str | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
-    batch_size: PositiveInt | None = None,
+    batch_size: int | None = None,
     device: str = "auto",
     search: str = "descend",
     precision: Precision = "auto",

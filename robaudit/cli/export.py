@@ -29,7 +29,7 @@ def export(
     normalization: options.NormalizationPreset = None,
     input_size: options.InputSize = None,
     images: Annotated[
-        Path | None,
+        str | None,  # not Path, which would make s3:/ of s3://
         typer.Option(metavar="DATA", help="Also compare on these images.", rich_help_panel=CHECK),
     ] = None,
     audit: Annotated[

@@ -20,6 +20,7 @@ from robaudit.given import checked, given
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.generated import generated
 from robaudit.load.model import load_model
+from robaudit.load.remote import Location, located
 
 LOGIT_TOLERANCE = 1e-4
 """Largest difference of a logit that counts as rounding, relative to the largest logit of the picture (at least 1):
@@ -49,8 +50,8 @@ def export(
     out: Path | str,
     *,
     form: str,
-    data: Path | None = None,
-    audit: Path | None = None,
+    data: Location | str | None = None,
+    audit: Path | str | None = None,
     limit: PositiveInt | None = None,
     **loading: Any,
 ) -> Checked:
@@ -63,7 +64,7 @@ def export(
         model: model file or folder.
         out: file to write.
         form: `torchscript`, `onnx` or `pt2`.
-        data: also compare on these images.
+        data: also compare on these images: folder of classes, split folder (its test part is taken), manifest or URL.
         audit: audit.json; also compare on the originals and adversarials stored with it.
         limit: at most so many images of `data`.
         loading: arch, classes, mean, std, input_size, and further arguments of `load_model`, as in `scan`.
@@ -73,10 +74,11 @@ def export(
             answer as the model does.
     """
     model, out = Path(model), Path(out)
+    data, audit = None if data is None else located(data), None if audit is None else Path(audit)
     if form not in FORMATS:
         raise SettingsError(f"--format {form}: wanted {', '.join(FORMATS)}")
     given(load_model, model, **loading)
-    require_apart(out, (model, data, audit))
+    require_apart(out, (path for path in (model, data, audit) if isinstance(path, Path)))
     loaded = load_model(model, **loading)
     require_apart(out, loaded.recipe.files)  # an ONNX file may keep its numbers in others beside it
     channels = loaded.classifier.takes_channels

@@ -17,6 +17,7 @@ from robaudit.load.images import open_images
 from robaudit.load.listing import has_splits, list_images
 from robaudit.load.refusing import refusing
 from robaudit.load.regular import MAX_BYTES, read_at_most
+from robaudit.load.remote import Location
 from robaudit.records import file_of, read_audit
 
 MAX_IMAGES = 64
@@ -24,7 +25,7 @@ MAX_IMAGES = 64
 KEEP = "keep the folder of an audit as scan wrote it"
 
 
-def of_data(data: Path, loaded: LoadedModel, limit: int | None) -> Tensor:
+def of_data(data: Location, loaded: LoadedModel, limit: int | None) -> Tensor:
     """Images of a data folder or manifest, its test part where it has parts, (N, C, H, W).
 
     Raises:
@@ -39,7 +40,7 @@ def of_data(data: Path, loaded: LoadedModel, limit: int | None) -> Tensor:
     return torch.stack([images.load(ref, loaded.size).expand(channels, -1, -1) for ref in images.refs])
 
 
-def listed_files(data: Path) -> Iterator[Path]:
+def listed_files(data: Location) -> Iterator[Path]:
     """Files of this machine that a data folder or manifest holds images in; nothing is read until they are asked for.
 
     Raises:

@@ -1,26 +1,40 @@
-"""The gate: an audit record and a policy -> verdicts. Pure; reads nothing but its arguments."""
+"""The gate: an audit record and a policy -> verdicts. Reads nothing but its arguments."""
+
+from pathlib import Path
 
 from robaudit.alike import EPS_GRID, THRESHOLD, asked_in_words, other_question
 from robaudit.errors import PolicyError, RecordError, SettingsError
 from robaudit.gates.accuracy import in_words, judge_accuracy
-from robaudit.gates.policy import CheckRule, ImagesRule, Mode, Policy, Rule
+from robaudit.gates.policy import CheckRule, ImagesRule, Mode, Policy, Rule, read_policy
 from robaudit.gates.verdicts import Estimate, Outcome, Verdict, Verdicts
-from robaudit.records import NOT_LEARNT_FROM, AuditRecord, Check
+from robaudit.records import NOT_LEARNT_FROM, AuditRecord, Check, read_audit
 
 
-def gate(audit: AuditRecord, *, policy: Policy, baseline: AuditRecord | None = None) -> Verdicts:
+def gate(
+    audit: AuditRecord | Path | str, *, policy: Policy | Path | str, baseline: AuditRecord | Path | str | None = None
+) -> Verdicts:
     """Judge an audit by a policy.
 
     Args:
-        audit: the record to judge.
-        policy: the rules, from `read_policy`.
-        baseline: the earlier audit that `max_drop` rules compare with.
+        audit: the record to judge, or its audit.json.
+        policy: the rules, from `read_policy`, or their file.
+        baseline: the earlier audit that `max_drop` rules compare with, or its audit.json.
 
     Raises:
-        PolicyError: a rule asks for an attack, an eps or a class that the audit does not have.
+        PolicyError: the policy cannot be read, or a rule asks for an attack, an eps or a class that the audit does not
+            have.
         SettingsError: a rule limits a drop and there is no baseline.
-        RecordError: the baseline measured something else (names the field).
+        RecordError: a record cannot be read, or the baseline measured something else (names the field).
     """
+    rules = policy if isinstance(policy, Policy) else read_policy(policy)
+    return _verdicts(_record(audit), rules, None if baseline is None else _record(baseline))
+
+
+def _record(audit: AuditRecord | Path | str) -> AuditRecord:
+    return audit if isinstance(audit, AuditRecord) else read_audit(audit)
+
+
+def _verdicts(audit: AuditRecord, policy: Policy, baseline: AuditRecord | None) -> Verdicts:
     if baseline is not None:
         _require_same_experiment(audit, baseline)
     verdicts = []

@@ -135,12 +135,13 @@ class Policy:
     """Where each rule stands in that file, counted from 1."""
 
 
-def read_policy(path: Path) -> Policy:
+def read_policy(path: Path | str) -> Policy:
     """Read a policy file.
 
     Raises:
         PolicyError: the file is missing, is not TOML, or a rule is invalid; names file, line and rule.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -31,13 +31,18 @@ _OUR_PICTURE = re.compile(r"[0-9a-f]{16}\.png")
 
 
 def compare(
-    before: Path, after: Path, *more: Path, out: Path, without_glcm: Path | None = None, single_file: bool = False
+    before: Path | str,
+    after: Path | str | None = None,
+    *more: Path | str,
+    out: Path | str,
+    without_glcm: Path | str | None = None,
+    single_file: bool = False,
 ) -> Path:
-    """Compare audits and write the report.
+    """Compare audits and write the report; of one audit, its own page.
 
     Args:
         before: audit.json of the first model.
-        after: audit.json of the second model, measured on the same images.
+        after: audit.json of the second model, measured on the same images; None where there is one audit alone.
         more: further audits; each is then compared with the first.
         out: folder for the report.
         without_glcm: audit.json of a retrofit trained without GLCM loss; its pictures join the gallery of two audits.
@@ -49,9 +54,11 @@ def compare(
     Raises:
         RecordError: a record cannot be read, or two audits are not comparable.
         OutputError: the folder cannot be written.
+        SettingsError: pictures without GLCM loss are given, and there are not two audits.
     """
-    paths = [Path(path) for path in (before, after, *more)]
-    return write_report(read_page(paths, without_glcm=without_glcm), Path(out), single_file=single_file)
+    paths = [Path(path) for path in (before, after, *more) if path is not None]
+    beside = None if without_glcm is None else Path(without_glcm)
+    return write_report(read_page(paths, without_glcm=beside), Path(out), single_file=single_file)
 
 
 def write_beside(audit: Path) -> Path:

@@ -88,7 +88,7 @@ def test_it_is_compared_on_the_users_images_too(assimilated, tmp_path):
         (tmp_path / "data" / label).mkdir(parents=True)
         pixels = np.random.default_rng(0).integers(0, 256, (40, 40), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "data" / label / "0.png")
-    checked = export(assimilated, tmp_path / "m.pt2", form="pt2", data=tmp_path / "data")
+    checked = export(assimilated, tmp_path / "m.pt2", form="pt2", data=str(tmp_path / "data"))
     assert checked.n_pictures["of your images"] == 2
     assert "2 of your images" in checked.sentence()
 
@@ -301,7 +301,7 @@ def test_pictures_that_are_compared_on_are_not_written_over(assimilated, audit_o
     manifest.write_text("path,label\nlisted.png,sick\naudit/stored.png,well\n")
     item = GalleryItem(id="listed.png", label="sick", prediction="sick", files={"original": "stored.png"})
     audit.write_text(audit_of(artifacts=(item,)).model_dump_json())
-    for out, read in ((listed, {"data": manifest}), (stored, {"audit": audit})):
+    for out, read in ((listed, {"data": str(manifest)}), (stored, {"audit": str(audit)})):
         content = out.read_bytes()
         with pytest.raises(OutputError, match="belongs to what is read"):
             export(assimilated, out, form="torchscript", **read)

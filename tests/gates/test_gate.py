@@ -2,6 +2,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from robaudit.checks.saying import left_out
 from robaudit.errors import ExitCode, PolicyError, RecordError, SettingsError
 from robaudit.gates.accuracy import _drop, _share, share_at_least
 from robaudit.gates.gate import gate
-from robaudit.gates.policy import Policy
+from robaudit.gates.policy import Policy, read_policy
 from robaudit.gates.verdicts import Verdicts
 from robaudit.intervals import wilson
 from robaudit.records import (
@@ -460,6 +461,16 @@ def test_a_doubtful_baseline_counts_too(policy_of: PolicyOf, audit_of: AuditOf) 
 
 def test_an_estimate_of_no_images_does_not_divide_by_zero(policy_of: PolicyOf, audit_of: AuditOf) -> None:
     assert gate(audit_of(0, 0), policy=policy_of(f"{LENIENT}{WORST}at_least = 0")).outcome == "inconclusive"
+
+
+def test_files_are_judged_as_what_they_hold(audit_of: AuditOf, tmp_path: Path) -> None:
+    (tmp_path / "robaudit.toml").write_text(f"{WORST}max_drop = 0.05")
+    for name, correct in (("before", 80), ("after", 60)):
+        (tmp_path / f"{name}.json").write_text(audit_of(correct).model_dump_json())
+    told = {"policy": str(tmp_path / "robaudit.toml"), "baseline": str(tmp_path / "before.json")}
+    assert gate(str(tmp_path / "after.json"), **told) == gate(
+        audit_of(60), policy=read_policy(tmp_path / "robaudit.toml"), baseline=audit_of(80)
+    )
 
 
 def test_no_rules_and_no_doubts_pass(audit_of: AuditOf) -> None:

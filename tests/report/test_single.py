@@ -9,7 +9,7 @@ from test_page import Page, assert_static
 
 from robaudit.errors import SettingsError
 from robaudit.records import Loading, Verdict
-from robaudit.report.html import read_page, write_report
+from robaudit.report.html import compare, read_page, write_report
 from robaudit.report.single import SingleAudit, single_audit
 from robaudit.report.sources import Source
 
@@ -18,6 +18,13 @@ ROWS = make_rows(n_per_class=50, seed=1)
 
 def alone(**changes: Any) -> SingleAudit:
     return single_audit(Source(make_record(ROWS, **changes), tuple(ROWS), {}))
+
+
+def test_from_python_one_audit_is_enough_and_paths_may_be_text(before: Path, tmp_path: Path) -> None:
+    page = compare(str(before), out=str(tmp_path / "out"))
+    assert "Audit of " in page.read_text(encoding="utf-8")
+    with pytest.raises(SettingsError, match="joins a comparison of two audits, and there are 1"):
+        compare(before, out=tmp_path / "out", without_glcm=before)
 
 
 def test_the_headline_is_the_worst_case_at_the_eps_that_headlines():
