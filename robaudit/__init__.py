@@ -5,9 +5,19 @@ need (torch, pydantic, jinja2) at first use.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robaudit.audit.scan import scan as scan
+    from robaudit.deploy.export import export as export
+    from robaudit.gates.gate import gate as gate
+    from robaudit.job.run import run as run
+    from robaudit.report.html import compare as compare
+    from robaudit.retrofit.assimilate import assimilate as assimilate
 
 __version__ = "0.1.0"
+
+__all__ = ["__version__", "assimilate", "compare", "export", "gate", "run", "scan"]
 
 _API = {
     "scan": "robaudit.audit.scan",
@@ -18,10 +28,12 @@ _API = {
     "export": "robaudit.deploy.export",
 }
 
-__all__ = ["__version__", *_API]
-
 
 def __getattr__(name: str) -> Any:
     if name in _API:
         return getattr(import_module(_API[name]), name)
     raise AttributeError(f"module 'robaudit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

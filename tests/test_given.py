@@ -78,3 +78,12 @@ def test_numbers_become_what_is_stated() -> None:
 def test_a_checked_function_keeps_its_signature_and_its_words() -> None:
     assert "attacks" in inspect.signature(robaudit.scan).parameters
     assert "eps" in (robaudit.scan.__doc__ or "")
+
+
+def test_the_package_shows_what_it_offers_to_completion_and_to_checkers_of_types() -> None:
+    assert set(dir(robaudit)) == {"__version__", *robaudit._API}
+    assert all(inspect.getmodule(getattr(robaudit, name)) for name in robaudit._API)
+    package = Path(inspect.getfile(robaudit)).parent
+    assert (package / "py.typed").exists()
+    imported = set(re.findall(r"^    from (\S+) import (\w+) as ", (package / "__init__.py").read_text(), re.MULTILINE))
+    assert imported == {(module, name) for name, module in robaudit._API.items()}

@@ -81,6 +81,7 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(unpacked: Path) -> No
     assert {entry.name.partition("-")[0] for entry in unpacked.iterdir()} == {"robaudit"}
     assert (unpacked / "robaudit" / "templates" / "report.html.j2").is_file()
     assert (unpacked / "robaudit" / "docs" / "checks" / "unbounded.md").is_file()
+    assert (unpacked / "robaudit" / "py.typed").is_file()
 
 
 def test_the_report_is_rendered_from_the_wheel(
