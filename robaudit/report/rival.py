@@ -105,6 +105,18 @@ def what_they_add(pair: Rivals, tests: Sequence[PairedTest], why: str, *, n_test
     )
 
 
+def unattributed(before: AuditRecord, after: AuditRecord) -> list[str]:
+    """Say that a gain over the vanilla model may be the training's alone; nothing where no such gain is claimed."""
+    if before.model.front is not None or after.model.front is None:
+        return []
+    modules = listed(after.model.front.modules.split("+"))
+    add, them = ("add", "them") if "and" in modules else ("adds", "it")
+    return [
+        f"What {modules} {add} over the same (adversarial) fine-tuning without {them} is not known: there is no audit "
+        "of that (assimilate --front none)."
+    ]
+
+
 def _answer(pair: Rivals, over: str, tests: Sequence[PairedTest], n_tests: int) -> str:
     better, worse, neither = (
         eps_ranges([test.eps_255 for test in tests if test.answer == answer])

@@ -12,6 +12,7 @@ from robaudit.report.curves import Cell, cell
 from robaudit.report.naming import Naming
 from robaudit.report.paired import Answer, Paired, PairedTest
 from robaudit.report.recall import headline_point
+from robaudit.report.rival import unattributed
 from robaudit.report.sides import Side, two_sides
 from robaudit.report.words import NOT_MEASURED, capital, eps, eps_ranges, listed, number, of, share
 from robaudit.significance import p_value
@@ -107,6 +108,7 @@ def verdict(
             _attacked(before, after, paired, names),
             *([harder] if harder else []),
             _clean(before, after, paired, names),
+            *([] if added else unattributed(before, after)),
         ),
         alarms=(
             *doubts(before, f"the {names.before} audit"),

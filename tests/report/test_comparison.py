@@ -47,6 +47,12 @@ def test_a_gain_is_the_headline_with_its_eps():
     assert "assimilated model is higher at " in verdict.headline
 
 
+def test_a_gain_over_the_vanilla_model_may_be_the_trainings_alone():
+    unknown = "What T and C add over the same (adversarial) fine-tuning without them is not known: there is no audit"
+    assert compared(30).verdict.sentences[-1].startswith(unknown)
+    assert not any(said.startswith("What T") for said in compared(30, front=False).verdict.sentences)
+
+
 def test_a_loss_is_said_as_plainly():
     verdict = compared(0.6).verdict
     assert verdict.tone == "worse"

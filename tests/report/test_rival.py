@@ -57,6 +57,7 @@ def test_a_gain_over_the_rival_is_said_to_be_what_t_and_c_add(tmp_path: Path):
         "difference at 1/255 (exact McNemar tests, Holm’s correction over 8 eps)." + TOOK
     )
     page = read_comparison(alone, with_front)
+    assert not any("not known" in said for said in page.verdict.sentences)
     assert (page.names.before, page.names.after) == ("fine-tuned", "assimilated")
     assert not page.verdict.alarms, "made from vanilla, not from its rival"
 
