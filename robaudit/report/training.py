@@ -1,11 +1,11 @@
 """Training curves of a retrofit, from the metrics.jsonl that stands in its folder. Only numbers are read."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import Field, ValidationError
 
-from robaudit.records import METRICS_FILE, TRAINING_FILE, AuditRecord, Tally
+from robaudit.records import METRICS_FILE, TRAINING_FILE, AuditRecord, Scalar, Tally
 from robaudit.report.chart import DASHED, HALF, Chart, Curve, Look, Value, draw
 from robaudit.report.retrofit_folder import Told, audited_folder
 from robaudit.report.words import number, of, percent, share
@@ -52,8 +52,24 @@ class Epoch(Told):
     val: _Validation
 
 
-class _Kept(Told):
+class _Recorded(Told):
+    """What training.json says; one written before it told the settings has none to show."""
+
     best: Epoch
+    settings: dict[str, Scalar] = Field(default_factory=dict)
+    optimiser: str = "AdamW"
+    ours: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of the training, as the table shows it."""
+
+    name: str
+    value: str
+    ours: bool
+    """Whether the source does not state it, or states it otherwise."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,7 @@ class Training:
     accuracy_legend: tuple[Legend, ...]
     headings: tuple[str, ...]
     rows: tuple[EpochRow, ...]
+    settings: tuple[Setting, ...] = ()
 
 
 def read_training(record: AuditRecord) -> Training | None:
@@ -95,10 +112,10 @@ def read_training(record: AuditRecord) -> Training | None:
     try:
         lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
         epochs = [Epoch.model_validate_json(line) for line in lines if line.strip()]
-        kept = _Kept.model_validate_json((folder / TRAINING_FILE).read_bytes()).best
+        recorded = _Recorded.model_validate_json((folder / TRAINING_FILE).read_bytes())
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
-    return training_curves(epochs, kept) if epochs else None
+    return replace(training_curves(epochs, recorded.best), settings=_settings(recorded)) if epochs else None
 
 
 def training_curves(epochs: Sequence[Epoch], kept: Epoch) -> Training:
@@ -143,6 +160,26 @@ def training_curves(epochs: Sequence[Epoch], kept: Epoch) -> Training:
             for epoch in epochs
         ),
     )
+
+
+def _settings(recorded: _Recorded) -> tuple[Setting, ...]:
+    """The settings in use, the optimiser first."""
+    if not recorded.settings:
+        return ()
+    told: dict[str, Scalar] = {"optimiser": recorded.optimiser, **recorded.settings}
+    return tuple(
+        Setting(name.removesuffix("_255").replace("_", " "), _value(name, value), name in {"optimiser", *recorded.ours})
+        for name, value in told.items()
+        if name not in recorded.idle
+    )
+
+
+def _value(name: str, value: Scalar) -> str:
+    if value is None or value == "":
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value}/255" if name.endswith("_255") else str(value)
 
 
 def _sentence(epochs: Sequence[Epoch], kept: Epoch) -> str:

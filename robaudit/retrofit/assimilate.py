@@ -46,7 +46,7 @@ from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.objective import class_weights
 from robaudit.retrofit.record import CONFIG_FILE, EpochMetrics, TrainingRecord
-from robaudit.retrofit.settings import TrainConfig, train_config
+from robaudit.retrofit.settings import OPTIMISER, TrainConfig, train_config
 from robaudit.retrofit.state import StateFile
 from robaudit.retrofit.task import Task
 from robaudit.retrofit.team import depends_on_sharing
@@ -201,6 +201,8 @@ def assimilate(
             created=datetime.now(UTC),
             **inputs,
             ours=config.ours(),
+            optimiser=OPTIMISER,
+            idle=tuple(config.idle()),
             modules=_modules_name(classifier),
             stopped=trained.stopped,
             n_epochs=trained.n_epochs,

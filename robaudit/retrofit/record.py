@@ -138,6 +138,10 @@ class TrainingRecord(Record):
     settings: dict[str, Scalar]
     ours: tuple[str, ...]
     """Settings that the source (arXiv 2402.16005) does not state, or states otherwise."""
+    optimiser: str = "AdamW"
+    """Older records do not name it, and theirs was this."""
+    idle: tuple[str, ...] = ()
+    """Settings that nothing looked at, given the others."""
     vanilla: ModelInfo
     """The model before the retrofit."""
     train: DataInfo

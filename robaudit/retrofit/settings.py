@@ -19,6 +19,9 @@ Schedule = Literal["constant", "cosine"]
 Precision = Literal["float32", "bfloat16"]
 FrontChoice = Literal[Modules, "none"]
 
+OPTIMISER = "AdamW"
+"""Of every training; the source names none."""
+
 # What Chen & Luo (2024) state. They give no alpha, optimiser, grey levels, width of T and C, or stopping criterion.
 STATED: dict[str, Any] = {
     "epochs": 300,
@@ -129,7 +132,8 @@ class TrainConfig:
     def ours(self) -> tuple[str, ...]:
         """Names of the settings in use that the source does not state, or states otherwise."""
         idle = self.idle()
-        return tuple(name for name, value in self.flat().items() if name not in idle and STATED.get(name) != value)
+        chosen = (name for name, value in self.flat().items() if name not in idle and STATED.get(name) != value)
+        return "optimiser", *chosen
 
     def idle(self) -> dict[str, str]:
         """Settings that nothing looks at, given the others, and why; in words that go on from `--name value: `."""

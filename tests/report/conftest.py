@@ -52,5 +52,5 @@ def folder(tmp_path: Path) -> Path:
         for epoch, (total, entropy, texture) in enumerate(LOSSES)
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (tmp_path / "training.json").write_text(json.dumps({"best": lines[2]}))
+    (tmp_path / "training.json").write_text(json.dumps({"best": lines[2], "settings": {"augment": "<b>flip"}}))
     return tmp_path

@@ -86,6 +86,7 @@ def test_the_page_shows_them_under_the_strictest_policy(diagnosed_folder: Path, 
     assert "Texture moved by T and C" in page.text
     assert "T and C moved contrast most" in page.text
     assert "How the retrofit was trained" in page.text
+    assert "optimiser AdamW ours augment <b>flip" in page.text
     assert "<b>odd</b>.png" in page.text
     for attributes in (attributes for tag, attributes in page.elements if tag == "img"):
         assert (tmp_path / "out" / str(attributes["src"])).is_file()

@@ -58,6 +58,31 @@ def test_an_adversarial_training_shows_what_stands_under_attack_and_why_its_epoc
     assert heights == pytest.approx([bottom + (top - bottom) * n / 40 for n in (4, 9, 12, 10)], abs=0.01)
 
 
+def test_settings_are_shown_and_those_of_ours_marked(folder: Path):
+    record = json.loads((folder / "training.json").read_text())
+    told = {"epochs": 300, "alpha": 0.9, "augment": "", "tint": False, "robust": "none", "robust_eps_255": 4}
+    record |= {"settings": told, "ours": ["alpha", "augment", "tint"], "idle": ["robust_steps"]}
+    (folder / "training.json").write_text(json.dumps(record))
+    assert [(shown.name, shown.value, shown.ours) for shown in read(audited(folder)).settings] == [
+        ("optimiser", "AdamW", True),
+        ("epochs", "300", False),
+        ("alpha", "0.9", True),
+        ("augment", "none", True),
+        ("tint", "no", True),
+        ("robust", "none", False),
+        ("robust eps", "4/255", False),
+    ]
+    (folder / "training.json").write_text(json.dumps(record | {"idle": ["robust_eps_255"], "optimiser": "SGD"}))
+    shown = read(audited(folder)).settings
+    assert (shown[0].value, shown[-1].name) == ("SGD", "robust")
+
+
+def test_a_training_without_settings_on_record_shows_none(folder: Path):
+    best = json.loads((folder / "training.json").read_text())["best"]
+    (folder / "training.json").write_text(json.dumps({"best": best}))
+    assert read(audited(folder)).settings == ()
+
+
 def test_a_training_without_glcm_loss_draws_none(folder: Path):
     path = folder / "metrics.jsonl"
     path.write_text(re.sub(r'"texture": [\d.]+', '"texture": 0.0', path.read_text()))

@@ -23,7 +23,7 @@ from robaudit.retrofit.assimilate import assimilate, with_front
 from robaudit.retrofit.pace import Pace
 from robaudit.retrofit.record import TrainingRecord
 from robaudit.retrofit.settings import train_config
-from robaudit.retrofit.train import choose_trained
+from robaudit.retrofit.train import _optimiser, choose_trained
 
 QUICK = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
 FRONT = {"epochs": 3, "batch_size": 8, "trains": "front"}
@@ -427,6 +427,15 @@ def test_settings_that_nothing_looks_at_are_not_told_as_ours(settings, idle, in_
     ours = set(train_config(**settings).ours())
     assert not idle & ours
     assert in_use <= ours
+
+
+def test_the_optimiser_is_on_record_as_ours(retrofitted):
+    record = retrofitted[1]
+    assert type(_optimiser(load_model(retrofitted[0]).classifier, train_config())).__name__ == record.optimiser
+    assert "optimiser" in record.ours
+    assert "trades_beta" in record.idle
+    older = record.model_dump(mode="json", exclude={"optimiser", "idle"})
+    assert TrainingRecord.model_validate_json(json.dumps(older)).optimiser == "AdamW"
 
 
 def test_what_is_off_and_what_a_preset_says_is_not_refused_for_being_without_use(grey_model, data, tmp_path):
