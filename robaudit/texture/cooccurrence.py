@@ -7,11 +7,9 @@ Shapes: patches are (S, S, M), patches last, in grey levels [0, L-1]; N pairs pe
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from robaudit.texture.patches import Offset, pairs
 
@@ -23,42 +21,12 @@ _UNIT = 2.0**-40
 """Of the integers that a GPU counts in."""
 
 
-def cooccurrence(patches: Tensor, offset: Offset, levels: int) -> Tensor:
-    """Normalised soft co-occurrence matrix of each patch; not symmetrised. For reading; carries no gradient.
-
-    Args:
-        patches: (S, S, M), in grey levels.
-        offset: (rows down, columns right).
-        levels: L, at least 2.
-
-    Returns:
-        (M, L, L), each summing to 1; on integer levels equal to scikit-image's `graycomatrix(normed=True)`.
-    """
-    low, fraction = _split(patches.detach(), levels)
-    pair = _Pair(low, fraction, offset, levels)
-    return (pair.table() / pair.n_pairs).view(-1, levels, levels)
-
-
-def angular_second_moment(patches: Tensor, offset: Offset, levels: int) -> Tensor:
-    """Sum of P^2 of each patch, differentiable once.
-
-    Args:
-        patches: (S, S, M), in grey levels.
-        offset: (rows down, columns right).
-        levels: L, at least 2.
-
-    Returns:
-        (M,), in [1/N, 1] on integer levels. The gradient has kinks where a pixel crosses an integer level, and is
-        finite everywhere.
-    """
-    result: Tensor = _AngularSecondMoment.apply(patches, offset, levels)
-    return result
-
-
 def second_moment_and_slope(
     patches: Tensor, offset: Offset, levels: int, *, slope_wanted: bool
 ) -> tuple[Tensor, Tensor | None]:
     """Sum of P^2 (M,), and its gradient with respect to the patches (S, S, M), while the table is at hand.
+
+    The sum lies in [1/N, 1] on integer levels; its gradient has kinks where a pixel crosses one, and is always finite.
 
     Autograd would keep a table of L x L per patch until the backward pass (0.5 GB per 224x224 image at 256
     levels and four orientations); the gradient is no larger than the patches.
@@ -74,23 +42,6 @@ def second_moment_and_slope(
         if slope_wanted:
             slopes.append(pair.slope(table))
     return torch.cat(values), torch.cat(slopes, 2) if slope_wanted else None
-
-
-class _AngularSecondMoment(torch.autograd.Function):
-    """Computes its own gradient on the way."""
-
-    @staticmethod
-    def forward(ctx: Any, patches: Tensor, offset: Offset, levels: int) -> Tensor:
-        value, slope = second_moment_and_slope(patches, offset, levels, slope_wanted=ctx.needs_input_grad[0])
-        if slope is not None:
-            ctx.save_for_backward(slope)
-        return value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (slope,) = ctx.saved_tensors
-        return slope * gradient, None, None
 
 
 class _Pair:

@@ -6,7 +6,7 @@ is the definition here. It needs no bins, so these four do not depend on where t
 weights would add f(1-f) of contrast that is not in the image).
 
 Shapes: first, second are (rows, columns, M), in grey levels, as `patches.pairs` gives them; results are (M,).
-L is the number of grey levels. Gradients are finite everywhere unless a function says otherwise.
+L is the number of grey levels.
 """
 
 import torch
@@ -37,25 +37,14 @@ def homogeneity(first: Tensor, second: Tensor) -> Tensor:
 def correlation(first: Tensor, second: Tensor) -> Tensor:
     """Correlation of the two pixels of a pair, in [-1, 1]; 1 where either has zero variance, as scikit-image has it.
 
-    Exact, for measuring. It jumps where a patch becomes constant, and its gradient there is defined as zero
-    but grows without bound nearby; training uses `regularised_correlation`.
+    Exact, for measuring. It jumps where a patch becomes constant, and its gradient grows without bound nearby;
+    training uses (cov + k) / sqrt(var_first * var_second + k^2) with k of `regulariser`, which is 1 on constant patches
+    and smooth from there: without k an edit of one grey level in plain background would swing the value by up to 2. It
+    exceeds 1, up to sqrt(2), where a patch is strongly correlated with a variance near k.
     """
     covariance, variance_first, variance_second = _moments(first, second)
     defined = (variance_first > 0) & (variance_second > 0)
-    # Both branches of `where` are differentiated: keep 0/0 out of the one that is not taken.
-    spread = torch.where(defined, variance_first, 1).sqrt() * torch.where(defined, variance_second, 1).sqrt()
-    return torch.where(defined, covariance / spread, 1)
-
-
-def regularised_correlation(first: Tensor, second: Tensor, levels: int) -> Tensor:
-    """(cov + k) / sqrt(var_first * var_second + k^2): 1 on constant patches, and smooth from there.
-
-    k = (FLAT_STD * (L-1))^2. Without it an edit of one grey level in plain background would swing the value
-    by up to 2. In [-1, sqrt(2)]: it exceeds 1 where a patch is strongly correlated with a variance near k.
-    """
-    covariance, variance_first, variance_second = _moments(first, second)
-    k = regulariser(levels)
-    return (covariance + k) / (variance_first * variance_second + k * k).sqrt()
+    return torch.where(defined, covariance / (variance_first.sqrt() * variance_second.sqrt()), 1)
 
 
 def regulariser(levels: int) -> float:

@@ -1,6 +1,6 @@
 """The five features of training, with a gradient written by hand: one pass each way instead of some thirty.
 
-The same numbers as `features` and `cooccurrence` give one by one, which the tests hold it to.
+The same numbers as `features` and a matrix written out give one by one, which the tests hold it to.
 
 Shapes: patches are (S, S, M), patches last, in grey levels [0, L-1]; N pairs per patch.
 """

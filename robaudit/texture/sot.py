@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from robaudit.texture.cooccurrence import angular_second_moment
+from robaudit.texture.cooccurrence import second_moment_and_slope
 from robaudit.texture.features import (
     contrast,
     correlation,
@@ -33,8 +33,9 @@ LEVELS = 32
 """Grey levels of the co-occurrence matrix; docs/texture.md says why."""
 
 
+@torch.no_grad()
 def second_order_texture(grey: Tensor, *, levels: int = LEVELS, patch: int = PATCH, distance: int = DISTANCE) -> Tensor:
-    """Measure the texture of grey images: the features as they are defined.
+    """Measure the texture of grey images: the features as they are defined. Carries no gradient.
 
     Args:
         grey: (B, 1, H, W), in [0, 1]; a pixel's grey level is grey * (levels - 1).
@@ -75,7 +76,7 @@ def _exact_features(patches: Tensor, step: Offset, levels: int) -> Tensor:
     first, second = pairs(patches, step)
     return torch.stack(
         [
-            angular_second_moment(patches, step, levels),
+            second_moment_and_slope(patches, step, levels, slope_wanted=False)[0],
             contrast(first, second),
             homogeneity(first, second),
             correlation(first, second),
