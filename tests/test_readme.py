@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 import robaudit
@@ -131,6 +133,28 @@ def test_python_shown_is_python_and_its_names_exist(page: Path) -> None:
             exec(statement, {})
         for name in re.findall(r"\brobaudit\.(\w+)\(", block):
             assert callable(getattr(robaudit, name))
+
+
+def test_the_page_on_python_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """But for the stages of the whole job, whose arguments alone are looked at."""
+    for number in range(8):
+        folder = tmp_path / "data" / ("cancer", "no-cancer")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (32, 32), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    (tmp_path / "robaudit.toml").write_text('[[rule]]\nmeasure = "images"\nat_least = 9\n')
+    monkeypatch.chdir(tmp_path)
+    for stage in ("_say_estimate", "_divided", "_run_stages"):
+        monkeypatch.setattr(f"robaudit.job.run.{stage}", lambda *_: None)
+    said: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", text_of(REPOSITORY / "docs" / "python.md"), re.DOTALL):
+        exec(block, said)
+    printed = capsys.readouterr().out
+    assert "nowhere.pt: " in printed
+    assert "images: 8, grey, attacked in one channel" in printed
+    assert printed.endswith("failed 1\n")
 
 
 def test_the_pictures_are_small_and_shown() -> None:
