@@ -13,7 +13,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _CONFIG = ConfigDict(arbitrary_types_allowed=True)  # networks, and who is told of progress
-_FAULTS = {"unexpected_keyword_argument": "is no argument here", "missing_keyword_only_argument": "is missing"}
+_FAULTS = {
+    "unexpected_keyword_argument": "is no argument here",
+    "unexpected_positional_argument": "is given by name alone",
+    "missing_keyword_only_argument": "is missing",
+    "missing_argument": "is missing",
+    "multiple_argument_values": "is given twice",
+}
 _KINDS = {
     "Input should be ": "",
     "'str' instances are not allowed as a Sequence value": "a list, not one text",
@@ -41,14 +47,16 @@ def given(function: Callable[..., Any], *args: Any, **options: Any) -> tuple[tup
         SettingsError: one is of another kind, out of the range stated, missing, or none of the function's.
     """
 
+    @validate_call(config=_CONFIG)
     @wraps(function)
     def told(*args: Any, **options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, options
 
     try:
-        return validate_call(told, config=_CONFIG)(*args, **options)
+        return told(*args, **options)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
+        # A name or place that is wrong explains the argument that is then missing, so it is told first.
+        problem = min(error.errors(include_url=False), key=lambda problem: problem["type"].startswith("missing"))
         where, *_ = problem["loc"]
         name = list(signature(function).parameters)[where] if isinstance(where, int) else str(where)
         if problem["type"] in _FAULTS:

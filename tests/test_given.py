@@ -63,9 +63,20 @@ def test_a_network_in_memory_is_refused_where_a_file_is_wanted(function: str, op
         getattr(robaudit, function)(nn.Linear(2, 2), out="nowhere", **options)
 
 
-def test_what_is_left_out_is_told() -> None:
-    with pytest.raises(SettingsError, match=r"^out: is missing$"):
-        robaudit.scan("no model", "no data")
+@pytest.mark.parametrize(
+    ("arguments", "options", "expected"),
+    [
+        (("model", "data"), {}, "out: is missing"),
+        (("model",), {"out": "out"}, "data: is missing"),
+        (("model", "data", "out"), {}, "out: is given by name alone"),
+        (("model", "data"), {"data": "data", "out": "out"}, "data: is given twice"),
+    ],
+)
+def test_arguments_that_make_no_call_are_told(
+    arguments: tuple[str, ...], options: dict[str, str], expected: str
+) -> None:
+    with pytest.raises(SettingsError, match=f"^{expected}$"):
+        robaudit.scan(*arguments, **options)
 
 
 def test_numbers_become_what_is_stated() -> None:
