@@ -75,6 +75,7 @@ def test_the_record_has_the_fields_that_the_design_states(finished: Finished) ->
     told_of_the_model = {
         "path",
         "sha256",
+        "code_sha256",
         "arch",
         "n_classes",
         "classes",
