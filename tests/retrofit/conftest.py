@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from robaudit.progress import Silent
+from robaudit.retrofit import diagnostics
 
 SIZE = 40
 
@@ -32,6 +33,14 @@ class Heard(Silent):
 def heard_lines():
     """Progress that remembers what was said."""
     return Heard()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_examined():
+    """One image of each class: the examination of eight takes longer than these trainings themselves."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(diagnostics, "N_IMAGES", 2)
+        yield
 
 
 @pytest.fixture(scope="session")

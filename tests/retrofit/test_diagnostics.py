@@ -14,9 +14,10 @@ from torch.nn import functional as F
 from robaudit.front.front import Front
 from robaudit.load.images import open_images
 from robaudit.progress import Silent
+from robaudit.retrofit import diagnostics as examination
 from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.attention import attention_map, share_holding
-from robaudit.retrofit.diagnostics import FORWARDS, GRADIENTS, Examined
+from robaudit.retrofit.diagnostics import FORWARDS, GRADIENTS, N_IMAGES, Examined
 from robaudit.retrofit.loss import TextureTerm
 from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.record import Diagnostics
@@ -108,7 +109,8 @@ def size_of(file):
         return picture.size
 
 
-def test_a_retrofit_leaves_them_before_and_after_with_pictures(model, data, tmp_path, heard_lines):
+def test_a_retrofit_leaves_them_before_and_after_with_pictures(model, data, tmp_path, heard_lines, monkeypatch):
+    monkeypatch.setattr(examination, "N_IMAGES", N_IMAGES)
     out = tmp_path / "out"
     assimilate(model, data, out=out, epochs=1, batch_size=8, front_learning_rate=1e-2, progress=heard_lines)
     diagnostics = Diagnostics.model_validate_json((out / "diagnostics.json").read_text())
