@@ -256,29 +256,39 @@ def test_a_scan_is_continued_by_others(
     assert f"continuing: 7 of {N_IMAGES} images are done" in watcher.lines
 
 
-def test_an_added_attack_is_run_by_the_workers_too(employ: Employ, model: Path, data: Path, tmp_path: Path) -> None:
-    """A scan with FGSM alone is mended by a longer attack, which all images face."""
-    options = {"attacks": ("fgsm",), "check_sample": 8}
-    alone = small_scan(model, data, tmp_path / "alone", **options)
+MENDED = {"attacks": ("fgsm",), "check_sample": 8}
+"""FGSM alone, to which a longer attack is added."""
+
+
+@pytest.fixture(scope="module")
+def mended(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    out = tmp_path_factory.mktemp("mended") / "out"
+    return small_scan(model, data, out, **MENDED), out
+
+
+def test_an_added_attack_is_run_by_the_workers_too(
+    employ: Employ, model: Path, data: Path, mended: Finished, tmp_path: Path
+) -> None:
+    """All images face it."""
+    alone, out = mended
     crew = employ(2)
-    together = small_scan(model, data, tmp_path / "together", **options)
+    together = small_scan(model, data, tmp_path, **MENDED)
     added = [attack.name for attack in alone.attacks if attack.added_by]
     assert added
-    assert rows(tmp_path / "together") == rows(tmp_path / "alone")
+    assert rows(tmp_path) == rows(out)
     assert together.checks == alone.checks
     assert any("_pursued" in str(shard.ask) for shard in crew.shards)
 
 
 def test_an_image_that_kills_workers_under_an_added_attack_alone_is_an_error_altogether(
-    employ: Employ, model: Path, data: Path, tmp_path: Path
+    employ: Employ, model: Path, data: Path, mended: Finished, tmp_path: Path
 ) -> None:
-    options = {"attacks": ("fgsm",), "check_sample": 8}
-    alone = small_scan(model, data, tmp_path / "alone", **options)
-    expected = {row["id"]: row for row in map(json.loads, rows(tmp_path / "alone").splitlines())}
+    alone, out = mended
+    expected = {row["id"]: row for row in map(json.loads, rows(out).splitlines())}
     fatal = next(id_ for id_, row in expected.items() if row["prediction"] == row["label"])
     employ(2, dies=lambda shard: "_pursued" in str(shard.ask) and any(ref.id == fatal for ref in shard.refs))
-    together = small_scan(model, data, tmp_path / "together", **options)
-    found = {row["id"]: row for row in map(json.loads, rows(tmp_path / "together").splitlines())}
+    together = small_scan(model, data, tmp_path, **MENDED)
+    found = {row["id"]: row for row in map(json.loads, rows(tmp_path).splitlines())}
     assert found[fatal]["error"] == "3 workers died of it, one after another (killed by the test)"
     assert (found[fatal]["prediction"], set(found[fatal]["fooled_at"].values())) == (None, {0})
     assert together.clean.n_errors == 1
@@ -327,13 +337,16 @@ def test_one_process_measures_by_itself_unless_told_otherwise() -> None:
         pytest.param("ray", Hanging(3), marks=pytest.mark.slow),
     ],
 )
-def test_real_workers_that_an_image_kills(engine: str, network: Lethal, data: Path, tmp_path: Path) -> None:
-    """Two processes, or two actors: one image ends or stops them again and again; the rest is measured as if alone."""
+def test_real_workers_that_an_image_kills(
+    engine: str, network: Lethal, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes, or two actors: one image ends or stops them, beside another and alone; the rest is as if alone."""
+    monkeypatch.setattr("robaudit.fleet.fleet.MAX_DEATHS", 1)  # each death costs the start of a process
     if engine == "ray":
         pytest.importorskip("ray", reason="the extra [ray] is not installed")
     options: dict[str, Any] = {
         "attacks": ("fgsm",), "eps": GRID, "classes": CLASSES, "mean": (MEAN,) * 3, "std": (STD,) * 3,
-        "accept_preprocessing": True,
+        "accept_preprocessing": True, "batch_size": 2,
     }  # fmt: skip
     alone = small_scan(network, data, tmp_path / "alone", **options)
     assert alone.clean.n_errors == 0
