@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 SETTINGS = """
 import torch
 from robaudit.float32 import true_float32
@@ -42,9 +40,21 @@ BEFORE = {
 }
 
 
-@pytest.mark.parametrize("before", BEFORE.values(), ids=list(BEFORE))
-def test_it_is_exact_and_repeatable_inside_and_leaves_no_trace(before):
-    """In a process of its own: some of these settings cannot be taken back."""
-    code = SETTINGS.format(before=before)
+EACH = """
+import multiprocessing
+import torch, robaudit.float32  # once: it takes longer than all cases
+
+for name, code in {codes!r}.items():
+    case = multiprocessing.get_context("fork").Process(target=exec, args=(code, {{}}), name=name)
+    case.start()
+    case.join()
+    if case.exitcode != 0:
+        print(name)
+"""
+
+
+def test_it_is_exact_and_repeatable_inside_and_leaves_no_trace():
+    """Each in a process of its own: some of these settings cannot be taken back."""
+    code = EACH.format(codes={name: SETTINGS.format(before=before) for name, before in BEFORE.items()})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
