@@ -10,7 +10,7 @@ or out of time? The same command goes on; cells without a result say "not run".
 
 In a minute, on generated phantoms and an untrained network, to see that it works (the figures mean nothing):
 
-    python examples/paper/table.py --epochs 1 --limit 8 --eps 4 --arms vanilla,assimilation --out out/tried
+    python examples/paper/table.py --epochs 1 --limit 2 --eps 4 --arms vanilla,assimilation --out out/tried
 """
 
 import argparse
