@@ -159,13 +159,18 @@ def test_the_batch_shape_changes_at_most_borderline_images(network, images, rows
     assert sum(one != other for one, other in zip(rows, others, strict=True)) <= 1
 
 
+@pytest.fixture(scope="module")
+def swept(network, images):
+    """Each eps on its own: rows by eps."""
+    return {eps: rows_of(engine_for(network, images, "bim", "pgd", grid=(eps,)), images) for eps in GRID}
+
+
 @pytest.mark.parametrize("search", list(Search))
 @pytest.mark.parametrize("rescale", [True, False])
-def test_every_search_agrees_with_running_every_eps(network, images, search, rescale):
+def test_every_search_agrees_with_running_every_eps(network, images, swept, search, rescale):
     """On this network fooling is monotone in eps, so the search may not differ from the full sweep."""
     searched = rows_of(engine_for(network, images, "bim", "pgd", search=search, rescale=rescale), images)
-    for eps in GRID:
-        alone = rows_of(engine_for(network, images, "bim", "pgd", grid=(eps,)), images)
+    for eps, alone in swept.items():
         for name in ("bim", "pgd"):
             assert [tally.fooling_eps(row, name) <= eps for row in searched] == [
                 tally.fooling_eps(row, name) <= eps for row in alone
