@@ -16,12 +16,26 @@ from robaudit.cli.main import app
 from robaudit.records import AuditRecord
 
 REPOSITORY = Path(__file__).parents[1]
+Command = Callable[..., subprocess.CompletedProcess[str]]
 COMMANDS = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
 
 
 def robaudit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "robaudit", *map(str, arguments)]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The same without the start of a process."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["robaudit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        return subprocess.CompletedProcess(sys.argv, int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 def test_reading_records_reporting_and_gating_load_no_torch() -> None:
@@ -154,6 +168,7 @@ RULE = '[[rule]]\nmeasure = "worst_case"\neps_255 = 4\nmode = "lenient"\nat_leas
     ],
 )
 def test_gate_exits_as_the_contract_says(
+    in_process: Command,
     audit_of: Callable[..., AuditRecord],
     tmp_path: Path,
     changes: dict[str, str],
@@ -164,7 +179,7 @@ def test_gate_exits_as_the_contract_says(
     audit, policy = tmp_path / "audit.json", tmp_path / "robaudit.toml"
     audit.write_text(audit_of(60, 100, **changes).model_dump_json(), encoding="utf-8")
     policy.write_text(RULE + at_least, encoding="utf-8")
-    done = robaudit("gate", audit, "--policy", policy, *options)
+    done = in_process("gate", audit, "--policy", policy, *options)
     assert done.returncode == code, done.stderr
     assert len(done.stdout.splitlines()) == (0 if code == 2 else 1)
     if code == 0 and not options:
@@ -173,35 +188,37 @@ def test_gate_exits_as_the_contract_says(
         )
 
 
-def test_what_a_record_says_comes_out_inert(audit_of: Callable[..., AuditRecord], tmp_path: Path) -> None:
+def test_what_a_record_says_comes_out_inert(
+    in_process: Command, audit_of: Callable[..., AuditRecord], tmp_path: Path
+) -> None:
     """A class name may hold anything, escape sequences included."""
     evil = json.dumps("\x1b[2J\u202eevil")
     audit_file, policy = tmp_path / "audit.json", tmp_path / "robaudit.toml"
     audit_file.write_text(audit_of(60, 100).model_dump_json().replace('"cancer"', evil), encoding="utf-8")
     policy.write_text('[[rule]]\nmeasure = "clean"\nclass = "\\u001b[2J\\u202eevil"\nat_least = 0\n', encoding="utf-8")
-    done = robaudit("gate", audit_file, "--policy", policy)
+    done = in_process("gate", audit_file, "--policy", policy)
     assert done.returncode == 0, done.stderr
     assert r"\x1b[2J\u202eevil" in done.stdout
     assert "\x1b" not in done.stdout
 
 
-def test_inspect_prints_what_a_file_says_inert(tmp_path: Path) -> None:
+def test_inspect_prints_what_a_file_says_inert(in_process: Command, tmp_path: Path) -> None:
     model = tmp_path / "[bold]model.safetensors"
     names = "[red]\x1b[2J.weight"
     header = json.dumps({names: {"dtype": "F32", "shape": [1, 1], "data_offsets": [0, 4]}}).encode()
     model.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    done = robaudit("inspect", model)
+    done = in_process("inspect", model)
     assert done.returncode == 0, done.stderr
     assert "[bold]model.safetensors" in done.stdout
     assert r"[red]\x1b[2J.weight 1 x 1" in done.stdout
     assert "\x1b" not in done.stdout
 
 
-def test_inspect_json_is_one_document_and_nothing_else(tmp_path: Path) -> None:
+def test_inspect_json_is_one_document_and_nothing_else(in_process: Command, tmp_path: Path) -> None:
     model = tmp_path / "model.safetensors"
     header = json.dumps({"a.weight": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}).encode()
     model.write_bytes(len(header).to_bytes(8, "little") + header + bytes(24))
-    done = robaudit("inspect", model, "--json")
+    done = in_process("inspect", model, "--json")
     document = json.loads(done.stdout)
     assert document["kind"] == "safetensors"
     assert document["tensors"] == {"a.weight": {"shape": [2, 3], "dtype": "float32"}}
