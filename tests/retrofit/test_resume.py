@@ -11,10 +11,14 @@ import torch
 from torch import nn
 
 from robaudit.errors import OutputError
+from robaudit.load.model import load_model
 from robaudit.progress import Silent
 from robaudit.retrofit import assimilate as retrofit
-from robaudit.retrofit.assimilate import assimilate
+from robaudit.retrofit.assimilate import assimilate, with_front
 from robaudit.retrofit.checkpoint import workplace
+from robaudit.retrofit.settings import train_config
+from robaudit.retrofit.state import Standing, StateFile
+from robaudit.retrofit.train import _optimiser
 
 SETTINGS = {
     "epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "robust": "fgsm", "augment": "flip,shift", "seed": 5,
@@ -148,10 +152,13 @@ def test_a_damaged_state_is_told_with_the_way_out(model, data, tmp_path):
 
     damaged = [b"", b"half a file", good[:-50], flipped(len(good) // 2), flipped(good.index(b"data.pkl") + 500)]
     damaged += [flipped(0), flipped(len(good) - 1)]
+    classifier, config = with_front(load_model(model), 1, seed=0), train_config(**SETTINGS)
+    now = Standing(classifier, _optimiser(classifier, config), torch.Generator(), "fgsm")
+    assert StateFile(state).restore(now)
     for content in damaged:
         state.write_bytes(content)
         with pytest.raises(OutputError, match="cannot be read; use --restart"):
-            assimilate(model, data, out=out, **SETTINGS)
+            StateFile(state).restore(now)
     torch.save({"epoch": 1}, state)
     with pytest.raises(OutputError, match="cannot be read; use --restart"):
         assimilate(model, data, out=out, **SETTINGS)
