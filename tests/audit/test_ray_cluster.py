@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("ray", reason="the extra [ray] is not installed")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("with_ray")]
 
 ENVIRONMENT = {
     **os.environ,
@@ -27,6 +26,12 @@ ENVIRONMENT = {
 }
 # Long enough that the second node's worker comes before the first's is done.
 SCAN = ("--attacks", "fgsm,bim,pgd-1000x2", "--eps", "1,2,4,8", "--check-sample", "0", "--precision", "float32")
+
+
+@pytest.fixture
+def with_ray() -> None:
+    """Not at collection, where every worker would import it for tests that are not run."""
+    pytest.importorskip("ray", reason="the extra [ray] is not installed")
 
 
 def free_port() -> int:
