@@ -152,6 +152,21 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments: list[str], expected: s
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "computes"),
+    [("scan", "robaudit.audit.scan"), ("run", "robaudit.job.run"), ("assimilate", "robaudit.retrofit.assimilate")],
+)
+@pytest.mark.parametrize("mistake", ["--mean=grey", "--on-bad-image=cry"])
+def test_a_mistyped_option_is_told_before_what_computes_is_imported(
+    in_process: Command, monkeypatch: pytest.MonkeyPatch, command: str, computes: str, mistake: str
+) -> None:
+    """It brings torch, which takes seconds."""
+    monkeypatch.setitem(sys.modules, computes, None)
+    done = in_process(command, "model.pt", "data", "--out", "out", mistake)
+    assert done.returncode == 2
+    assert f"robaudit: {mistake.replace('=', ' ')}: wanted " in done.stderr
+
+
 RULE = '[[rule]]\nmeasure = "worst_case"\neps_255 = 4\nmode = "lenient"\nat_least = '
 
 

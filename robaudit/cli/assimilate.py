@@ -333,6 +333,27 @@ def assimilate(
     the train part of DATA with cross-entropy and GLCM loss, stopping early on the val part. Undivided DATA is split
     60/20/20, and the split written out. Interrupted? The same command continues after the last complete epoch.
     """
+    # Told of what is mistyped first: what computes takes seconds to import.
+    given = {
+        **options.model_options(
+            arch,
+            classes,
+            mean,
+            std,
+            input_size,
+            factory=factory,
+            trust=trust,
+            weights=weights,
+            output=output,
+            label_index=label_index,
+            threshold=threshold,
+            normalization=normalization,
+        ),
+        **options.data_options(limit, merge, on_bad_image),
+        "augment": None if augment is None else ",".join(options.names(augment) or []),
+        "engine": options.choice("--engine", engine, "local", "ray"),
+    }
+
     from robaudit.cli.progress import terminal_progress
     from robaudit.records import TRAINING_FILE
     from robaudit.retrofit.assimilate import assimilate as retrofit
@@ -353,7 +374,6 @@ def assimilate(
         random_front=random_front or None,
         trains=trains,
         alpha=alpha,
-        augment=None if augment is None else ",".join(options.names(augment) or []),
         class_weights=class_weights,
         precision=precision,
         robust=attack_of_training(robust, robust_by),
@@ -366,26 +386,11 @@ def assimilate(
         patch=patch,
         levels=levels,
         scaled=False if raw_features else None,
-        **options.model_options(
-            arch,
-            classes,
-            mean,
-            std,
-            input_size,
-            factory=factory,
-            trust=trust,
-            weights=weights,
-            output=output,
-            label_index=label_index,
-            threshold=threshold,
-            normalization=normalization,
-        ),
-        **options.data_options(limit, merge, on_bad_image),
+        **given,
         view=options.view_options(invert, bgr, transpose, resize, slice_, window),
         seed=seed,
         device=device,
         restart=restart,
-        engine=options.choice("--engine", engine, "local", "ray"),
         workers=workers,
         ray_address=ray_address,
         gpus_per_worker=gpus_per_worker,

@@ -99,6 +99,24 @@ def run(
     Prints an estimate of the time first. DATA has train, val and test parts, or is split 60/20/20 and the split
     written out. Interrupted? The same command continues; finished stages are reused.
     """
+    # Told of what is mistyped first: what computes takes seconds to import.
+    loading = options.model_options(
+        arch,
+        classes,
+        mean,
+        std,
+        input_size,
+        factory=factory,
+        trust=trust,
+        weights=weights,
+        output=output,
+        label_index=label_index,
+        threshold=threshold,
+        normalization=normalization,
+    )
+    reading = options.data_options(limit, merge, on_bad_image)
+    asked, budgets = options.names(attacks), options.whole_numbers("--eps", eps)
+
     from robaudit.cli.progress import terminal_progress
     from robaudit.job.run import Stages
     from robaudit.job.run import run as whole_job
@@ -110,29 +128,16 @@ def run(
         preset=options.choice("--preset", preset, "quick", "default", "thorough", "paper"),
         without_glcm=without_glcm,
         loading={
-            **options.model_options(
-                arch,
-                classes,
-                mean,
-                std,
-                input_size,
-                factory=factory,
-                trust=trust,
-                weights=weights,
-                output=output,
-                label_index=label_index,
-                threshold=threshold,
-                normalization=normalization,
-            ),
+            **loading,
             "device": device,
         },
         reading={
-            **options.data_options(limit, merge, on_bad_image),
+            **reading,
             "view": options.view_options(invert, bgr, transpose, resize, slice_, window),
         },
         scanning={
-            "attacks": options.names(attacks),
-            "eps": options.whole_numbers("--eps", eps),
+            "attacks": asked,
+            "eps": budgets,
             "positive": positive,
             "accept_preprocessing": accept_preprocessing,
             "expect_clean_accuracy": expect_clean_accuracy,

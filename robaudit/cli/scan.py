@@ -187,18 +187,8 @@ def scan(
     Takes the test part of DATA where it has parts. Robust accuracy is an upper bound: a stronger attack can only
     lower it. Interrupted? The same command continues.
     """
-    from rich.console import Console
-
-    from robaudit.audit.scan import scan as measure
-    from robaudit.cli.progress import terminal_progress
-    from robaudit.records import AUDIT_FILE
-    from robaudit.report.html import write_beside
-    from robaudit.report.terminal import print_audit
-
-    record = measure(
-        model,
-        data,
-        out=out,
+    # Told of what is mistyped first: what computes takes seconds to import.
+    given = {
         **options.model_options(
             arch,
             classes,
@@ -214,12 +204,30 @@ def scan(
             normalization=normalization,
         ),
         **options.data_options(limit, merge, on_bad_image),
+        "attacks": options.names(attacks),
+        "eps": options.whole_numbers("--eps", eps),
+        "protocol": None if protocol is None else options.choice("--protocol", protocol, "nested", "paper"),
+        "engine": options.choice("--engine", engine, "local", "ray"),
+        "precision": options.choice("--precision", precision, "float32", "bfloat16", "auto"),
+        "without": options.names(without) or (),
+    }
+
+    from rich.console import Console
+
+    from robaudit.audit.scan import scan as measure
+    from robaudit.cli.progress import terminal_progress
+    from robaudit.records import AUDIT_FILE
+    from robaudit.report.html import write_beside
+    from robaudit.report.terminal import print_audit
+
+    record = measure(
+        model,
+        data,
+        out=out,
+        **given,
         view=options.view_options(invert, bgr, transpose, resize, slice_, window),
-        attacks=options.names(attacks),
-        eps=options.whole_numbers("--eps", eps),
         restarts=restarts,
         preset=preset,
-        protocol=None if protocol is None else options.choice("--protocol", protocol, "nested", "paper"),
         accept_preprocessing=accept_preprocessing,
         expect_clean_accuracy=expect_clean_accuracy,
         positive=positive,
@@ -228,14 +236,11 @@ def scan(
         batch_size=batch_size,
         device=device,
         restart=restart,
-        engine=options.choice("--engine", engine, "local", "ray"),
         workers=workers,
         ray_address=ray_address,
         gpus_per_worker=gpus_per_worker,
         hang_after=hang_after,
         search=search,
-        precision=options.choice("--precision", precision, "float32", "bfloat16", "auto"),
-        without=options.names(without) or (),
         warm_start=warm_start,
         surrogate=surrogate,
         check_sample=check_sample,
