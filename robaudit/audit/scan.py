@@ -94,7 +94,7 @@ def scan(
         mean: per-channel mean of the model's own normalisation, [0, 1] units.
         std: likewise.
         input_size: (height, width) of the model's input grid.
-        attacks: names as in `robaudit.attack.threats`; None takes the preset's.
+        attacks: names as in `robaudit.attack.names`; None takes the preset's.
         eps: L-inf budgets in 255ths.
         restarts: random starts of the attacks that start at random.
         preset: attacks and protocol, where `attacks` and `protocol` do not say: quick, default, paper or thorough.
