@@ -49,6 +49,8 @@ MAX_WALKED = 8
 """Images that are walked away from: each walk is many pictures."""
 MAX_INNER = 64
 """Random points of the ball that a planted head must call harmless; half as many as there are features, if fewer."""
+AT_A_TIME = 8
+"""Of these points, through the network."""
 PLANTED_THRESHOLD = 0.9
 """Where the planted head decides, between -1 (harmless points) and 1 (the planted one)."""
 
@@ -312,7 +314,7 @@ def _plant(features: Callable[[Tensor], Tensor], target: Target, eps: float, wor
     points = [origin, *(within_ball(origin + each, origin, eps) for each in noise[:-1])]
     points.append(within_ball(origin + eps * noise[-1].sign(), origin, eps))
     with torch.no_grad():
-        rows = torch.cat([features(torch.stack(list(chunk))).flatten(1) for chunk in _chunks(points)]).double()
+        rows = torch.cat([features(few).flatten(1) for few in torch.stack(points).split(AT_A_TIME)]).double()
     work.forwards += len(points) + 1
     wanted = torch.full((len(points),), -1.0, dtype=rows.dtype, device=rows.device)
     wanted[-1] = 1.0
@@ -330,8 +332,3 @@ def _plant(features: Callable[[Tensor], Tensor], target: Target, eps: float, wor
         return torch.stack([-score, score], 1)
 
     return head
-
-
-def _chunks(points: Sequence[Tensor], size: int = 8) -> Iterator[Sequence[Tensor]]:
-    for start in range(0, len(points), size):
-        yield points[start : start + size]

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from robaudit.cli import options
+
 
 def badge(
-    audit: Annotated[Path, typer.Argument(metavar="AUDIT.json", help="The audit record that scan wrote.")],
+    audit: options.AuditArgument,
     eps: Annotated[
         int | None,
         typer.Option(metavar="K", help="In 255ths; one that was audited [dim](default: the nearest to 4)[/dim]."),

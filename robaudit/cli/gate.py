@@ -17,7 +17,7 @@ FILES = "Files for CI servers"
 
 
 def gate(
-    audit: Annotated[Path, typer.Argument(metavar="AUDIT.json", help="The audit record that scan wrote.")],
+    audit: options.AuditArgument,
     policy: Annotated[Path, typer.Option(metavar="FILE", help="The rules; examples/robaudit.toml shows them all.")],
     baseline: Annotated[
         Path | None, typer.Option(metavar="BEFORE.json", help="An earlier audit, for rules that limit a drop.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robaudit.cli import options
 from robaudit.inert import inert
 from robaudit.typed import flag
 
@@ -21,7 +22,7 @@ Line = tuple[str, str]
 
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file or folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Say what a model file holds, without running anything from it."""
     from dataclasses import replace

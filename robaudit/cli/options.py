@@ -252,6 +252,7 @@ LogJson = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+AuditArgument = Annotated[Path, typer.Argument(metavar="AUDIT.json", help="The audit record that scan wrote.")]
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="Print the result as one JSON document, and nothing else, to stdout."),

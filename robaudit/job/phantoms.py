@@ -28,24 +28,24 @@ NOTE = (
 )
 
 
-def phantom(lesion: bool, rng: np.random.Generator, side: int = SIDE) -> NDArray[np.uint8]:
-    """One phantom: (side, side), uint8."""
-    image = 0.06 + 0.02 * rng.standard_normal((side, side))
-    body = np.zeros((side, side))
-    radii = side * rng.uniform(0.36, 0.46, size=2)
-    body[ellipse(side / 2, side / 2, *radii, shape=body.shape)] = 1
-    tissue = 0.42 + 0.5 * gaussian(rng.standard_normal((side, side)), sigma=side / 12)
+def phantom(lesion: bool, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """One phantom: (SIDE, SIDE), uint8."""
+    image = 0.06 + 0.02 * rng.standard_normal((SIDE, SIDE))
+    body = np.zeros((SIDE, SIDE))
+    radii = SIDE * rng.uniform(0.36, 0.46, size=2)
+    body[ellipse(SIDE / 2, SIDE / 2, *radii, shape=body.shape)] = 1
+    tissue = 0.42 + 0.5 * gaussian(rng.standard_normal((SIDE, SIDE)), sigma=SIDE / 12)
     image += gaussian(body, sigma=1) * tissue
 
-    centre = side / 2 + rng.uniform(-0.16, 0.16, size=2) * side
-    radius = side * rng.uniform(0.12, 0.17)
-    nodule = np.zeros((side, side))
+    centre = SIDE / 2 + rng.uniform(-0.16, 0.16, size=2) * SIDE
+    radius = SIDE * rng.uniform(0.12, 0.17)
+    nodule = np.zeros((SIDE, SIDE))
     nodule[disk(centre, radius, shape=nodule.shape)] = 1
     nodule = gaussian(nodule, sigma=1)
     image += 0.14 * nodule
     if lesion:
-        image += 0.045 * nodule * _oriented_texture(rng, side)
-    image += 0.015 * rng.standard_normal((side, side))
+        image += 0.045 * nodule * _oriented_texture(rng)
+    image += 0.015 * rng.standard_normal((SIDE, SIDE))
     return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
 
 
@@ -63,11 +63,11 @@ def write_phantoms(folder: Path, seed: int, progress: Progress) -> None:
     progress.finish()
 
 
-def _oriented_texture(rng: np.random.Generator, side: int) -> NDArray[np.float64]:
+def _oriented_texture(rng: np.random.Generator) -> NDArray[np.float64]:
     """Stripes of 4 to 5 pixels, bent by noise so that no two are alike; values in [-1, 1]."""
-    rows, columns = np.mgrid[:side, :side]
+    rows, columns = np.mgrid[:SIDE, :SIDE]
     angle = rng.uniform(0, np.pi)
     along = rows * np.cos(angle) + columns * np.sin(angle)
-    bend = 6 * gaussian(rng.standard_normal((side, side)), sigma=5)
+    bend = 6 * gaussian(rng.standard_normal((SIDE, SIDE)), sigma=5)
     stripes: NDArray[np.float64] = np.sin(2 * np.pi * (along + bend) / rng.uniform(4, 5))
     return stripes

@@ -239,9 +239,7 @@ def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: Tra
         SettingsError: tint is wanted, and there is no C.
     """
     if config.front == "none":
-        vanilla.require_channels(image_channels)
-        if vanilla.classifier.front is not None:
-            raise ModelError(f"{vanilla.info.path}: is already retrofitted; pass the model before the retrofit")
+        _require_without_front(vanilla, image_channels)
         if not vanilla.recipe.is_timms:
             raise ModelError(
                 f"{vanilla.info.path}: is no network that a timm folder can name, which is what --front none writes; "
@@ -258,6 +256,13 @@ def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: Tra
     return classifier
 
 
+def _require_without_front(vanilla: LoadedModel, image_channels: Literal[1, 3]) -> None:
+    """Refuse a model that has a front, or whose channels do not fit the images."""
+    if vanilla.classifier.front is not None:
+        raise ModelError(f"{vanilla.info.path}: is already retrofitted; pass the model before the retrofit")
+    vanilla.require_channels(image_channels)
+
+
 def with_front(
     vanilla: LoadedModel, image_channels: Literal[1, 3], seed: int, modules: Modules = "T+C", tint: bool = False
 ) -> Classifier:
@@ -267,9 +272,7 @@ def with_front(
         ModelError: it already has a front, or its channels do not fit the images.
     """
     classifier, path = vanilla.classifier, vanilla.info.path
-    if classifier.front is not None:
-        raise ModelError(f"{path}: is already retrofitted; pass the model before the retrofit")
-    vanilla.require_channels(image_channels)
+    _require_without_front(vanilla, image_channels)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:

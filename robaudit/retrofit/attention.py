@@ -32,12 +32,12 @@ def attention_map(classifier: nn.Module, pixels: Tensor) -> Tensor:
     return gradient.abs().sum(1)
 
 
-def share_holding(maps: Tensor, held: float = HELD) -> Tensor:
-    """Smallest share of pixels that together hold `held` of a map, (B, H, W) -> (B,), in (0, 1].
+def share_holding(maps: Tensor) -> Tensor:
+    """Smallest share of pixels that together hold `HELD` of a map, (B, H, W) -> (B,), in (0, 1].
 
     A map that is zero everywhere has its mass nowhere: NaN.
     """
     sizes = maps.flatten(1).sort(1, descending=True).values.double()
     total = sizes.sum(1, keepdim=True)
-    n_needed = (sizes.cumsum(1) < held * total).sum(1) + 1
+    n_needed = (sizes.cumsum(1) < HELD * total).sum(1) + 1
     return torch.where(total[:, 0] > 0, n_needed / sizes.shape[1], torch.nan)
