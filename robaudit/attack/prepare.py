@@ -146,8 +146,8 @@ def _folded(model: nn.Module, example: Tensor) -> nn.Module:
         conv, norm = folded.get_submodule(convolution), folded.get_submodule(batch_norm)
         assert isinstance(conv, nn.Conv2d)
         assert isinstance(norm, nn.BatchNorm2d)
-        _replace(folded, convolution, fuse_conv_bn_eval(conv, norm))
-        _replace(folded, batch_norm, _what_remains(norm))
+        folded.set_submodule(convolution, fuse_conv_bn_eval(conv, norm))
+        folded.set_submodule(batch_norm, _what_remains(norm))
     return folded if _agree(model, folded, example) else model
 
 
@@ -208,8 +208,3 @@ def _what_remains(norm: nn.Module) -> nn.Module:
     """What a batch-norm still does once folded: timm's carry dropout and an activation inside."""
     rest = [norm.get_submodule(part) for part in ("drop", "act") if isinstance(getattr(norm, part, None), nn.Module)]
     return nn.Sequential(*rest) if rest else nn.Identity()
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, attribute = name.rpartition(".")
-    setattr(model.get_submodule(parent), attribute, module)
