@@ -48,7 +48,7 @@ class Told(_Bar):
 @pytest.fixture(scope="module", autouse=True)
 def small() -> pytest.MonkeyPatch:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(phantoms, "PER_CLASS", {"train": 8, "val": 3, "test": 3})
+        patch.setattr(phantoms, "PER_CLASS", {"train": 8, "val": 3, "test": 2})
         patch.setattr(small_classifier, "EPOCHS", 2)
         patch.setattr(demo_module, "EPOCHS", 1)
         yield patch
@@ -72,7 +72,7 @@ def test_the_demo_leaves_every_stage_and_a_page(finished: tuple[Path, Told]) -> 
     page = (out / "report" / "index.html").read_text(encoding="utf-8")
     before, after = (read_audit(out / stage / "audit.json") for stage in ("before", "after"))
     assert before.data.sha256 == after.data.sha256
-    assert before.data.n_images == after.data.n_images == 6
+    assert before.data.n_images == after.data.n_images == 4
     assert after.model.front is not None
     assert after.model.front.vanilla.sha256 == before.model.sha256
     asked = [[attack.name for attack in audit.attacks if attack.added_by is None] for audit in (before, after)]
@@ -146,7 +146,7 @@ def test_phantoms_depend_on_the_seed_alone(tmp_path: Path) -> None:
         {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.png")}
         for name in ("first", "again", "other")
     )
-    assert len(first) == 2 * (8 + 3 + 3)
+    assert len(first) == 2 * (8 + 3 + 2)
     assert first == again
     assert not set(first.values()) & set(other.values())
     assert len(set(first.values())) == len(first)
