@@ -28,6 +28,7 @@ from robaudit.job.estimate import gradients_per_image, scan_seconds
 from robaudit.job.run import Stages, _say_overlap, run
 from robaudit.load.images import open_images
 from robaudit.records import AuditRecord, Verdict, read_audit
+from robaudit.report.status import STAGES
 
 
 class Told(_Bar):
@@ -69,6 +70,7 @@ def test_the_demo_leaves_every_stage_and_a_page(finished: tuple[Path, Told]) -> 
     out, _ = finished
     stages = {"before", "assimilated", "after", "assimilated-without-glcm", "without-glcm", "report"}
     assert {path.name for path in out.iterdir()} == stages | {"data", "model"}
+    assert stages == STAGES.keys(), "or status says nothing of one"
     page = (out / "report" / "index.html").read_text(encoding="utf-8")
     before, after = (read_audit(out / stage / "audit.json") for stage in ("before", "after"))
     assert before.data.sha256 == after.data.sha256
