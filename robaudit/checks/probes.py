@@ -314,7 +314,7 @@ def _plant(features: Callable[[Tensor], Tensor], target: Target, eps: float, wor
     points = [origin, *(within_ball(origin + each, origin, eps) for each in noise[:-1])]
     points.append(within_ball(origin + eps * noise[-1].sign(), origin, eps))
     with torch.no_grad():
-        rows = torch.cat([features(few).flatten(1) for few in torch.stack(points).split(AT_A_TIME)]).double()
+        rows = torch.cat([features(few).flatten(1) for few in torch.split(torch.stack(points), AT_A_TIME)]).double()
     work.forwards += len(points) + 1
     wanted = torch.full((len(points),), -1.0, dtype=rows.dtype, device=rows.device)
     wanted[-1] = 1.0
