@@ -22,8 +22,3 @@ def wilson(n_correct: int, n_images: int) -> tuple[float, float]:
 def outwards(low: float | Fraction, high: float | Fraction) -> tuple[str, str]:
     """Ends of an interval in percent, rounded outwards: one that is below a bound never reads as at it."""
     return f"{floor(Fraction(low) * 1000) / 10:.1f}", f"{ceil(Fraction(high) * 1000) / 10:.1f}"
-
-
-def at_most(n_correct: int, n_images: int) -> str:
-    """A share that is said to be a bound, in percent: no lower than what was counted."""
-    return f"{ceil(Fraction(1000 * n_correct, n_images)) / 10:.1f}%"

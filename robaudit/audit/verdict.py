@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from robaudit.intervals import at_most, outwards, wilson
+from robaudit.intervals import outwards, wilson
 from robaudit.records import AttackCurve, Check, Point, Verdict
 from robaudit.tally import headline_eps
 
@@ -36,7 +36,7 @@ def _measured_sentence(worst: Sequence[Point], attacks: Sequence[AttackCurve]) -
     lowest = min(reversed(alone), key=lambda attack: _at(attack, point.eps_255).n_correct, default=None)
     setter = f"; {lowest.name} alone leaves {_at(lowest, point.eps_255).n_correct}" if lowest else ""
     return (
-        f"At most {point.n_correct} of {point.n_images} images ({at_most(point.n_correct, point.n_images)}, "
+        f"At most {point.n_correct} of {point.n_images} images ({point.n_correct / point.n_images:.1%}, "
         f"95% interval {low}% to {high}%) stay correct at {point.eps_255}/255 under the per-image worst of "
         f"{', '.join(attack.name for attack in attacks)}{setter}.{_repairs(attacks)} "
         "This is an upper bound: a stronger attack can only lower it."
