@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from robaudit.errors import SettingsError
 from robaudit.fleet.crew import Crew
@@ -30,8 +30,6 @@ class Workforce:
         Raises:
             SettingsError: naming the option.
         """
-        if self.engine not in get_args(EngineName):
-            raise SettingsError(f"--engine {self.engine}: is unknown; there are {', '.join(get_args(EngineName))}")
         if self.workers is not None and self.workers < 1:
             raise SettingsError(f"--workers {self.workers}: wanted 1 or more")
         for option, value in (("--ray-address", self.ray_address), ("--gpus-per-worker", self.gpus_per_worker)):

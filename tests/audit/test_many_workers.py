@@ -309,10 +309,10 @@ def test_a_worker_that_computes_otherwise_is_refused(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"engine": "dask"}, "--engine dask: is unknown; there are local, ray"),
+        ({"engine": "dask"}, "engine dask: wanted 'local' or 'ray'"),
         ({"workers": 0}, "--workers 0: wanted 1 or more"),
         ({"ray_address": "auto"}, "--ray-address auto: is for --engine ray"),
-        ({"workers": 2, "gpus_per_worker": 1}, "--gpus-per-worker 1: is for --engine ray"),
+        ({"workers": 2, "gpus_per_worker": 0.5}, "--gpus-per-worker 0.5: is for --engine ray"),
     ],
 )
 def test_choices_that_contradict_themselves_are_refused(

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from robaudit.audit.scan import scan
-from robaudit.job.phantoms import CLASSES, phantom
+from robaudit.job.phantoms import CLASSES, SIDE, phantom
 from robaudit.job.small_classifier import train_small_classifier
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
@@ -23,7 +23,6 @@ from robaudit.progress import Silent
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples" / "ci"
-SIDE = 64
 N_TRAIN, N_TEST = 100, 20
 SCAN = ("--preset", "quick", "--limit", "200", "--eps", "1,2,4")
 """How the examples scan; a test holds them to it."""
@@ -36,7 +35,7 @@ def make_repository(folder: Path) -> Path:
         for label in CLASSES:
             (folder / "data" / part / label).mkdir(parents=True)
             for index in range(n_images):
-                picture = Image.fromarray(phantom(label == CLASSES[1], dice, SIDE))
+                picture = Image.fromarray(phantom(label == CLASSES[1], dice))
                 picture.save(folder / "data" / part / label / f"{index:02d}.png")
     with one_thread():
         train_small_classifier(folder / "data", folder / "model", (SIDE, SIDE), 0, Silent())

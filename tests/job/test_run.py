@@ -116,7 +116,7 @@ def test_the_time_it_will_take_is_said_before_the_first_scan(finished: tuple[Pat
     lines = finished[1].lines
     [estimate] = [index for index, line in enumerate(lines) if "ms per image-gradient on this machine: about" in line]
     stages = [index for index, line in enumerate(lines) if line[:2] in ("1 ", "2 ", "3 ", "4 ")]
-    assert "3 scans of 6 images, checks included, " in lines[estimate]
+    assert "3 scans of 4 images, checks included, " in lines[estimate]
     assert estimate < stages[0]
     assert stages == sorted(stages)
     assert len(stages) == 4

@@ -91,7 +91,7 @@ def test_a_layer_in_front_that_does_something_else_is_asked_about(tmp_path: Path
     torch.save({"state_dict": weights, "mean": MEAN, "std": STD}, file)
     assert load_model(file).info.normalization.source == "a layer of the file, in front of the network"
     torch.save({"state_dict": weights, "mean": STD, "std": STD}, file)
-    with pytest.raises(ModelError, match=r"keeps mean .* and has a layer in front .* other ones; pass the right ones"):
+    with pytest.raises(ModelError, match=r"keeps mean .* and has a layer that .* other ones; pass the right ones"):
         load_model(file)
 
 
