@@ -54,8 +54,10 @@ AT_A_TIME = 8
 PLANTED_THRESHOLD = 0.9
 """Where the planted head decides, between -1 (harmless points) and 1 (the planted one)."""
 
-WITHOUT_BOUND = tuple(parse_attack(name) for name in ("pgd-margin", "pgd", "pgd-margin-200x2"))
-"""The attacks of the unbounded and the planted test, until one succeeds; the last has steps enough for anything."""
+WITHOUT_BOUND = tuple(map(parse_attack, ("pgd-margin", "pgd", "pgd-margin-200x2", "pgd-margin-10x80")))
+"""The attacks of the unbounded and the planted test, until one succeeds; the last two have steps, and starts, enough
+for anything: what is planted in one corner is near few of the starts in a ball, and then two or three steps away.
+"""
 
 Ask = Callable[[ImageRow, Target, Work], Dialogue[bool | None]]
 
