@@ -276,6 +276,11 @@ class Check(Record):
     repaired_by: str | None = None
     """Attack that was added because of this check, after which it no longer fails."""
 
+    @property
+    def speaks_up(self) -> bool:
+        """Whether it has something to say."""
+        return self.status in ("warning", "failed")
+
 
 NOT_LEARNT_FROM = "not-learnt-from"
 """Id of the check on images that were learnt from: these take back a number that all else stands by."""
@@ -359,6 +364,11 @@ class AuditRecord(Record):
     artifacts: tuple[GalleryItem, ...] = ()
     cost: Cost
     environment: Environment
+
+    @property
+    def learnt_from(self) -> Check | None:
+        """The check that found audited images among those the model was trained on; None where none did."""
+        return next((check for check in self.checks if check.id == NOT_LEARNT_FROM and check.speaks_up), None)
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

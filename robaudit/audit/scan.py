@@ -142,10 +142,9 @@ def scan(
         data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
     )
     if isinstance(model, nn.Module):
-        idle = {"arch": arch is not None, "device": device != "auto", **dict.fromkeys(loading, True)}
-        if any(idle.values()):
-            told = ", ".join(name for name, given in idle.items() if given)
-            raise SettingsError(f"{told}: is for a model file; wrap or move the network in memory instead")
+        idle = [*(["arch"] if arch is not None else []), *(["device"] if device != "auto" else []), *loading]
+        if idle:
+            raise SettingsError(f"{', '.join(idle)}: is for a model file; wrap or move the network in memory instead")
         names = classes or images.classes
         loaded = from_module(model, classes=names, size=input_size or images.size_of_first(), mean=mean, std=std)
     else:

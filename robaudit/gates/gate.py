@@ -7,7 +7,7 @@ from robaudit.errors import PolicyError, RecordError, SettingsError
 from robaudit.gates.accuracy import in_words, judge_accuracy
 from robaudit.gates.policy import CheckRule, ImagesRule, Mode, Policy, Rule, read_policy
 from robaudit.gates.verdicts import Estimate, Outcome, Verdict, Verdicts
-from robaudit.records import NOT_LEARNT_FROM, AuditRecord, Check, read_audit
+from robaudit.records import AuditRecord, Check, read_audit
 
 
 def gate(
@@ -106,8 +106,9 @@ def _doubts(audit: AuditRecord, role: str) -> tuple[str, ...]:
         doubts.append(f"the {role} says of itself: {audit.verdict.sentence}")
     if unasked := [check for check in audit.checks if _is_left_out(check)]:
         doubts.append(f"the {role} left out {', '.join(check.id for check in unasked)}; {unasked[0].remedy}")
-    learnt = [check for check in audit.checks if check.id == NOT_LEARNT_FROM and check.status == "warning"]
-    return *doubts, *(f"the {role} says of its images: {check.why} {check.remedy}" for check in learnt)
+    if learnt := audit.learnt_from:
+        doubts.append(f"the {role} says of its images: {learnt.why} {learnt.remedy}")
+    return tuple(doubts)
 
 
 def _require_same_experiment(audit: AuditRecord, baseline: AuditRecord) -> None:

@@ -11,6 +11,8 @@ from types import FunctionType, ModuleType
 
 from torch import nn
 
+from robaudit.load.remote import sha256_of
+
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
@@ -35,7 +37,7 @@ def code_sha256(network: nn.Module, factory: str | None) -> str | None:
         if file is not None:
             found[module.__name__] = file
             waiting += _imported_by(module)
-    lines = [f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for name, file in sorted(found.items())]
+    lines = [f"{name} {sha256_of(file)}\n" for name, file in sorted(found.items())]
     return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
 
 

@@ -6,7 +6,6 @@ from math import ceil
 
 from robaudit.errors import SettingsError
 from robaudit.records import AuditRecord, Tally
-from robaudit.report.believability import learnt_from
 from robaudit.report.html import render_template
 from robaudit.report.words import NOT_MEASURED, eps, of
 from robaudit.tally import headline_eps
@@ -55,7 +54,7 @@ def badge(record: AuditRecord, eps_255: int | None = None) -> str:
     if point is None:
         tested = ", ".join(map(str, grid))
         raise SettingsError(f"--eps {chosen}: the audit tested {tested}; choose one of them")
-    kind = "inconclusive" if learnt_from(record) else record.verdict.kind
+    kind = "inconclusive" if record.learnt_from else record.verdict.kind
     state = "unfinished" if record.status == "partial" else kind
     said = f"≤ {_rounded_up(point)}" if state == "measured" else state
     name = f"robust accuracy at {eps(chosen)}"

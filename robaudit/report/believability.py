@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robaudit.records import NOT_LEARNT_FROM, AuditRecord, Check
+from robaudit.records import AuditRecord, Check
 from robaudit.report.guides import GUIDES_PAGE, guides
 from robaudit.report.sides import Side
 from robaudit.report.words import NOT_MEASURED, attack_name, capital, listed, number
@@ -55,16 +55,6 @@ def believable(*records: AuditRecord) -> bool:
     return all(record.verdict.kind == "measured" for record in records)
 
 
-def speaks_up(check: Check) -> bool:
-    """Whether a check has something to say."""
-    return check.status in ("warning", "failed")
-
-
-def learnt_from(record: AuditRecord) -> Check | None:
-    """The check that found audited images among those the model was trained on; None where none did."""
-    return next((check for check in record.checks if check.id == NOT_LEARNT_FROM and speaks_up(check)), None)
-
-
 def checks_of(sides: Sequence[Side]) -> tuple[Checks, ...]:
     """Lay out the checks of each audit, failed ones first."""
     return tuple(_checks(side, position) for position, side in enumerate(sides, start=1))
@@ -72,15 +62,15 @@ def checks_of(sides: Sequence[Side]) -> tuple[Checks, ...]:
 
 def _checks(side: Side, position: int) -> Checks:
     loudest_first = sorted(side.record.checks, key=lambda check: ("failed", "warning").index(check.status)
-                           if speaks_up(check) else 2)  # fmt: skip
+                           if check.speaks_up else 2)  # fmt: skip
     rows = [(check, _row(check, f"check-{position}-{n}")) for n, check in enumerate(loudest_first, start=1)]
     subject = "this audit" if side.name == "this audit" else f"the {side.name} audit"
     return Checks(
         name=side.name,
         title=capital(subject),
         sentence=_sentence(side.record.checks, subject),
-        loud=tuple(row for check, row in rows if speaks_up(check)),
-        quiet=tuple(row for check, row in rows if not speaks_up(check)),
+        loud=tuple(row for check, row in rows if check.speaks_up),
+        quiet=tuple(row for check, row in rows if not check.speaks_up),
     )
 
 
@@ -89,7 +79,7 @@ def _sentence(checks: Sequence[Check], subject: str) -> str:
         return f"No believability checks were run in {subject}."
     asked = [check.id for check in checks if check.status != "not_applicable"]
     checked = f"{len(asked)} checks that apply to {subject}"
-    n_loud = sum(map(speaks_up, checks))
+    n_loud = sum(check.speaks_up for check in checks)
     if not n_loud:
         named = f": {listed(asked)}" if 0 < len(asked) <= MOST_ON_FIRST_SCREEN else ""
         return f"None of the {checked} spoke up{named}."

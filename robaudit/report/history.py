@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from robaudit.report.believability import learnt_from, speaks_up
 from robaudit.report.comparable import further_attacks, what_further_attacks_mean, why_untested
 from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
@@ -173,7 +172,7 @@ def _entry(side: Side, first: Side, why: str, tests: Paired | None) -> Entry:
         tone=TONES[test.answer] if test else "none",
         why=why,
         answers=tuple(map(_answered, _each(tests))),
-        n_loud=number(sum(map(speaks_up, record.checks))) if record.checks else "none run",
+        n_loud=number(sum(check.speaks_up for check in record.checks)) if record.checks else "none run",
     )
 
 
@@ -232,7 +231,7 @@ def _added(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[Re
 
 def _checks_spoken(sides: Sequence[Side]) -> str:
     """Say in one sentence where checks spoke up; the section on checks has each of them."""
-    loud = {side.name: sum(map(speaks_up, side.record.checks)) for side in sides}
+    loud = {side.name: sum(check.speaks_up for check in side.record.checks) for side in sides}
     unchecked = [side.name for side in sides if not side.record.checks]
     spoke = [f"{name} ({number(count)})" for name, count in loud.items() if count]
     said = f"Checks spoke up in {listed(spoke)}." if spoke else "No check spoke up."
@@ -244,6 +243,6 @@ def _alarms(sides: Sequence[Side]) -> list[Alarm]:
     doubtful = [
         f"{side.name}: {side.record.verdict.sentence}" for side in sides if side.record.verdict.kind == "inconclusive"
     ]
-    learnt = [f"{side.name}: {check.why}" for side in sides if (check := learnt_from(side.record))]
+    learnt = [f"{side.name}: {check.why}" for side in sides if (check := side.record.learnt_from)]
     found = (*doubtful, *learnt)
     return [Alarm("Not all of these audits can be relied on", found)] if found else []

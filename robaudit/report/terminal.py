@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from robaudit.inert import inert
 from robaudit.intervals import wilson
 from robaudit.records import AuditRecord, Tally
-from robaudit.report.believability import speaks_up
 from robaudit.report.curves import ran_on_survivors
 from robaudit.report.recall import headline_point, recall_kinds, worst_class
 from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, eps, interval, listed, number, of, percent
@@ -83,7 +82,7 @@ def page_summary(page: "Page", written: Path) -> list[str]:
 
 def _warnings(record: AuditRecord) -> list[str]:
     note = [record.data.note] if record.data.note else []
-    return [*note, *(f"{check.id}, {check.status}: {check.why}" for check in record.checks if speaks_up(check))]
+    return [*note, *(f"{check.id}, {check.status}: {check.why}" for check in record.checks if check.speaks_up)]
 
 
 def _worst_case(record: AuditRecord, console: "Console") -> "Table":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from robaudit.records import AuditRecord, ModelInfo, Tally
-from robaudit.report.believability import believable, learnt_from
+from robaudit.report.believability import believable
 from robaudit.report.curves import Cell, cell
 from robaudit.report.naming import Naming
 from robaudit.report.paired import Answer, Paired, PairedTest
@@ -210,7 +210,7 @@ def doubts(record: AuditRecord, name: str) -> list[Alarm]:
         reasons = (f"Checks behind this: {listed(record.verdict.reasons)}.",) if record.verdict.reasons else ()
         why = record.verdict.sentence.removeprefix("Inconclusive: ")  # the title says so
         found.append(Alarm(f"{capital(name)} is inconclusive", (capital(why), *reasons)))
-    if check := learnt_from(record):
+    if check := record.learnt_from:
         found.append(
             Alarm(f"{capital(name)} is of images that its model may have learnt from", (check.why, check.remedy))
         )
