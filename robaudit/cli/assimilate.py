@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from robaudit.cli import options
+from robaudit.cli.groups import ModelOptions, ViewOptions, with_groups
 from robaudit.cli.hang_guard import DEFAULT_SECONDS, guarded
 
 TRAINING, TEXTURE, ROBUST = "Training", "Texture term", "Adversarial training"
@@ -265,10 +266,12 @@ def attack_of_training(robust: bool, robust_by: str | None) -> str | None:
     return robust_by or ("fgsm" if robust else None)
 
 
+@with_groups
 def assimilate(
     model: options.ModelArgument,
     data: options.DataArgument,
     out: options.Out,
+    *,
     preset: Preset = None,
     epochs: Epochs = None,
     patience: Patience = None,
@@ -295,26 +298,10 @@ def assimilate(
     patch: Patch = None,
     levels: Levels = None,
     raw_features: RawFeatures = False,
-    arch: options.Arch = None,
-    factory: options.Factory = None,
-    trust: options.Trust = None,
-    weights: options.Weights = None,
-    output: options.Output = None,
-    label_index: options.LabelIndex = None,
-    threshold: options.Threshold = None,
-    classes: options.Classes = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    normalization: options.NormalizationPreset = None,
-    input_size: options.InputSize = None,
+    loading: ModelOptions,
     limit: options.Limit = None,
     merge: options.Merge = None,
-    invert: options.Invert = False,
-    bgr: options.Bgr = False,
-    transpose: options.Transpose = False,
-    resize: options.Resize = "stretch",
-    slice_: options.Slice = None,
-    window: options.Window = None,
+    shown: ViewOptions,
     on_bad_image: options.OnBadImage = "fail",
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -335,20 +322,7 @@ def assimilate(
     """
     # Told of what is mistyped first: what computes takes seconds to import.
     given = {
-        **options.model_options(
-            arch,
-            classes,
-            mean,
-            std,
-            input_size,
-            factory=factory,
-            trust=trust,
-            weights=weights,
-            output=output,
-            label_index=label_index,
-            threshold=threshold,
-            normalization=normalization,
-        ),
+        **loading.given(),
         **options.data_options(limit, merge, on_bad_image),
         "augment": None if augment is None else ",".join(options.names(augment) or []),
         "engine": options.choice("--engine", engine, "local", "ray"),
@@ -387,7 +361,7 @@ def assimilate(
         levels=levels,
         scaled=False if raw_features else None,
         **given,
-        view=options.view_options(invert, bgr, transpose, resize, slice_, window),
+        view=shown.view(),
         seed=seed,
         device=device,
         restart=restart,

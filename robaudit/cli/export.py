@@ -8,26 +8,18 @@ from typing import Annotated
 import typer
 
 from robaudit.cli import options
+from robaudit.cli.groups import ModelOptions, with_groups
 
 CHECK = "The check"
 
 
+@with_groups
 def export(
     model: options.ModelArgument,
     form: Annotated[str, typer.Option("--format", metavar="torchscript|onnx|pt2", help="Format of the file.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write.")],
-    arch: options.Arch = None,
-    factory: options.Factory = None,
-    trust: options.Trust = None,
-    weights: options.Weights = None,
-    output: options.Output = None,
-    label_index: options.LabelIndex = None,
-    threshold: options.Threshold = None,
-    classes: options.Classes = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    normalization: options.NormalizationPreset = None,
-    input_size: options.InputSize = None,
+    *,
+    loading: ModelOptions,
     images: Annotated[
         str | None,  # not Path, which would make s3:/ of s3://
         typer.Option(metavar="DATA", help="Also compare on these images.", rich_help_panel=CHECK),
@@ -58,20 +50,7 @@ def export(
         data=images,
         audit=audit,
         limit=limit,
-        **options.model_options(
-            arch,
-            classes,
-            mean,
-            std,
-            input_size,
-            factory=factory,
-            trust=trust,
-            weights=weights,
-            output=output,
-            label_index=label_index,
-            threshold=threshold,
-            normalization=normalization,
-        ),
+        **loading.given(),
     )
     if as_json:
         typer.echo(json.dumps({"file": str(out), **asdict(checked)}, indent=2))

@@ -346,25 +346,6 @@ def merged(pairs: list[str] | None) -> dict[str, list[str]] | None:
     return joined or None
 
 
-def model_options(
-    arch: str | None,
-    classes: str | None,
-    mean: str | None,
-    std: str | None,
-    input_size: str | None,
-    **further: str | float | None,
-) -> dict[str, Any]:
-    """What a person says of the model, as `scan`, `assimilate` and `run` take it."""
-    return {
-        "arch": arch,
-        "classes": names(classes),
-        "mean": numbers("--mean", mean),
-        "std": numbers("--std", std),
-        "input_size": size(input_size),
-        **{name: value for name, value in further.items() if value is not None},
-    }
-
-
 def volume_slice(text: str | None) -> tuple[int, int | None] | None:
     """`AXIS,INDEX` or `AXIS,middle`; None stays None.
 
@@ -391,14 +372,6 @@ def window_of(text: str | None) -> tuple[float, float] | None:
     if len(ends) != 2 or not ends[0] < ends[1]:
         raise SettingsError(f"--window {text}: wanted LOW,HIGH with LOW below HIGH, such as -1000,400")
     return ends[0], ends[1]
-
-
-def view_options(invert: bool, bgr: bool, transpose: bool, resize: str, slice_: str | None, window: str | None) -> Any:
-    """What a person says of how images are shown to the model."""
-    from robaudit.load.resizing import RESIZES
-    from robaudit.load.view import View
-
-    return View(invert, bgr, transpose, choice("--resize", resize, *RESIZES), volume_slice(slice_), window_of(window))
 
 
 def data_options(limit: int | None, merge: list[str] | None, on_bad_image: str) -> dict[str, Any]:

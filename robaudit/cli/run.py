@@ -15,6 +15,7 @@ from robaudit.cli.assimilate import (
     Trains,
     attack_of_training,
 )
+from robaudit.cli.groups import ModelOptions, ViewOptions, with_groups
 from robaudit.cli.hang_guard import DEFAULT_SECONDS, guarded
 from robaudit.cli.scan import Attacks, Eps
 from robaudit.errors import ExitCode
@@ -46,10 +47,12 @@ WithoutGlcm = Annotated[
 ]
 
 
+@with_groups
 def run(
     model: options.ModelArgument,
     data: options.DataArgument,
     out: options.Out,
+    *,
     preset: Preset = "default",
     epochs: Epochs = None,
     lr: LearningRate = None,
@@ -61,30 +64,14 @@ def run(
     without_glcm: WithoutGlcm = False,
     attacks: Attacks = None,
     eps: Eps = "1-8",
-    arch: options.Arch = None,
-    factory: options.Factory = None,
-    trust: options.Trust = None,
-    weights: options.Weights = None,
-    output: options.Output = None,
-    label_index: options.LabelIndex = None,
-    threshold: options.Threshold = None,
-    classes: options.Classes = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    normalization: options.NormalizationPreset = None,
-    input_size: options.InputSize = None,
+    loading: ModelOptions,
     accept_preprocessing: options.AcceptPreprocessing = False,
     expect_clean_accuracy: options.ExpectCleanAccuracy = None,
     limit: options.Limit = None,
     positive: options.Positive = None,
     merge: options.Merge = None,
     note: options.Note = None,
-    invert: options.Invert = False,
-    bgr: options.Bgr = False,
-    transpose: options.Transpose = False,
-    resize: options.Resize = "stretch",
-    slice_: options.Slice = None,
-    window: options.Window = None,
+    shown: ViewOptions,
     on_bad_image: options.OnBadImage = "fail",
     seed: options.Seed = 0,
     batch_size: BatchSize = None,
@@ -100,21 +87,7 @@ def run(
     written out. Interrupted? The same command continues; finished stages are reused.
     """
     # Told of what is mistyped first: what computes takes seconds to import.
-    loading = options.model_options(
-        arch,
-        classes,
-        mean,
-        std,
-        input_size,
-        factory=factory,
-        trust=trust,
-        weights=weights,
-        output=output,
-        label_index=label_index,
-        threshold=threshold,
-        normalization=normalization,
-    )
-    reading = options.data_options(limit, merge, on_bad_image)
+    said, reading = loading.given(), options.data_options(limit, merge, on_bad_image)
     asked, budgets = options.names(attacks), options.whole_numbers("--eps", eps)
 
     from robaudit.cli.progress import terminal_progress
@@ -128,12 +101,12 @@ def run(
         preset=options.choice("--preset", preset, "quick", "default", "thorough", "paper"),
         without_glcm=without_glcm,
         loading={
-            **loading,
+            **said,
             "device": device,
         },
         reading={
             **reading,
-            "view": options.view_options(invert, bgr, transpose, resize, slice_, window),
+            "view": shown.view(),
         },
         scanning={
             "attacks": asked,

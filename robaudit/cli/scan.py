@@ -7,6 +7,7 @@ import typer
 
 from robaudit.cli import options
 from robaudit.cli.console import event, logs_json
+from robaudit.cli.groups import ModelOptions, ViewOptions, with_groups
 from robaudit.cli.hang_guard import DEFAULT_SECONDS, MEND, guarded
 from robaudit.errors import ExitCode
 
@@ -130,22 +131,13 @@ SKIP = (
 )
 
 
+@with_groups
 def scan(
     model: options.ModelArgument,
     data: options.DataArgument,
     out: options.Out,
-    arch: options.Arch = None,
-    factory: options.Factory = None,
-    trust: options.Trust = None,
-    weights: options.Weights = None,
-    output: options.Output = None,
-    label_index: options.LabelIndex = None,
-    threshold: options.Threshold = None,
-    classes: options.Classes = None,
-    mean: options.Mean = None,
-    std: options.Std = None,
-    normalization: options.NormalizationPreset = None,
-    input_size: options.InputSize = None,
+    *,
+    loading: ModelOptions,
     accept_preprocessing: options.AcceptPreprocessing = False,
     expect_clean_accuracy: options.ExpectCleanAccuracy = None,
     attacks: Attacks = None,
@@ -159,12 +151,7 @@ def scan(
     positive: options.Positive = None,
     merge: options.Merge = None,
     note: options.Note = None,
-    invert: options.Invert = False,
-    bgr: options.Bgr = False,
-    transpose: options.Transpose = False,
-    resize: options.Resize = "stretch",
-    slice_: options.Slice = None,
-    window: options.Window = None,
+    shown: ViewOptions,
     on_bad_image: options.OnBadImage = "fail",
     seed: options.Seed = 0,
     batch_size: BatchSize = None,
@@ -189,20 +176,7 @@ def scan(
     """
     # Told of what is mistyped first: what computes takes seconds to import.
     given = {
-        **options.model_options(
-            arch,
-            classes,
-            mean,
-            std,
-            input_size,
-            factory=factory,
-            trust=trust,
-            weights=weights,
-            output=output,
-            label_index=label_index,
-            threshold=threshold,
-            normalization=normalization,
-        ),
+        **loading.given(),
         **options.data_options(limit, merge, on_bad_image),
         "attacks": options.names(attacks),
         "eps": options.whole_numbers("--eps", eps),
@@ -225,7 +199,7 @@ def scan(
         data,
         out=out,
         **given,
-        view=options.view_options(invert, bgr, transpose, resize, slice_, window),
+        view=shown.view(),
         restarts=restarts,
         preset=preset,
         accept_preprocessing=accept_preprocessing,
