@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from robaudit.errors import first_line
 from robaudit.load.archive import Archive, open_archive
 from robaudit.load.exported_json import DTYPES, LEGACY_WEIGHTS, Exported, ExportError, describe_exported
 from robaudit.load.inert_pickle import read_entry
@@ -110,7 +111,7 @@ def read_exported(path: Path) -> tuple[ExportedNetwork, tuple[int | None, ...]]:
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         if isinstance(error, ExportError):
             raise
-        raise ExportError(f"{type(error).__name__} {str(error)[:120]}") from None
+        raise ExportError(f"{type(error).__name__} {first_line(error)}") from None
 
 
 def _legacy_weights(archive: Archive) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from robaudit.errors import first_line
 from robaudit.load.archive import Archive
 from robaudit.load.aten import is_pure
 from robaudit.load.torch_pickle import MAX_DIMENSIONS, TensorInfo, View
@@ -113,7 +114,7 @@ def describe_exported(archive: Archive) -> Exported:
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError) as error:
         if isinstance(error, ExportError):
             raise
-        raise ExportError(f"{type(error).__name__} {str(error)[:120]}") from None
+        raise ExportError(f"{type(error).__name__} {first_line(error)}") from None
     return Exported(
         exported.graph, exported.signature, answer, weights, parameters, frozenset(operators), frozenset(not_pure)
     )

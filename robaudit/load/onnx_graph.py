@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.load.onnx_operators import OPERATORS, Operator
 
 DOMAINS = ("", "ai.onnx")
@@ -153,7 +153,7 @@ def read_onnx(path: Path) -> tuple[OnnxNetwork, tuple[int | None, ...], tuple[Pa
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         if isinstance(error, GraphError):
             raise
-        raise GraphError(f"{type(error).__name__} {str(error).splitlines()[0][:120]}") from None
+        raise GraphError(f"{type(error).__name__} {first_line(error)}") from None
     return OnnxNetwork(graph), graph.input_shape, tuple(numbers.files)
 
 
@@ -181,7 +181,7 @@ def _parse(path: Path) -> Any:
     except GraphError:
         raise
     except (DecodeError, ValidationError, ValueError, RuntimeError, RecursionError, OSError, TypeError) as error:
-        raise GraphError(f"no ONNX file: {(str(error).splitlines() or [''])[0][:120]}") from None
+        raise GraphError(f"no ONNX file: {first_line(error)}") from None
 
 
 def _not_bomb(model: Any) -> Any:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
+from robaudit.errors import first_line
 from robaudit.load.archive import Archive
 from robaudit.load.aten import INERT_OPERATORS, PURE_PRIMITIVES, is_pure
 
@@ -89,7 +90,7 @@ def _tree(unit: str, code: bytes) -> ast.Module:
     try:
         return ast.parse(code.decode("ascii"))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise CodeError(f"{unit}: {str(error).splitlines()[0][:120]}") from None
+        raise CodeError(f"{unit}: {first_line(error)}") from None
 
 
 def _read_unit(program: Program, unit: str, tree: ast.Module) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from robaudit.errors import first_line
 from robaudit.load.archive import Archive, ArchiveError
 from robaudit.load.torch_pickle import ITEM_BYTES, TensorInfo
 
@@ -34,7 +35,7 @@ class StorageReader:
         try:
             return whole.as_strided(info.shape, info.view.stride, info.view.offset)
         except RuntimeError as error:
-            raise ArchiveError(f"storage {info.view.storage}: {str(error).splitlines()[0]}") from None
+            raise ArchiveError(f"storage {info.view.storage}: {first_line(error)}") from None
 
     def tensors(self, infos: Mapping[str, TensorInfo]) -> dict[str, Tensor]:
         """Several of them, by name."""

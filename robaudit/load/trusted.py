@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.load.kinds import Kind
 
 
@@ -54,7 +54,7 @@ def load_trusted(file: Path, kind: Kind, sha256: str) -> nn.Module:
             ) from None
         except Exception as error:
             # Somebody's code has run: it can fail in any way.
-            raise ModelError(f"{file}: cannot be loaded ({type(error).__name__}: {_line(error)})") from None
+            raise ModelError(f"{file}: cannot be loaded ({type(error).__name__}: {first_line(error)})") from None
     return _module_in(file, loaded)
 
 
@@ -114,8 +114,8 @@ def call_factory(name: str) -> nn.Module:
         except Exception as error:
             # The user's code: it can fail in any way, and where it does is theirs to know.
             raise ModelError(
-                f"--factory {name}: {type(error).__name__}: {_line(error)}; wanted a function without arguments that "
-                "returns the network"
+                f"--factory {name}: {type(error).__name__}: {first_line(error)}; wanted a function without arguments "
+                "that returns the network"
             ) from None
     if not isinstance(made, nn.Module):
         raise ModelError(f"--factory {name}: returned a {type(made).__name__}, wanted a torch module")
@@ -134,7 +134,3 @@ def own_code_importable() -> Iterator[None]:
     finally:
         if added and here in sys.path:
             sys.path.remove(here)
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -540,6 +541,13 @@ def test_absurd_scripts_end_at_once(tmp_path: Path, body: str, expected: str) ->
     script_of(tmp_path / "m", body)
     with pytest.raises(ModelError, match=expected):
         load_model(tmp_path / "m", input_size=(16, 16))
+
+
+def test_a_script_nested_too_deeply_for_the_parser_is_told(tmp_path: Path) -> None:
+    """Some versions of Python say no word about it."""
+    script_of(tmp_path / "m", "a = " + "-" * 20_000 + "1")
+    [said] = read_contents(tmp_path / "m").not_pure
+    assert re.fullmatch(r"__torch__\S*: .+", said)
 
 
 def test_a_program_that_multiplies_sizes_is_exported_again(tmp_path: Path) -> None:
