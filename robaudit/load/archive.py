@@ -21,7 +21,7 @@ _ZIP_ERRORS = (
 )  # fmt: skip
 
 
-class ArchiveError(ValueError):
+class ArchiveError(Exception):
     """The zip archive is damaged, or claims what it cannot hold."""
 
 

@@ -11,15 +11,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import flop_registry
 
+from robaudit.load.kinds import ProgramError
+
 MAX_ELEMENTS = 2**28
 """Of one tensor while one picture is asked: 1 GB; the largest of a ViT-H at 224x224 has 1.3 million."""
 MAX_OPERATIONS = 100_000
 MAX_FLOPS = 2e13
 """Of one picture; ViT-H takes 3e11."""
-
-
-class BoundError(RuntimeError):
-    """The program would compute something absurd."""
 
 
 class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -37,7 +35,7 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         self._n_operations += 1
         if self._n_operations > MAX_OPERATIONS:
-            raise BoundError(f"more than {MAX_OPERATIONS} operations")
+            raise ProgramError(f"more than {MAX_OPERATIONS} operations")
         if func not in _BOUNDED_BY_INPUT:
             self._judge(func, args, kwargs)
         return func(*args, **kwargs)
@@ -52,12 +50,12 @@ class Bounded(TorchDispatchMode):  # type: ignore[no-untyped-call]
         foreseen = func(*shape_args, **shape_kwargs)
         for tensor in tree_leaves(foreseen):
             if isinstance(tensor, Tensor) and tensor.numel() > MAX_ELEMENTS:
-                raise BoundError(f"{func}: a tensor of shape {list(tensor.shape)}")
+                raise ProgramError(f"{func}: a tensor of shape {list(tensor.shape)}")
         count: Callable[..., float] | None = flop_registry.get(func.overloadpacket)
         if count is not None:
             self._flops += count(*shape_args, **shape_kwargs, out_val=foreseen)
         if self._flops > MAX_FLOPS:
-            raise BoundError(f"more than {MAX_FLOPS:.0e} operations on numbers")
+            raise ProgramError(f"more than {MAX_FLOPS:.0e} operations on numbers")
 
 
 _aten = torch.ops.aten

@@ -16,13 +16,13 @@ from robaudit.load.archive import Archive, ArchiveError, open_archive
 from robaudit.load.as_trained import require_as_trained
 from robaudit.load.beside_weights import NumbersOf, numbers_in, picture_entries
 from robaudit.load.class_order import CLASS_ORDERS, class_orders, in_order
-from robaudit.load.exported_json import ExportError, describe_exported, is_exported
+from robaudit.load.exported_json import describe_exported, is_exported
 from robaudit.load.folder import read_folder
 from robaudit.load.inert_pickle import Clipped, InertPickle, PickleError, Value, read_entry, read_pickle
-from robaudit.load.kinds import Contents, Kind, names
+from robaudit.load.kinds import Contents, Kind, ProgramError, names
 from robaudit.load.own_export import said_in_archive, said_in_onnx
 from robaudit.load.remote import sha256_of
-from robaudit.load.scripted_code import CodeError, read_program
+from robaudit.load.scripted_code import read_program
 from robaudit.load.torch_pickle import (
     DATA_GLOBALS,
     Groups,
@@ -51,7 +51,12 @@ def read_contents(path: Path) -> Contents:
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror or error}); pass a model file or folder") from None
     except DAMAGE as error:
-        raise ModelError(f"{path}: is truncated or damaged ({first_line(error)}); fetch or save it again") from None
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: BaseException) -> ModelError:
+    """How damage is told."""
+    return ModelError(f"{path}: is truncated or damaged ({first_line(error)}); fetch or save it again")
 
 
 def _read_folder(path: Path) -> Contents:
@@ -148,7 +153,7 @@ def _read_archive(base: Contents, archive: Archive) -> Contents:
 def _describe_program(base: Contents, archive: Archive, root: str) -> Contents:
     try:
         program = read_program(archive, root)
-    except CodeError as error:
+    except ProgramError as error:
         return replace(base, not_pure=(str(error),))
     return replace(base, operators=tuple(sorted(program.operators)), not_pure=tuple(sorted(program.not_pure)))
 
@@ -157,7 +162,7 @@ def _describe_exported(base: Contents, archive: Archive) -> Contents:
     base = replace(base, kind=Kind.EXPORTED_PROGRAM, metadata=said_in_archive(base.path, archive))
     try:
         exported = describe_exported(archive)
-    except ExportError as error:
+    except ProgramError as error:
         return replace(base, not_pure=(str(error),))
     return replace(
         base,

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from robaudit.errors import ModelError
-from robaudit.load.kinds import PROGRAMS, Contents, Kind
+from robaudit.load.kinds import PROGRAMS, Contents, Kind, ProgramError
 from robaudit.load.normalization import normalization_of, own_of_pixels
 from robaudit.load.renamed import named_state
 from robaudit.load.state import State
@@ -165,15 +165,15 @@ def _operators(contents: Contents) -> tuple[tuple[str, ...], str | None]:
         return contents.operators, _unread(contents)
     if find_spec("onnx") is None or find_spec("torch") is None:
         return (), "it is an ONNX graph; pip install 'robaudit[onnx]' to read it"
-    from robaudit.load.onnx_graph import GraphError, onnx_operators, read_onnx
+    from robaudit.load.onnx_graph import onnx_operators, read_onnx
 
     try:
         operators = onnx_operators(contents.weights)
-    except GraphError as error:
+    except ProgramError as error:
         return (), f"{error}; fetch or export it again"
     try:
         read_onnx(contents.weights)
-    except GraphError as error:
+    except ProgramError as error:
         return operators, f"{error}; pass the weights it was exported from"
     return operators, None
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from robaudit.errors import first_line
 from robaudit.load.archive import Archive, open_archive
-from robaudit.load.exported_json import DTYPES, LEGACY_WEIGHTS, Exported, ExportError, describe_exported
+from robaudit.load.exported_json import DTYPES, LEGACY_WEIGHTS, Exported, describe_exported
 from robaudit.load.inert_pickle import read_entry
+from robaudit.load.kinds import ProgramError
 from robaudit.load.scripted import on_values
 from robaudit.load.tensors import StorageReader
 from robaudit.load.torch_pickle import TensorReader, dictionary_groups
@@ -96,12 +97,12 @@ def read_exported(path: Path) -> tuple[ExportedNetwork, tuple[int | None, ...]]:
     Raises:
         ArchiveError: an entry is damaged.
         PickleError: its weights are no pickle (before torch 2.8).
-        ExportError: it is none that robaudit reads, or more than pure.
+        ProgramError: it is none that robaudit reads, or more than pure.
     """
     with open_archive(path) as archive:
         exported = describe_exported(archive)
         if exported.not_pure:
-            raise ExportError(f"its program uses {', '.join(sorted(exported.not_pure)[:5])}")
+            raise ProgramError(f"its program uses {', '.join(sorted(exported.not_pure)[:5])}")
         weights, parameters = exported.weights, exported.parameters
         tensors = StorageReader(archive, "").tensors(weights) if weights else _legacy_weights(archive)
         if not weights:
@@ -109,9 +110,7 @@ def read_exported(path: Path) -> tuple[ExportedNetwork, tuple[int | None, ...]]:
     try:
         return ExportedNetwork(exported, tensors, parameters), exported.input_shape
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
-        if isinstance(error, ExportError):
-            raise
-        raise ExportError(f"{type(error).__name__} {first_line(error)}") from None
+        raise ProgramError(f"{type(error).__name__} {first_line(error)}") from None
 
 
 def _legacy_weights(archive: Archive) -> dict[str, Tensor]:
@@ -162,7 +161,7 @@ def _holders(specs: list[Any]) -> list[tuple[str, str]]:
         if kind in ("parameter", "buffer", "tensor_constant"):
             found.append((entry["arg"]["name"], entry[f"{kind}_name"]))
         elif kind != "user_input":
-            raise ExportError(f"an input of kind {kind}")
+            raise ProgramError(f"an input of kind {kind}")
     return found
 
 
@@ -173,12 +172,12 @@ def _step(node: Mapping[str, Any]) -> _Step | None:
         case ["torch", "ops", "aten", name, overload]:
             function = getattr(getattr(torch.ops.aten, name), overload)
             if not any("Tensor" in str(part.type) for part in function._schema.arguments + function._schema.returns):
-                raise ExportError(f"aten.{name}.{overload}, which is about no tensor")
+                raise ProgramError(f"aten.{name}.{overload}, which is about no tensor")
             order = [argument.name for argument in function._schema.arguments if not argument.kwarg_only]
         case ["_operator", name]:
             function, order = partial(_arithmetic, name), [entry["name"] for entry in node["inputs"]]
         case other:
-            raise ExportError(".".join(other))
+            raise ProgramError(".".join(other))
     arguments = {entry["name"]: _argument(entry["arg"]) for entry in node["inputs"]}
     # Arguments stand in the order of the schema, so those before the first one left out go by position.
     given = [name in arguments for name in order]
@@ -210,7 +209,7 @@ def _output(output: Mapping[str, Any]) -> str:
         return str(value.get("name", value.get("as_name")))
     if kind == "as_none":
         return ""
-    raise ExportError(f"an output of kind {kind}")
+    raise ProgramError(f"an output of kind {kind}")
 
 
 def _argument(argument: Mapping[str, Any]) -> Argument:
@@ -240,7 +239,7 @@ def _argument(argument: Mapping[str, Any]) -> Argument:
             return _constant(torch.strided)
         case "as_device":
             return _input_device
-    raise ExportError(f"an argument of kind {kind}")
+    raise ProgramError(f"an argument of kind {kind}")
 
 
 def _number(value: Any) -> Any:

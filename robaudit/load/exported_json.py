@@ -9,6 +9,7 @@ from typing import Any
 from robaudit.errors import first_line
 from robaudit.load.archive import Archive
 from robaudit.load.aten import is_pure
+from robaudit.load.kinds import ProgramError
 from robaudit.load.torch_pickle import MAX_DIMENSIONS, TensorInfo, View
 
 LEGACY_PROGRAM = "serialized_exported_program.json"
@@ -43,10 +44,6 @@ DTYPES = {
     1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64",
     12: "bool", 13: "bfloat16",
 }  # fmt: skip
-
-
-class ExportError(ValueError):
-    """The file is no exported program, or one that robaudit does not read."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +88,11 @@ def describe_exported(archive: Archive) -> Exported:
 
     Raises:
         ArchiveError: an entry is damaged or too long.
-        ExportError: it holds no program, several, or one of an unknown form.
+        ProgramError: it holds no program, several, or one of an unknown form.
     """
     found = archive.matching(rf"([^/]+/)?(models/[^/]+\.json|{re.escape(LEGACY_PROGRAM)})")
     if len(found) != 1:
-        raise ExportError(f"it holds {len(found)} programs, wanted one")
+        raise ProgramError(f"it holds {len(found)} programs, wanted one")
     try:
         document = _json(archive, found[0])
         graph_module = document["graph_module"]
@@ -110,11 +107,9 @@ def describe_exported(archive: Archive) -> Exported:
         weights, parameters, pickled = _weights(archive, found[0])
         not_pure |= pickled
         if len(exported.inputs) != 1 or len(exported.input_shape) != 4:
-            raise ExportError(f"it takes {len(exported.inputs)} inputs, wanted one of four dimensions")
+            raise ProgramError(f"it takes {len(exported.inputs)} inputs, wanted one of four dimensions")
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError) as error:
-        if isinstance(error, ExportError):
-            raise
-        raise ExportError(f"{type(error).__name__} {first_line(error)}") from None
+        raise ProgramError(f"{type(error).__name__} {first_line(error)}") from None
     return Exported(
         exported.graph, exported.signature, answer, weights, parameters, frozenset(operators), frozenset(not_pure)
     )
@@ -165,10 +160,10 @@ def _info(archive: Archive, entry: str, meta: Mapping[str, Any]) -> TensorInfo:
     dtype = DTYPES.get(meta["dtype"])
     numbers = (*shape, *stride, offset)
     if dtype is None or len(shape) != len(stride) or len(shape) > MAX_DIMENSIONS:
-        raise ExportError(f"{entry}: a tensor of an unknown type")
+        raise ProgramError(f"{entry}: a tensor of an unknown type")
     if not all(type(number) is int and 0 <= number < 2**63 for number in numbers):
-        raise ExportError(f"{entry}: a tensor with a malformed shape")
+        raise ProgramError(f"{entry}: a tensor with a malformed shape")
     info = TensorInfo(shape, dtype, View(entry, offset, stride))
     if info.room > archive.room(entry):
-        raise ExportError(f"{entry}: a tensor of shape {shape} does not fit into it")
+        raise ProgramError(f"{entry}: a tensor of shape {shape} does not fit into it")
     return info

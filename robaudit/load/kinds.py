@@ -30,6 +30,10 @@ PROGRAMS = (Kind.TORCHSCRIPT, Kind.EXPORTED_PROGRAM, Kind.ONNX)
 """Files that carry what is to be computed beside the weights."""
 
 
+class ProgramError(Exception):
+    """A file's program, or a use of an operator in it, is none that robaudit reads and computes."""
+
+
 @dataclass(frozen=True)
 class Contents:
     """What a model file or folder holds."""

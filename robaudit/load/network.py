@@ -13,12 +13,10 @@ from torch import nn
 from robaudit.errors import ModelError, first_line
 from robaudit.load import architecture
 from robaudit.load.architecture import Size
-from robaudit.load.archive import ArchiveError
 from robaudit.load.channels import first_channels
+from robaudit.load.contents import DAMAGE, damaged
 from robaudit.load.exported import read_exported
-from robaudit.load.exported_json import ExportError
-from robaudit.load.inert_pickle import PickleError
-from robaudit.load.kinds import PROGRAMS, Contents, Kind
+from robaudit.load.kinds import PROGRAMS, Contents, Kind, ProgramError
 from robaudit.load.libraries import (
     hugging_face_filled,
     hugging_face_network,
@@ -27,11 +25,10 @@ from robaudit.load.libraries import (
     timm_network,
 )  # fmt: skip
 from robaudit.load.normalizer import Values, behind_normalizer, values_of
-from robaudit.load.onnx_graph import GraphError, read_onnx
+from robaudit.load.onnx_graph import read_onnx
 from robaudit.load.picture import READ_CHANNELS, other_channels
 from robaudit.load.renamed import named_state
 from robaudit.load.scripted import read_scripted
-from robaudit.load.scripted_code import CodeError
 from robaudit.load.state import State, branches, state_for
 from robaudit.load.stated import stated
 from robaudit.load.trusted import call_factory, load_trusted, require_trust
@@ -44,7 +41,6 @@ RUNS_CODE: Mapping[Kind, str] = {
 }
 MAX_BRANCHES = 16
 """Networks side by side in one state dict that are looked for."""
-NOT_LOADED = (CodeError, ExportError, GraphError, ArchiveError, PickleError)
 
 
 @dataclass(frozen=True)
@@ -314,7 +310,9 @@ def _from_program(contents: Contents, may_run_code: bool) -> Network:
         raise ModelError(_needs_trust(contents, f"is {RUNS_CODE[kind]}: it would import {_imports(contents)}"))
     try:
         return replace(_read_program(file, kind, stated(contents).channels), inside=_inside(contents))
-    except NOT_LOADED as error:
+    except DAMAGE as error:
+        raise damaged(path, error) from None
+    except ProgramError as error:
         if kind is Kind.ONNX:
             raise ModelError(
                 f"{path}: cannot be read as ONNX ({error}); pass the weights it was exported from"
@@ -353,7 +351,7 @@ def _read_program(file: Path, kind: Kind, channels: int | None) -> Network:
 
 def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files: tuple[Path, ...]) -> Network:
     if len(shape) != 4:
-        raise GraphError(f"its input has {len(shape)} dimensions, wanted batch, channels, height, width")
+        raise ProgramError(f"its input has {len(shape)} dimensions, wanted batch, channels, height, width")
     batch, channels, height, width = shape
     if width in READ_CHANNELS and (channels is None or channels > max(READ_CHANNELS)):
         raise ModelError(

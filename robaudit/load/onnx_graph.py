@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError, first_line
+from robaudit.load.kinds import ProgramError
 from robaudit.load.onnx_operators import OPERATORS, Operator
 
 DOMAINS = ("", "ai.onnx")
@@ -26,10 +27,6 @@ _FLOAT32, _WIDENED = 1, (10, 11)
 """Types of numbers, as ONNX counts them; float16 and float64."""
 MIN_OPSET = 7
 """Before it, broadcasting had to be asked for, and BatchNormalization and Dropout were told to be in training."""
-
-
-class GraphError(ValueError):
-    """The file is no ONNX graph, or one that robaudit does not compute."""
 
 
 class _Node(NamedTuple):
@@ -69,7 +66,7 @@ class _Graph:
         named = {tensor.name for tensor in graph.initializer}
         inputs = [value for value in graph.input if value.name not in named]
         if len(inputs) != 1:
-            raise GraphError(f"it takes {len(inputs)} inputs, wanted one")
+            raise ProgramError(f"it takes {len(inputs)} inputs, wanted one")
         numbers.in_float32 = _is_widened(inputs[0])
         tensors = {tensor.name: numbers.tensor(tensor) for tensor in graph.initializer}
         statistics = {name for node in graph.node if node.op_type == "BatchNormalization" for name in node.input[3:5]}
@@ -106,12 +103,12 @@ class _Numbers:
 
         shape = tuple(described.dims)
         if any(size < 0 for size in shape):
-            raise GraphError(f"{described.name}: a tensor with a malformed shape")
+            raise ProgramError(f"{described.name}: a tensor with a malformed shape")
         if described.data_location == TensorProto.EXTERNAL:
             self._fetch(described)
         n_bytes = prod(shape) * np.dtype(_numpy_type(described.data_type)).itemsize
         if n_bytes > max(self._size_bytes, len(described.raw_data)):
-            raise GraphError(f"{described.name}: a tensor of shape {shape} does not fit into the file")
+            raise ProgramError(f"{described.name}: a tensor of shape {shape} does not fit into the file")
         tensor = torch.from_numpy(np.array(numpy_helper.to_array(described)))
         return tensor.float() if self.in_float32 and described.data_type in _WIDENED else tensor
 
@@ -121,11 +118,11 @@ class _Numbers:
         name = entries.get("location", "")
         file = self._folder / name
         if not name or Path(name).name != name or name in (".", "..") or not file.is_file() or file.is_symlink():
-            raise GraphError(f"its numbers lie in {name!r}, which is no file beside it")
+            raise ProgramError(f"its numbers lie in {name!r}, which is no file beside it")
         offset, size = int(entries.get("offset", 0)), file.stat().st_size
         length = int(entries.get("length", size - offset))
         if not 0 <= offset <= offset + length <= size:
-            raise GraphError(f"{name}: holds {size} bytes, the file wants {length} from {offset}")
+            raise ProgramError(f"{name}: holds {size} bytes, the file wants {length} from {offset}")
         self.files[file] = None
         with file.open("rb") as opened:
             opened.seek(offset)
@@ -139,21 +136,19 @@ def read_onnx(path: Path) -> tuple[OnnxNetwork, tuple[int | None, ...], tuple[Pa
 
     Raises:
         ModelError: the package `onnx` is not installed.
-        GraphError: it is no ONNX file, or uses what robaudit does not compute.
+        ProgramError: it is no ONNX file, or uses what robaudit does not compute.
     """
     model = _parse(path)
     if len(model.graph.node) > MAX_NODES:
-        raise GraphError(f"more than {MAX_NODES} nodes")
+        raise ProgramError(f"more than {MAX_NODES} nodes")
     missing = sorted({_name(node) for node in model.graph.node} - OPERATORS.keys() - {"Constant"})
     if missing:
-        raise GraphError(f"robaudit computes no {', '.join(missing[:8])}")
+        raise ProgramError(f"robaudit computes no {', '.join(missing[:8])}")
     numbers = _Numbers(path)
     try:
         graph = _Graph(model, numbers)
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        if isinstance(error, GraphError):
-            raise
-        raise GraphError(f"{type(error).__name__} {first_line(error)}") from None
+        raise ProgramError(f"{type(error).__name__} {first_line(error)}") from None
     return OnnxNetwork(graph), graph.input_shape, tuple(numbers.files)
 
 
@@ -162,7 +157,7 @@ def onnx_operators(path: Path) -> tuple[str, ...]:
 
     Raises:
         ModelError: the package `onnx` is not installed.
-        GraphError: it is no ONNX file.
+        ProgramError: it is no ONNX file.
     """
     return tuple(sorted({_name(node) for node in _parse(path).graph.node}))
 
@@ -178,22 +173,22 @@ def _parse(path: Path) -> Any:
     try:
         model = onnx.load(path, load_external_data=False)
         return onnx.inliner.inline_local_functions(_not_bomb(model)) if model.functions else model
-    except GraphError:
-        raise
     except (DecodeError, ValidationError, ValueError, RuntimeError, RecursionError, OSError, TypeError) as error:
-        raise GraphError(f"no ONNX file: {first_line(error)}") from None
+        raise ProgramError(f"no ONNX file: {first_line(error)}") from None
 
 
 def _not_bomb(model: Any) -> Any:
     """The model, where its functions can be written out; functions that call functions can double at every step."""
     functions = {_called(function, function.name): function for function in model.functions}
     if len(functions) < len(model.functions):
-        raise GraphError("two functions of one name")
+        raise ProgramError("two functions of one name")
     if _expanded(model.graph.node, functions, lambda _: 1, {}) > MAX_NODES:
-        raise GraphError(f"more than {MAX_NODES} nodes with its functions written out, or a function that calls itself")
+        raise ProgramError(
+            f"more than {MAX_NODES} nodes with its functions written out, or a function that calls itself"
+        )
     most = model.ByteSize() + MAX_GROWTH
     if _expanded(model.graph.node, functions, lambda node: int(node.ByteSize()), {}) > most:
-        raise GraphError(f"more than {most} bytes with its functions written out")
+        raise ProgramError(f"more than {most} bytes with its functions written out")
     return model
 
 
@@ -239,7 +234,7 @@ def _is_widened(value: Any) -> bool:
 
     held = value.type.tensor_type.elem_type
     if held not in (_FLOAT32, *_WIDENED):
-        raise GraphError(
+        raise ProgramError(
             f"its input is {TensorProto.DataType.Name(held).lower()}, wanted float32; export it with such an input"
         )
     return held in _WIDENED
@@ -249,7 +244,7 @@ def _opset(model: Any) -> int:
     """The version of ONNX whose operators are meant."""
     opset = max((int(entry.version) for entry in model.opset_import if _text(entry.domain) in DOMAINS), default=0)
     if opset < MIN_OPSET:
-        raise GraphError(f"its operators are of opset {opset}, wanted {MIN_OPSET} or later")
+        raise ProgramError(f"its operators are of opset {opset}, wanted {MIN_OPSET} or later")
     return opset
 
 
@@ -275,7 +270,7 @@ def _constant(attributes: Mapping[str, Any]) -> Tensor:
         return torch.tensor(value, dtype=torch.float32)
     if kind in ("value_int", "value_ints"):
         return torch.tensor(value, dtype=torch.int64)
-    raise GraphError(f"a Constant with {kind}")
+    raise ProgramError(f"a Constant with {kind}")
 
 
 def _attribute(attribute: Any, numbers: _Numbers) -> Any:
@@ -288,7 +283,7 @@ def _attribute(attribute: Any, numbers: _Numbers) -> Any:
         AttributeProto.FLOATS: "floats", AttributeProto.INTS: "ints", AttributeProto.STRINGS: "strings",
     }  # fmt: skip
     if attribute.type not in simple:
-        raise GraphError(f"the attribute {attribute.name}, a graph of its own")
+        raise ProgramError(f"the attribute {attribute.name}, a graph of its own")
     value = getattr(attribute, simple[attribute.type])
     return value if isinstance(value, int | float | bytes) else list(value)
 

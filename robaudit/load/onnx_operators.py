@@ -13,13 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robaudit.load.kinds import ProgramError
+
 Operator = Callable[..., Any]
 
 OPERATORS: dict[str, Operator] = {}
-
-
-class OperatorError(ValueError):
-    """A use of an operator that robaudit does not compute."""
 
 
 def operator(*names: str) -> Callable[[Operator], Operator]:
@@ -210,7 +208,7 @@ def _conv(
 ) -> Tensor:  # fmt: skip
     n = weight.dim() - 2
     if n not in (1, 2, 3):
-        raise OperatorError(f"Conv over {n} dimensions")
+        raise ProgramError(f"Conv over {n} dimensions")
     strides, dilations = list(strides or [1] * n), list(dilations or [1] * n)
     pads = _pads_for(x, weight.shape[2:], strides, dilations, pads, auto_pad)
     symmetric = _symmetric(pads)
@@ -230,7 +228,7 @@ def _conv_transpose(
     n = weight.dim() - 2
     symmetric = _symmetric(pads or [0] * 2 * n)
     if symmetric is None or auto_pad not in (b"NOTSET", b"VALID") or output_shape or n != 2:
-        raise OperatorError("ConvTranspose with uneven padding, output_shape, or not over 2 dimensions")
+        raise ProgramError("ConvTranspose with uneven padding, output_shape, or not over 2 dimensions")
     return F.conv_transpose2d(
         x, weight, bias, list(strides or [1] * n), symmetric, list(output_padding or [0] * n), group,
         list(dilations or [1] * n),
@@ -244,7 +242,7 @@ def _max_pool(
 ) -> Tensor:  # fmt: skip
     n = len(kernel_shape)
     if n != 2:
-        raise OperatorError(f"MaxPool over {n} dimensions")
+        raise ProgramError(f"MaxPool over {n} dimensions")
     strides, dilations = list(strides or [1] * n), list(dilations or [1] * n)
     pads = _pads_for(x, kernel_shape, strides, dilations, pads, auto_pad)
     symmetric = _symmetric(pads)
@@ -263,7 +261,7 @@ def _average_pool(
     pads = _pads_for(x, kernel_shape, strides, [1] * n, pads, auto_pad)
     symmetric = _symmetric(pads)
     if n != 2 or any(step != 1 for step in dilations or ()) or (symmetric is None and ceil_mode):
-        raise OperatorError("AveragePool of this form")
+        raise ProgramError("AveragePool of this form")
     if symmetric is not None:
         return F.avg_pool2d(x, list(kernel_shape), strides, symmetric, bool(ceil_mode), bool(count_include_pad))
     pooled = F.avg_pool2d(_padded(x, pads), list(kernel_shape), strides)
@@ -298,9 +296,9 @@ def _batch_norm(
 ) -> Tensor:  # fmt: skip
     """Before opset 14 a node that names statistics as outputs is in training mode."""
     if training_mode or n_outputs > 1:
-        raise OperatorError("BatchNormalization in training mode")
+        raise ProgramError("BatchNormalization in training mode")
     if not spatial:
-        raise OperatorError("BatchNormalization with statistics of every pixel")
+        raise ProgramError("BatchNormalization with statistics of every pixel")
     return F.batch_norm(x, mean, var, scale, bias, False, 0.0, epsilon)
 
 
@@ -332,7 +330,7 @@ def _dropout(
 ) -> Tensor:
     """Nothing, but where the file says that it is being trained."""
     if training is not None and training.any():
-        raise OperatorError("Dropout in training mode")
+        raise ProgramError("Dropout in training mode")
     return x
 
 
@@ -398,7 +396,7 @@ def _split(
     each = -(-x.shape[axis] // (num_outputs or n_outputs))
     parts = tuple(torch.split(x, given if given is not None else each, axis))
     if len(parts) != n_outputs:
-        raise OperatorError(f"Split of {x.shape[axis]} into {n_outputs}")
+        raise ProgramError(f"Split of {x.shape[axis]} into {n_outputs}")
     return parts
 
 
@@ -441,14 +439,14 @@ def _gather_elements(x: Tensor, indices: Tensor, axis: int = 0) -> Tensor:
 @operator("GatherND")
 def _gather_nd(x: Tensor, indices: Tensor, batch_dims: int = 0) -> Tensor:
     if batch_dims:
-        raise OperatorError(f"GatherND with batch_dims {batch_dims}")
+        raise ProgramError(f"GatherND with batch_dims {batch_dims}")
     return x[_places(x, indices)]
 
 
 @operator("ScatterND")
 def _scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, reduction: bytes = b"none") -> Tensor:
     if reduction not in (b"none", b"add"):
-        raise OperatorError(f"ScatterND with reduction {reduction.decode(errors='replace')}")
+        raise ProgramError(f"ScatterND with reduction {reduction.decode(errors='replace')}")
     return x.index_put(_places(x, indices), updates, accumulate=reduction == b"add")
 
 
@@ -486,11 +484,11 @@ def _pad(
     if mode == b"constant":
         return _padded(x, amounts, fill)
     if mode not in (b"reflect", b"edge"):
-        raise OperatorError(f"Pad with mode {mode.decode(errors='replace')}")
+        raise ProgramError(f"Pad with mode {mode.decode(errors='replace')}")
     n = x.dim()
     kept = [along for along in range(n) if amounts[along] or amounts[along + n]]
     if kept and kept[0] < 2:
-        raise OperatorError(f"Pad with mode {mode.decode()} of batch or channels")
+        raise ProgramError(f"Pad with mode {mode.decode()} of batch or channels")
     flat = [pad for along in reversed(range(2, n)) for pad in (amounts[along], amounts[along + n])]
     return F.pad(x, flat, mode={b"reflect": "reflect", b"edge": "replicate"}[mode])
 
@@ -509,7 +507,7 @@ def _resize(
     answer to that; what is computed here is what ONNX Runtime does: who deploys the file gets that.
     """
     if antialias or exclude_outside or keep_aspect_ratio_policy != b"stretch":
-        raise OperatorError("Resize with antialias, exclude_outside or keep_aspect_ratio_policy")
+        raise ProgramError("Resize with antialias, exclude_outside or keep_aspect_ratio_policy")
     if opset < 11:
         coordinate_transformation_mode = b"asymmetric"
     given = [tensor for tensor in inputs if tensor is not None and tensor.numel()]
@@ -539,7 +537,7 @@ def _sources(n: int, size: int, ratio: Tensor, coordinates: bytes) -> Tensor:
         return new
     if coordinates in (b"half_pixel", b"pytorch_half_pixel"):
         return (new + 0.5) / ratio - 0.5
-    raise OperatorError(f"Resize with coordinate_transformation_mode {coordinates.decode(errors='replace')}")
+    raise ProgramError(f"Resize with coordinate_transformation_mode {coordinates.decode(errors='replace')}")
 
 
 _ROUNDED: dict[bytes, Callable[[Tensor], Tensor]] = {
@@ -554,7 +552,7 @@ def _sampled(x: Tensor, axis: int, at: Tensor, mode: bytes, rounding: bytes, a: 
     if mode == b"nearest" and rounding in _ROUNDED:
         return x.index_select(axis, _ROUNDED[rounding](at).clamp(0, n - 1).long().to(x.device))
     if mode not in (b"linear", b"cubic"):
-        raise OperatorError(f"Resize with mode {mode.decode(errors='replace')}, {rounding.decode(errors='replace')}")
+        raise ProgramError(f"Resize with mode {mode.decode(errors='replace')}, {rounding.decode(errors='replace')}")
     first, shares = at.floor(), torch.zeros(len(at), n)
     for offset in (0, 1) if mode == b"linear" else (-1, 0, 1, 2):
         far = (at - first - offset).abs()
@@ -597,7 +595,7 @@ _TYPES = {
 @operator("Cast")
 def _cast(x: Tensor, to: int, **_: Any) -> Tensor:
     if to not in _TYPES:
-        raise OperatorError(f"Cast to type {to}")
+        raise ProgramError(f"Cast to type {to}")
     return x.to(_TYPES[to])
 
 
@@ -656,5 +654,5 @@ _pointwise(
 @operator("ArgMax")
 def _arg_max(x: Tensor, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Tensor:
     if select_last_index:
-        raise OperatorError("ArgMax with select_last_index")
+        raise ProgramError("ArgMax with select_last_index")
     return x.argmax(axis, bool(keepdims))

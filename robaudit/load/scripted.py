@@ -21,7 +21,8 @@ from robaudit.errors import ModelError
 from robaudit.load.archive import Archive, open_archive
 from robaudit.load.aten import INERT_OPERATORS, is_pure
 from robaudit.load.inert_pickle import Call, Global, Value, read_entry
-from robaudit.load.scripted_code import CodeError, Program, ScriptClass, dotted, read_program
+from robaudit.load.kinds import ProgramError
+from robaudit.load.scripted_code import Program, ScriptClass, dotted, read_program
 from robaudit.load.tensors import StorageReader
 from robaudit.load.torch_pickle import TensorReader, as_mapping
 
@@ -47,7 +48,7 @@ class ScriptedModule(nn.Module):
         for held in (self._parameters, self._buffers, self._modules, self.values):
             if name in held:
                 return held[name]
-        raise CodeError(f"{self.made_of.name} has no attribute {name}")
+        raise ProgramError(f"{self.made_of.name} has no attribute {name}")
 
 
 class ScriptedNetwork(nn.Module):
@@ -73,13 +74,13 @@ def read_scripted(path: Path) -> ScriptedNetwork:
     Raises:
         ArchiveError: an entry is damaged.
         PickleError: an entry is no pickle.
-        CodeError: its code is none, or more than pure.
+        ProgramError: its code is none, or more than pure.
     """
     with open_archive(path) as archive:
         root = archive.matching(r"[^/]+/data\.pkl")[0].removesuffix("data.pkl")
         program = read_program(archive, root)
         if program.not_pure:
-            raise CodeError(f"its program uses {', '.join(sorted(program.not_pure)[:5])}")
+            raise ProgramError(f"its program uses {', '.join(sorted(program.not_pure)[:5])}")
         builder = _Builder(program, archive, root)
         return ScriptedNetwork(program, builder.module(), builder.constants())
 
@@ -96,7 +97,7 @@ class _Builder:
     def module(self) -> ScriptedModule:
         described = read_entry(self._archive.read(f"{self._root}data.pkl")).value
         if not isinstance(described, Call):
-            raise CodeError("its data holds no module")
+            raise ProgramError("its data holds no module")
         return self._module(described, MAX_DEPTH)
 
     def constants(self) -> list[Tensor]:
@@ -106,7 +107,7 @@ class _Builder:
         storages = StorageReader(self._archive, f"{self._root}constants/")
         infos = [as_tensor(item) for item in listed] if isinstance(listed, tuple | list) else []
         if None in infos:
-            raise CodeError("a constant that is no tensor")
+            raise ProgramError("a constant that is no tensor")
         return [storages.tensor(info) for info in infos if info is not None]
 
     def _module(self, described: Call, depth: int) -> ScriptedModule:
@@ -115,13 +116,13 @@ class _Builder:
         name = described.function.name if isinstance(described.function, Global) else ""
         made_of, state = self._program.classes.get(name), as_mapping(described.state)
         if made_of is None or state is None or depth < 0:
-            raise CodeError(f"an object of class {name or 'unknown'}, which the code does not define")
+            raise ProgramError(f"an object of class {name or 'unknown'}, which the code does not define")
         made = self._made[id(described)] = ScriptedModule(made_of, {})
         for attribute, item in state.items():
             try:
                 self._attach(made, str(attribute), item, depth)
             except (KeyError, TypeError) as error:
-                raise CodeError(f"{name}.{attribute}: {error}") from None
+                raise ProgramError(f"{name}.{attribute}: {error}") from None
         return made
 
     def _attach(self, module: ScriptedModule, name: str, item: Value, depth: int) -> None:
@@ -148,7 +149,7 @@ class _Builder:
             return None
         found = [name for name, value in made_of.constants.items() if (value,) == tuple(item.arguments)]
         if not found:
-            raise CodeError(f"{made_of.name} has no such member")
+            raise ProgramError(f"{made_of.name} has no such member")
         return f"{made_of.name}.{found[0]}"
 
 
@@ -162,7 +163,7 @@ def _plain(item: Value, depth: int = 8, made: dict[int, Any] | None = None) -> A
 
 def _copied(item: Value, depth: int, made: dict[int, Any]) -> Any:
     if depth < 0:
-        raise CodeError("an attribute nested too deeply")
+        raise ProgramError("an attribute nested too deeply")
     if isinstance(item, Call) and isinstance(item.function, Global) and item.arguments:
         kind = item.function.name.removeprefix("torch.jit._pickle.")
         if kind in ("build_intlist", "build_doublelist", "build_boollist", "restore_type_tag"):
@@ -173,7 +174,7 @@ def _copied(item: Value, depth: int, made: dict[int, Any]) -> Any:
         return {key: _plain(value, depth - 1, made) for key, value in item.items()}
     if item is None or isinstance(item, bool | int | float | str):
         return item
-    raise CodeError("an attribute that is neither a number, text, tensor nor module")
+    raise ProgramError("an attribute that is neither a number, text, tensor nor module")
 
 
 class _Returned(Exception):  # noqa: N818 - no error: how a function ends
@@ -194,13 +195,13 @@ class _Run:
         """Call a method of a module."""
         function = module.made_of.methods.get(name)
         if function is None:
-            raise CodeError(f"{module.made_of.name} has no method {name}")
+            raise ProgramError(f"{module.made_of.name} has no method {name}")
         return self._function(function, [module, *arguments], keywords)
 
     def _function(self, function: ast.FunctionDef, arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise CodeError("calls nested too deeply")
+            raise ProgramError("calls nested too deeply")
         names = [argument.arg for argument in function.args.args]
         defaults = function.args.defaults
         scope = {
@@ -226,7 +227,7 @@ class _Run:
     def _count(self, n_steps: int) -> None:
         self._steps += n_steps
         if self._steps > MAX_STEPS:
-            raise CodeError(f"more than {MAX_STEPS} steps")
+            raise ProgramError(f"more than {MAX_STEPS} steps")
 
     def _statement(self, statement: ast.stmt, scope: dict[str, Any]) -> None:
         match statement:
@@ -251,7 +252,7 @@ class _Run:
             case ast.Pass():
                 pass
             case _:
-                raise CodeError(f"a statement of kind {type(statement).__name__}")
+                raise ProgramError(f"a statement of kind {type(statement).__name__}")
 
     def _assign(self, target: ast.expr, value: Any, scope: dict[str, Any]) -> None:
         match target:
@@ -263,10 +264,10 @@ class _Run:
             case ast.Attribute(value=holder, attr=name):
                 module = self.value(holder, scope)
                 if not isinstance(module, ScriptedModule) or name not in module.values:
-                    raise CodeError(f"it sets {name}")
+                    raise ProgramError(f"it sets {name}")
                 module.values[name] = value
             case _:
-                raise CodeError(f"an assignment to {type(target).__name__}")
+                raise ProgramError(f"an assignment to {type(target).__name__}")
 
     # Expressions
 
@@ -297,7 +298,7 @@ class _Run:
                 return -self.value(operand, scope)
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return not self.value(operand, scope)
-        raise CodeError(f"an expression of kind {type(node).__name__}")
+        raise ProgramError(f"an expression of kind {type(node).__name__}")
 
     def _attribute(self, node: ast.Attribute, scope: dict[str, Any]) -> Any:
         parts = dotted(node)
@@ -310,7 +311,7 @@ class _Run:
             return held.attribute(node.attr)
         if isinstance(held, tuple) and node.attr in getattr(held, "_fields", ()):
             return getattr(held, node.attr)
-        raise CodeError(f"the attribute {node.attr} of {type(held).__name__}")
+        raise ProgramError(f"the attribute {node.attr} of {type(held).__name__}")
 
     def _call(self, node: ast.Call, scope: dict[str, Any]) -> Any:
         match node.func, node.args:
@@ -321,7 +322,7 @@ class _Run:
             case ast.Name("getattr"), [held, ast.Constant(str(name))]:
                 module = self.value(held, scope)
                 if not isinstance(module, ScriptedModule):
-                    raise CodeError(f"the attribute {name} of {type(module).__name__}")
+                    raise ProgramError(f"the attribute {name} of {type(module).__name__}")
                 return module.attribute(name)
             case ast.Name("isinstance"), [value, kind]:
                 return _is_instance(self.value(value, scope), kind)
@@ -347,7 +348,7 @@ class _Run:
     def _method_call(self, held: Any, name: str, arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
         if isinstance(held, ScriptedModule):
             return self.method(held, name, arguments, **keywords)
-        raise CodeError(f"the method {name} of {type(held).__name__}")
+        raise ProgramError(f"the method {name} of {type(held).__name__}")
 
     def _program_call(self, name: str, arguments: list[Any], keywords: Mapping[str, Any]) -> Any:
         function, made_of = self._program.functions.get(name), self._program.classes.get(name)
@@ -355,25 +356,25 @@ class _Run:
             return self._function(function, arguments, keywords)
         if made_of is not None and "NamedTuple" in made_of.bases:
             return namedtuple("Answer", made_of.fields, rename=True)(*arguments, **keywords)
-        raise CodeError(f"{name} is no function of the program")
+        raise ProgramError(f"{name} is no function of the program")
 
 
 def _bounded_range(*limits: int) -> range:
     counted = range(*limits)
     if len(counted) > MAX_STEPS:
-        raise CodeError(f"a loop of {len(counted)} rounds")
+        raise ProgramError(f"a loop of {len(counted)} rounds")
     return counted
 
 
 def _text(value: Any) -> str:
     if not _is_flat(value):
-        raise CodeError("the text of a list of lists")
+        raise ProgramError("the text of a list of lists")
     return str(value)
 
 
 def _key(value: Any) -> Any:
     if not isinstance(value, str | int | float):
-        raise CodeError(f"a dictionary with a key that is a {type(value).__name__}")
+        raise ProgramError(f"a dictionary with a key that is a {type(value).__name__}")
     return value
 
 
@@ -391,7 +392,7 @@ _BUILTINS: Mapping[str, Any] = {
 
 def _named(name: str) -> Any:
     if name not in _BUILTINS:
-        raise CodeError(f"the name {name}")
+        raise ProgramError(f"the name {name}")
     return _BUILTINS[name]
 
 
@@ -399,7 +400,7 @@ def _is_instance(value: Any, kind: ast.expr) -> bool:
     names = {"Tensor": Tensor, "int": int, "float": float, "str": str, "bool": bool, "NoneType": type(None)}
     listed = [part.id for part in ast.walk(kind) if isinstance(part, ast.Name)]
     if not set(listed) <= names.keys():
-        raise CodeError("isinstance of another type")
+        raise ProgramError("isinstance of another type")
     return any(isinstance(value, names[name]) for name in listed)
 
 
@@ -440,20 +441,20 @@ def on_values(name: str, arguments: list[Any]) -> Any:
     """Compute without tensors: numbers have 64 bits, and lists are short.
 
     Raises:
-        CodeError: the result would be too large, or there is none.
+        ProgramError: the result would be too large, or there is none.
     """
     held = arguments[0] if arguments and isinstance(arguments[0], list) else []
     if name in _COMPARISONS and not all(map(_is_flat, arguments)):
-        raise CodeError(f"torch.{name} of a list of lists")
+        raise ProgramError(f"torch.{name} of a list of lists")
     try:
         # Of a text or a list, either may be made as long as a number of the file says.
         lengthens = name in ("mul", "remainder") and any(isinstance(value, str | list | tuple) for value in arguments)
         result = _TOO_LARGE if lengthens else _ON_VALUES[name](*arguments)
     except ArithmeticError as error:
-        raise CodeError(f"torch.{name}: {error}") from None
+        raise ProgramError(f"torch.{name}: {error}") from None
     large = isinstance(result, int) and abs(result) >= 2**63
     if large or any(isinstance(made, str | list | tuple) and len(made) > MAX_LENGTH for made in (result, held)):
-        raise CodeError(f"torch.{name} of something too large")
+        raise ProgramError(f"torch.{name} of something too large")
     return result
 
 
@@ -465,7 +466,7 @@ def _operator(name: str, arguments: list[Any], keywords: Mapping[str, Any]) -> A
     if name in INERT_OPERATORS:
         return False
     if not is_pure(name):
-        raise CodeError(f"torch.{name}")
+        raise ProgramError(f"torch.{name}")
     match name:
         case "__is__":
             return arguments[0] is arguments[1]
@@ -509,4 +510,4 @@ def _primitive(name: str, arguments: list[Any]) -> Any:
             [Tensor() as tensor],
         ):
             return getattr(tensor, name)
-    raise CodeError(f"ops.prim.{name}")
+    raise ProgramError(f"ops.prim.{name}")

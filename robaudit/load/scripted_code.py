@@ -13,6 +13,7 @@ from typing import TypeGuard
 from robaudit.errors import first_line
 from robaudit.load.archive import Archive
 from robaudit.load.aten import INERT_OPERATORS, PURE_PRIMITIVES, is_pure
+from robaudit.load.kinds import ProgramError
 
 MAX_CODE_BYTES = 8 * 2**20
 MAX_NODES = 400_000
@@ -30,10 +31,6 @@ _GRAMMAR = (
     *_STATEMENTS, *_EXPRESSIONS, ast.expr_context, ast.unaryop, ast.boolop, ast.cmpop, ast.keyword, ast.operator,
     ast.arguments, ast.arg, ast.FunctionDef,
 )  # fmt: skip
-
-
-class CodeError(ValueError):
-    """The code is no TorchScript that robaudit reads."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +68,7 @@ def read_program(archive: Archive, root: str) -> Program:
 
     Raises:
         ArchiveError: an entry is damaged or too long.
-        CodeError: an entry is no code.
+        ProgramError: an entry is no code.
     """
     program = Program()
     left = MAX_CODE_BYTES
@@ -86,11 +83,11 @@ def read_program(archive: Archive, root: str) -> Program:
 def _tree(unit: str, code: bytes) -> ast.Module:
     # Only what both Python's lexer and TorchScript's read alike.
     if re.search(rb"[^\n\x20-\x7e]", code):
-        raise CodeError(f"{unit}: characters that TorchScript does not write")
+        raise ProgramError(f"{unit}: characters that TorchScript does not write")
     try:
         return ast.parse(code.decode("ascii"))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise CodeError(f"{unit}: {first_line(error)}") from None
+        raise ProgramError(f"{unit}: {first_line(error)}") from None
 
 
 def _read_unit(program: Program, unit: str, tree: ast.Module) -> None:
@@ -106,7 +103,7 @@ def _read_unit(program: Program, unit: str, tree: ast.Module) -> None:
             for method in read.methods.values():
                 _note_calls(program, method)
         elif not isinstance(statement, ast.ImportFrom | ast.Import | ast.Pass):
-            raise CodeError(f"{unit}: a statement outside a function")
+            raise ProgramError(f"{unit}: a statement outside a function")
 
 
 def _class(name: str, tree: ast.ClassDef) -> ScriptClass:
@@ -133,7 +130,7 @@ def _class(name: str, tree: ast.ClassDef) -> ScriptClass:
             case ast.Assign(targets=[ast.Name(member)], value=value) if is_enum:
                 constants[member] = _literal(name, value)
             case _:
-                raise CodeError(f"{name}: a statement that is neither a method nor an attribute")
+                raise ProgramError(f"{name}: a statement that is neither a method nor an attribute")
     return ScriptClass(name, bases, methods, tuple(fields), parameters, constants)
 
 
@@ -141,7 +138,7 @@ def _literal(name: str, value: ast.expr) -> object:
     try:
         return ast.literal_eval(value)
     except (ValueError, TypeError, RecursionError, MemoryError):
-        raise CodeError(f"{name}: an attribute whose value is no constant") from None
+        raise ProgramError(f"{name}: an attribute whose value is no constant") from None
 
 
 def _note_calls(program: Program, function: ast.FunctionDef) -> None:
@@ -153,7 +150,7 @@ def _note_calls(program: Program, function: ast.FunctionDef) -> None:
     known = BUILTINS | {node.id for node in ast.walk(function) if _is_assigned(node)}
     for number, node in enumerate(_code_of(function)):
         if number > MAX_NODES:
-            raise CodeError(f"{function.name}: more than {MAX_NODES} parts")
+            raise ProgramError(f"{function.name}: more than {MAX_NODES} parts")
         if not isinstance(node, _GRAMMAR):
             program.not_pure.add(type(node).__name__.lower())
         if isinstance(node, ast.Attribute):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from robaudit.errors import first_line
 from robaudit.load.archive import Archive, ArchiveError
+from robaudit.load.kinds import ProgramError
 from robaudit.load.torch_pickle import ITEM_BYTES, TensorInfo
 
 
@@ -23,10 +24,11 @@ class StorageReader:
         """The tensor that a pickle described.
 
         Raises:
-            ArchiveError: its storage is damaged or too small, or its type is none that a network's weights have.
+            ArchiveError: its storage is damaged or too small.
+            ProgramError: its type is none that a network's weights have.
         """
         if info.view is None or info.dtype not in ITEM_BYTES:
-            raise ArchiveError(f"numbers of type {info.dtype}")
+            raise ProgramError(f"numbers of type {info.dtype}")
         dtype = getattr(torch, info.dtype)
         if not info.n_elements:
             return torch.empty(info.shape, dtype=dtype)

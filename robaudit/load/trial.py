@@ -13,18 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError, first_line
-from robaudit.load.bounded import MAX_ELEMENTS, Bounded, BoundError
+from robaudit.load.bounded import MAX_ELEMENTS, Bounded
 from robaudit.load.channels import channels_taken
-from robaudit.load.exported_json import ExportError
 from robaudit.load.head import Head, as_row, choose_output, named_outputs
+from robaudit.load.kinds import ProgramError
 from robaudit.load.network import Network
-from robaudit.load.onnx_graph import GraphError
-from robaudit.load.onnx_operators import OperatorError
-from robaudit.load.scripted_code import CodeError
 
 SAME = 1e-3
 """Largest difference between answers for a picture alone and beside another, relative to the largest of them."""
-NOT_COMPUTED = (CodeError, ExportError, GraphError, OperatorError, BoundError)
 
 
 class FixedBatch(nn.Module):
@@ -183,7 +179,7 @@ def _ask(path: Path, network: Network, module: nn.Module, pictures: Tensor) -> A
     try:
         with torch.no_grad(), bounds:
             return module(pictures)
-    except NOT_COMPUTED as error:
+    except ProgramError as error:
         raise ModelError(f"{path}: is not computed ({first_line(error)}); pass the weights it was saved from") from None
     except Exception as error:
         # A program of the file, or code of the user's own: it can fail in any way.

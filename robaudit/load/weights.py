@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError, first_line
 from robaudit.load.architecture_index import learnt
 from robaudit.load.archive import ArchiveError, open_archive
-from robaudit.load.kinds import Contents, Kind
+from robaudit.load.kinds import Contents, Kind, ProgramError
 from robaudit.load.state import State
 from robaudit.load.tensors import StorageReader
 
@@ -44,7 +44,9 @@ def read_weights(contents: Contents, state: State) -> dict[str, Tensor]:
             f"{contents.path}: needs code to load ({blocked}), which robaudit does not run; "
             "save model.state_dict() alone, with torch.save as it is"
         ) from None
-    except (OSError, RuntimeError, ValueError, KeyError, EOFError, TypeError, SafetensorError) as error:
+    except (
+        ArchiveError, ProgramError, SafetensorError, OSError, RuntimeError, ValueError, KeyError, EOFError, TypeError,
+    ) as error:  # fmt: skip
         raise ModelError(f"{contents.path}: cannot be loaded ({first_line(error)}); fetch or save it again") from None
 
 

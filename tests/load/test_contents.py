@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from containers import exported, scripted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -565,3 +566,12 @@ def test_several_groups_under_unknown_keys_are_not_guessed_between(tmp_path: Pat
 def test_reading_contents_loads_no_torch() -> None:
     code = "import sys, robaudit.load.contents, robaudit.load.description; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("save", [scripted, exported])
+def test_inspect_works_where_torch_is_not_installed(tmp_path: Path, save: Callable[..., None]) -> None:
+    save(nn.Conv2d(1, 2, 3).eval(), torch.rand(2, 1, 4, 4), tmp_path / "m")
+    hidden = "import sys; sys.modules |= {'torch': None, 'timm': None}; from robaudit.cli.main import main; main()"
+    command = [sys.executable, "-c", hidden, "inspect", tmp_path / "m", "--json"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "conv2d" in json.loads(done.stdout)["operators"]

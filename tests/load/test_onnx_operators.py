@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from robaudit.errors import ModelError
-from robaudit.load.onnx_operators import OPERATORS, OperatorError
+from robaudit.load.kinds import ProgramError
+from robaudit.load.onnx_operators import OPERATORS
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 from onnx.reference import ReferenceEvaluator  # noqa: E402
 
-from robaudit.load.onnx_graph import GraphError, read_onnx  # noqa: E402
+from robaudit.load.onnx_graph import read_onnx  # noqa: E402
 
 DICE = np.random.default_rng(0)
 SHAPE = (2, 4, 6, 6)
@@ -295,7 +296,7 @@ def test_sizes_are_rounded_down_in_float32(tmp_path: Path, n: int) -> None:
 def test_a_form_of_resize_that_is_not_computed_is_named(tmp_path: Path, attributes: dict[str, Any], named: str) -> None:
     made, constants = node(("Resize", [None, None, i(2, 4, 9, 4)], attributes))
     network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants))
-    with pytest.raises(OperatorError, match=named):
+    with pytest.raises(ProgramError, match=named):
         network(torch.rand(SHAPE))
 
 
@@ -315,7 +316,7 @@ def test_a_form_of_resize_that_is_not_computed_is_named(tmp_path: Path, attribut
 def test_a_form_that_is_not_computed_is_named(tmp_path: Path, opset: int, case: Case, named: str, outputs: int) -> None:
     made, constants = node(case, outputs=[f"y{index}" for index in range(outputs)])
     network, _, _ = read_onnx(write(tmp_path / "m.onnx", [made], constants, ("y0",), opset))
-    with pytest.raises(OperatorError, match=named):
+    with pytest.raises(ProgramError, match=named):
         network(torch.rand(SHAPE))
 
 
@@ -356,7 +357,7 @@ def test_an_input_of_another_kind_is_refused(tmp_path: Path, kind: Any, named: s
     path = write_taking(
         tmp_path / "m.onnx", kind, [helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT)], f(6, 3)
     )
-    with pytest.raises(GraphError, match=f"its input is {named}, wanted float32"):
+    with pytest.raises(ProgramError, match=f"its input is {named}, wanted float32"):
         read_onnx(path)
 
 
@@ -367,7 +368,7 @@ def test_whole_numbers_stay_whole_within_limits(tmp_path: Path) -> None:
 
 
 def test_opsets_of_another_time_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(GraphError, match="opset 6, wanted 7 or later"):
+    with pytest.raises(ProgramError, match="opset 6, wanted 7 or later"):
         read_onnx(write(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], {}, opset=6))
 
 
@@ -380,7 +381,7 @@ def test_squeeze_and_split(tmp_path: Path) -> None:
 def test_a_split_into_fewer_parts_than_it_names_is_told(tmp_path: Path) -> None:
     split = helper.make_node("Split", ["x"], ["a", "b", "c", "d"], axis=1, num_outputs=4)
     network, _, _ = read_onnx(write(tmp_path / "m.onnx", [split], {}, ("d",), opset=18))
-    with pytest.raises(OperatorError, match="Split of 9 into 4"):
+    with pytest.raises(ProgramError, match="Split of 9 into 4"):
         network(torch.zeros(1, 9, 2, 2))
 
 
@@ -425,7 +426,7 @@ def test_gradients_flow_to_the_picture_and_to_the_weights(tmp_path: Path) -> Non
 
 def test_operators_that_are_not_computed_are_named(tmp_path: Path) -> None:
     made = [helper.make_node("QLinearConv", ["x"] * 8, ["y"]), helper.make_node("Mystery", ["x"], ["z"], domain="me")]
-    with pytest.raises(GraphError, match=r"robaudit computes no QLinearConv, me\.Mystery"):
+    with pytest.raises(ProgramError, match=r"robaudit computes no QLinearConv, me\.Mystery"):
         read_onnx(write(tmp_path / "m.onnx", made, {}))
 
 

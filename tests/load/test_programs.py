@@ -644,6 +644,24 @@ def test_the_exported_format_before_torch_2_8(network: nn.Module, tmp_path: Path
 
 
 @pytest.mark.parametrize(
+    ("save", "entry"),
+    [(exported, "m/models/model.json"), (exported, "m/data/weights/weight_0"), (scripted, "m/data/0")],
+)
+def test_a_damaged_program_is_fetched_again_and_not_trusted(
+    network: nn.Module, tmp_path: Path, save: Callable[..., None], entry: str
+) -> None:
+    save(network, PICTURES, tmp_path / "m")
+    with zipfile.ZipFile(tmp_path / "m") as archive:
+        content = archive.read(entry)
+    whole = (tmp_path / "m").read_bytes()
+    assert whole.count(content) == 1
+    (tmp_path / "m").write_bytes(whole.replace(content, content[:-1] + bytes([content[-1] ^ 1])))
+    with pytest.raises(ModelError, match=r"truncated or damaged.*fetch or save it again") as stopped:
+        load_model(tmp_path / "m", input_size=(16, 16))
+    assert "--trust" not in str(stopped.value)
+
+
+@pytest.mark.parametrize(
     ("change", "expected"),
     [
         (
