@@ -1,8 +1,20 @@
 """Does the answer turn gradually, or jump?"""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from robaudit.attack.batching import Dialogue, Work, query
+from robaudit.attack.climb import Target
+from robaudit.attack.seeding import derived_seed, uniform
+from robaudit.attack.threats import Source
+from robaudit.checks.asking import Ask
 from robaudit.checks.evidence import Evidence
 from robaudit.checks.saying import share_check
-from robaudit.records import Check
+from robaudit.records import Check, ImageRow
 
 BORDER = "border"
 MAX_SHARE = 0.1
@@ -27,3 +39,42 @@ def answers_turn_gradually(evidence: Evidence) -> Check:
         remedy="Look for thresholds, rounding and detectors in the model, and attack what comes before them.",
         nothing="No way from a sampled image to another answer is known.",
     )
+
+
+def turns_gradually(source: Source | None) -> Ask:
+    """Whether the margin is near nothing where the answer turns, on a straight way to a picture of another answer.
+
+    The ends are brought together by halves, so that the model's answer turns between them; the margin is that of what
+    is followed. None where no such way is known.
+    """
+
+    def seen_in(target: Target, pictures: Sequence[Tensor]) -> Dialogue[list[tuple[int | None, float]]]:
+        answers = yield from query(pictures)
+        followed = answers if source is None else (yield from query(pictures, source))
+        return [(one.prediction, two.margin(target.label)) for one, two in zip(answers, followed, strict=True)]
+
+    def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+        dice = derived_seed(target.seed, target.sha256, BORDER)
+        noise = (uniform(target.origin.shape, 0.5, dice) + 0.5).to(target.origin.device)
+        pictures = [*(torch.full_like(target.origin, grey) for grey in (0.5, 0.0, 1.0)), noise]
+        (_, before), *ends = yield from seen_in(target, [target.origin, *pictures])
+        here, there = target.origin, None
+        for picture, (answer, margin) in zip(pictures, ends, strict=True):
+            if answer not in (None, target.label):
+                there, beyond = picture, margin
+                break
+        if there is None:
+            return None
+        most = max(-before, beyond)
+        while float((there - here).abs().max()) > NEARBY:
+            middle = (here + there) / 2
+            ((answer, margin),) = yield from seen_in(target, [middle])
+            if answer is None:
+                return None
+            if answer == target.label:
+                here, before = middle, margin
+            else:
+                there, beyond = middle, margin
+        return abs(before) + abs(beyond) <= MAX_JUMP * most
+
+    return ask

@@ -1,9 +1,18 @@
 """Is a way through the ball as long in fine steps as in coarse ones?"""
 
-from robaudit.attack.threats import AnyAttack, Square
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from robaudit.attack.batching import Dialogue, Work, query
+from robaudit.attack.climb import Target
+from robaudit.attack.seeding import derived_seed, uniform
+from robaudit.attack.threats import AnyAttack, Source, Square
+from robaudit.checks.asking import Ask
 from robaudit.checks.evidence import Evidence
 from robaudit.checks.saying import share_check
-from robaudit.records import Check
+from robaudit.records import Check, ImageRow
 
 SMOOTH = "smooth"
 MAX_SHARE = 0.1
@@ -17,6 +26,8 @@ LEAST = 0.01
 """The difference counts only where it is more than this share of the margin: float rounding is jagged too."""
 MANY_QUERIES = 2000
 """Queries of Square Attack that make up for gradients of a jagged function, as far as anything does here."""
+MAX_WALKED = 8
+"""Images that are walked away from: each walk is many pictures."""
 
 
 def margin_is_smooth(evidence: Evidence) -> Check:
@@ -41,3 +52,27 @@ def margin_is_smooth(evidence: Evidence) -> Check:
 def asks_much(attack: AnyAttack) -> bool:
     """Whether an attack climbs by many queries."""
     return isinstance(attack, Square) and attack.queries >= MANY_QUERIES
+
+
+def is_smooth(source: Source | None) -> Ask:
+    """Whether the margin rises and falls no more in fine steps to a point of the ball than in coarse ones.
+
+    Every pixel goes its own length: steps of one length would miss a ripple of as many to a grey level.
+    """
+
+    def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+        dice = derived_seed(target.seed, target.sha256, SMOOTH)
+        whole = uniform(target.origin.shape, WALK_255 / 255, dice).to(target.origin.device)
+        walk = [(target.origin + whole * step / N_FINE).clamp(0, 1) for step in range(N_FINE + 1)]
+        sights = yield from query(walk, source)
+        if any(sight.prediction is None for sight in sights):
+            return None
+        margins = [sight.margin(target.label) for sight in sights]
+        fine, coarse = (_rise_and_fall(margins[::every]) for every in (1, N_FINE // N_COARSE))
+        return fine <= MAX_RATIO * coarse or fine - coarse <= LEAST * max(map(abs, margins))
+
+    return ask
+
+
+def _rise_and_fall(values: Sequence[float]) -> float:
+    return sum(abs(after - before) for before, after in pairwise(values))
