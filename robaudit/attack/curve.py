@@ -36,8 +36,6 @@ from robaudit.attack.prepare import (
     unasked_copy,
     working_copy,
 )
-from robaudit.attack.seeding import derived_seed, uniform
-from robaudit.attack.step import within_ball
 from robaudit.attack.threats import AnyAttack, Attack, FoolboxAttack, Source
 from robaudit.attack.trial import Plan, smallest_eps
 from robaudit.errors import ModelError, SettingsError, first_line
@@ -53,11 +51,6 @@ CPU_BATCH_SIZE = 8
 """Per-image cost is flat from 8 up on CPUs, and a small batch wastes least while the last images finish."""
 CUDA_BATCH_SIZE = 128
 """First try on a GPU; halved until it fits. Not more, as a set of few images cannot fill it."""
-
-N_ALONE = 4
-"""Pictures, and as many random points of balls, that are also asked without any company."""
-MAX_ROUNDING = 0.1
-"""Largest relative change of a logit that another shape of batch may make: networks that compute in 8 bits round so."""
 
 NO_FINITE_ANSWER = "the model gave no finite answer"
 
@@ -173,7 +166,7 @@ class Engine:
 
         def ask(ref: ImageRef) -> Dialogue[tuple[ImageRef, Sight]]:
             try:
-                (seen,) = yield from query([self._picture(images, ref)])
+                (seen,) = yield from query([self.picture(images, ref)])
             except UnanswerableError as error:
                 seen = Sight((), None, self._blamed(error))
             return ref, seen
@@ -284,39 +277,16 @@ class Engine:
             self.progress.asking(())
         return error.why
 
+    def picture(self, images: Images, ref: ImageRef) -> Tensor:
+        """Pixels (C, H, W) of an image, as the model gets them."""
+        return images.load(ref, self.size).to(self.device)
+
     def state(self) -> str:
         """What an audit must leave as it was, as a hash."""
         return fingerprint(self.model)
 
     def close(self) -> None:
         """Nothing is held."""
-
-    def unrepeatable(self, images: Images, n_passes: int) -> float:
-        """Largest change of a logit between passes, relative to the largest, without what a picture's logits share.
-
-        A batch of images and as many random points of their balls are asked, each time with other neighbours, noise
-        where there are too few: a model may look at the rest of its batch, or be random only off the grey levels of
-        files. Then a model that has not been asked before is, the random points first: what was asked earlier may be
-        remembered. Last, a few are asked alone; another shape of batch rounds otherwise, and what may be rounding does
-        not count. Infinite where finiteness itself changed.
-        """
-        pictures = torch.stack([self._picture(images, ref) for ref in images.refs[: self.width]])
-        eps = self.plan.grid[-1] / 255
-        seeds = [derived_seed(self.plan.seed, ref.sha256, "repeatable") for ref in images.refs[: self.width]]
-        moves = torch.stack([uniform(pictures[0].shape, eps, seed) for seed in seeds]).to(self.device)
-        looked_at = torch.cat([pictures, within_ball(pictures + moves, pictures, eps)])
-        noise = self.example[:1].expand(2 * self.width - len(looked_at), -1, -1, -1)
-        shown = torch.cat([looked_at, noise])
-        with judging(self.model) as untouched, torch.no_grad():
-            asked = [_asked_rolled(untouched, shown, self.width, turn) for turn in range(n_passes)]
-        with judging(unasked_copy(self.unasked)) as forgetful, torch.no_grad():
-            asked.append(_asked_rolled(forgetful, shown, self.width, len(pictures)))
-            some = torch.cat([pictures[:N_ALONE], looked_at[-N_ALONE:]])
-            alone = _asked_rolled(forgetful, some, 1, 0)
-        first, *others = (logits[: len(looked_at)] for logits in asked)
-        in_company = torch.cat([first[: len(pictures)][:N_ALONE], first[-N_ALONE:]])
-        apart = _change(in_company, alone)
-        return max(*(_change(first, other) for other in others), apart if apart > MAX_ROUNDING else 0.0)
 
     def _working_copies(self) -> dict[Source, Logits]:
         """What gradients are taken from; a surrogate, and a way past the front, where there is one."""
@@ -380,14 +350,11 @@ class Engine:
         return ref, Measured(row, work, self.width, findings.observed, *kept)
 
     def _target(self, images: Images, ref: ImageRef, clean: Sight) -> Target:
-        return Target(self._picture(images, ref), images.label_index(ref), ref.sha256, self.plan.seed, clean.logits)
+        return Target(self.picture(images, ref), images.label_index(ref), ref.sha256, self.plan.seed, clean.logits)
 
     def _foolbox(self, ref: ImageRef, work: Work) -> FoolboxRunner:
         # They stop where their own copy errs: at a border that bfloat16 draws elsewhere, the model itself would not.
         return FoolboxRunner(self.sources[Source.EXACT], self.device, work, ref.id, self.progress)
-
-    def _picture(self, images: Images, ref: ImageRef) -> Tensor:
-        return images.load(ref, self.size).to(self.device)
 
     def _fitting_width(self) -> int:
         """The largest power-of-two batch that one gradient fits into, with as much again to spare."""
@@ -404,20 +371,6 @@ class Engine:
                     raise
                 width //= 2
         return width
-
-
-def _change(logits: Tensor, others: Tensor) -> float:
-    """Largest change of a logit, relative to the largest; infinite where finiteness itself changed."""
-    if not torch.equal(logits.isfinite(), others.isfinite()):
-        return float("inf")
-    largest = float(torch.nan_to_num(logits.abs()).amax().clamp_min(1e-12))
-    return float(torch.nan_to_num((logits - others).abs()).amax()) / largest
-
-
-def _asked_rolled(model: Logits, shown: Tensor, width: int, turn: int) -> Tensor:
-    """Centred logits (N, K) of N pictures, asked in batches of `width` that begin `turn` pictures later."""
-    logits = torch.cat([model(batch) for batch in torch.split(shown.roll(-turn, 0), width)]).roll(turn, 0)
-    return logits - logits.mean(1, keepdim=True)
 
 
 def _row(ref: ImageRef, findings: Findings, classes: Sequence[str], error: str = NO_FINITE_ANSWER) -> ImageRow:

@@ -17,7 +17,7 @@ from robaudit.checks.evidence import Evidence, GradientCounts, Probe, Share
 from robaudit.checks.judge import judge
 from robaudit.checks.probes import Question, questions
 from robaudit.checks.repairs import next_repair
-from robaudit.checks.repeatable import N_PASSES
+from robaudit.checks.repeatable import unrepeatable
 from robaudit.fleet.fleet import Fleet
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.features import penultimate
@@ -142,7 +142,7 @@ class Doubts:
         images = self._askable()
         asked = (state_after, self.engine.width, images.refs[: self.engine.width])
         if asked not in self._passes:
-            self._passes[asked] = self.engine.unrepeatable(images, N_PASSES)
+            self._passes[asked] = unrepeatable(self.engine, images)
         return self._passes[asked]
 
     def _askable(self) -> Images:

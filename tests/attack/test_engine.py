@@ -539,86 +539,10 @@ def test_an_error_of_the_model_is_not_taken_for_a_foolbox_attack_that_found_noth
         FoolboxRunner(working, torch.device("cpu"), Work(), "a.png").perturb(target, FoolboxAttack("LinfPGD"), 8)
 
 
-def test_a_model_that_answers_differently_the_second_time_is_noticed(network, images):
-    class Noisy(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = small_network()
-
-        def forward(self, x):
-            return self.inner(x + 0.01 * torch.rand_like(x))
-
-    assert engine_for(network, images, "fgsm").unrepeatable(images, 5) == 0
-    assert engine_for(Noisy(), images, "fgsm").unrepeatable(images, 5) > 1e-3
-
-
-class Remembering(nn.Module):
-    """Answers near-duplicates as the first of them; its gradients are right."""
-
-    def __init__(self):
-        super().__init__()
-        self.inner, self.answered = small_network(), {}
-
-    def forward(self, x):
-        rows = []
-        for thumbnail, row in zip((4 * x.mean((1, 2, 3))).round().tolist(), self.inner(x), strict=True):
-            rows.append(row + (self.answered.setdefault(thumbnail, row.detach().clone()) - row).detach())
-        return torch.stack(rows)
-
-
-def test_a_model_that_remembers_what_it_was_asked_is_noticed(images):
-    """No parameter or buffer changes; after the images, every picture near them gets their answer."""
-    engine = engine_for(Remembering(), images, "fgsm")
-    list(engine.clean_sights(images, images.refs))
-    assert engine.unrepeatable(images, 5) > 1e-3
-    assert engine.unrepeatable(images, 5) > 1e-3
-
-
 def test_the_copy_that_has_not_been_asked_takes_no_memory_for_weights(network, images):
     engine = engine_for(network, images, "fgsm")
     for own, shared in zip(network.state_dict().values(), engine.unasked.state_dict().values(), strict=True):
         assert own.data_ptr() == shared.data_ptr()
-
-
-class Changed(nn.Module):
-    """A network, and something done to its input or to its logits."""
-
-    def __init__(self, before=lambda x: x, after=lambda z: z):
-        super().__init__()
-        self.inner, self.before, self.after = small_network(), before, after
-
-    def forward(self, x):
-        return self.after(self.inner(self.before(x)))
-
-
-def noisy_off_the_files_grid(x):
-    levels = x * 255
-    is_off = ((levels - levels.round()).abs().amax((1, 2, 3)) > 1e-3).view(-1, 1, 1, 1)
-    return x + is_off * 0.1 * torch.rand_like(x)
-
-
-@pytest.mark.parametrize(
-    "model",
-    [
-        Changed(after=lambda z: z - z.mean(0)),  # as batch-norm without running statistics
-        Changed(before=lambda x: x - 0.5 * x.mean(0)),
-        Changed(before=noisy_off_the_files_grid),
-        Changed(after=lambda z: z + 1e5 + 0.1 * torch.rand_like(z)),
-        Changed(after=lambda z: z if len(z) == 1 else z.flip(1)),
-    ],
-    ids=["batch's logits", "batch's pictures", "noise off the pictures", "noise beside a large constant", "alone"],
-)
-def test_answers_that_depend_on_the_batch_or_are_random_where_attacks_look_are_noticed(images, model):
-    assert engine_for(model, images, "fgsm", grid=(3,)).unrepeatable(images, 5) > 1e-3
-
-
-@pytest.mark.parametrize("n_images", [1, 14])
-def test_a_model_whose_answer_depends_on_the_other_images_is_noticed(images, n_images):
-    """Repeating a batch does not show it: its images have the same neighbours every time."""
-    some = replace(images, refs=images.refs[:n_images])
-    model = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), small_network()).eval()
-    assert engine_for(model, images, "fgsm").unrepeatable(some, 2) > 1e-3
-    assert engine_for(small_network(), images, "fgsm").unrepeatable(some, 2) == 0
 
 
 @pytest.mark.parametrize("name", ["foolbox:LinfDeepFoolAttack", "foolbox:LInfFMNAttack"])

@@ -11,13 +11,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "checks"))
 import zoo
 from small_scans import interrupt
 
-from robaudit.attack.curve import Engine
 from robaudit.audit import believe
 from robaudit.audit import scan as scan_module
 from robaudit.audit.believe import _unless_unanswered
 from robaudit.audit.scan import scan
 from robaudit.checks import probes
 from robaudit.checks.evidence import Evidence
+from robaudit.checks.repeatable import unrepeatable
 from robaudit.errors import ModelError, SettingsError
 from robaudit.progress import Silent
 from robaudit.records import AuditRecord, Check, read_rows
@@ -90,8 +90,7 @@ def test_answers_are_asked_for_in_several_passes_once_though_an_attack_is_added(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
-    ask = Engine.unrepeatable
-    monkeypatch.setattr(Engine, "unrepeatable", lambda *args: asked.append(ask(*args)) or asked[-1])
+    monkeypatch.setattr(believe, "unrepeatable", lambda *args: asked.append(unrepeatable(*args)) or asked[-1])
     record = masked_scan(data, tmp_path / "out", limit=4, attacks=["fgsm"], eps=[4], check_sample=2)
     assert any(attack.added_by for attack in record.attacks)
     assert asked == [0.0]
