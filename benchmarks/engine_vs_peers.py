@@ -29,12 +29,12 @@ import torch
 from subject import opened, parser
 from torch import Tensor, nn
 
-from robaudit import tally
 from robaudit.attack.curve import Engine
 from robaudit.attack.names import parse_attacks
 from robaudit.attack.prepare import Speedups, judging
 from robaudit.attack.threats import FOUR, TABLE, Source
 from robaudit.attack.trial import Plan
+from robaudit.tally import Sums
 
 GRID = tuple(range(1, 9))
 PEER_BATCH = 16
@@ -81,7 +81,8 @@ def robaudit_arm(
         forwards.append(forward())
     seconds = time.perf_counter() - started - sum(gradients[1:]) - sum(forwards[1:])
     shared = {ref.id for ref in images.limited(n_shared, 0).refs}
-    rows, classes = [each.row for each in measured if each.row.id in shared], images.classes
+    sums = Sums(engine.plan.attacks, (), images.classes, GRID)
+    sums.add(*(each.row for each in measured if each.row.id in shared))
     return {
         "n_images": len(images),
         "seconds": seconds,
@@ -90,7 +91,8 @@ def robaudit_arm(
         "bare": sum(gradients) / len(gradients) / engine.width,
         "bare_forward": sum(forwards) / len(forwards) / engine.width,
         "curves": {
-            attack: [p.n_correct for p in tally.joint_curve(rows, classes, [attack], GRID)] for attack in attacks
+            attack: [point.n_correct for point in nested]
+            for attack, (nested, _) in zip(attacks, sums.curves, strict=True)
         },
     }
 

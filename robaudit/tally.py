@@ -1,13 +1,13 @@
 """Per-image rows -> counts and curves. Pure and exact: every number of a record is a sum over its rows."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from operator import itemgetter
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
-from robaudit.records import ClassTallies, ImageRow, Point, Tally
+from robaudit.records import ClassTallies, ImageRow, Point, Points, Tally
 
-S = TypeVar("S", bound="Standing")
 NEVER = 10**9
 """Sorts after every eps: the image was not fooled."""
 
@@ -24,7 +24,7 @@ class Listed(Protocol):
         """Which images it is run on."""
 
 
-class Standing:
+class _Standing:
     """How many images stay correct at each of some eps, counted as their rows pass by: none is kept.
 
     Args:
@@ -50,9 +50,10 @@ class Standing:
 
     def points(self) -> tuple[Point, ...]:
         """The curve of what was counted so far."""
-        return tuple(Point(eps_255=eps, **self._counts(eps)) for eps in self._grid)
+        return tuple(Point(eps_255=eps, **self.counts(eps)) for eps in self._grid)
 
-    def _counts(self, eps: int) -> dict[str, Any]:
+    def counts(self, eps: int) -> dict[str, Any]:
+        """What was counted at one of the eps, as fields of a `ClassTallies`."""
         per_class = {name: self._tally(eps, itemgetter(name)) for name in self._classes}
         return {**self._tally(eps, Counter.total).model_dump(), "per_class": per_class}
 
@@ -60,63 +61,76 @@ class Standing:
         return Tally(n_correct=of(self._n_correct[eps]), n_images=of(self._n_images), n_errors=of(self._n_errors))
 
 
-class Clean(Standing):
-    """How many images are answered correctly without any attack."""
+class Sums:
+    """What a record tells of all images together.
 
-    def __init__(self, classes: Sequence[str]) -> None:
-        super().__init__(classes, (0,), lambda row, _: row.prediction == row.label)
+    Args:
+        attacks: in the order of the record.
+        at_every_eps: names of those that were run at every eps, and have a curve of each on its own.
+        classes: names, in the order of the model's outputs.
+        grid: of eps_255.
+        protocol: `paper` has these curves in the place of the nested ones.
+    """
 
-    def tallies(self) -> ClassTallies:
-        """What was counted so far."""
-        return ClassTallies(**self._counts(0))
+    def __init__(
+        self,
+        attacks: Sequence[Listed],
+        at_every_eps: Collection[str],
+        classes: Sequence[str],
+        grid: Iterable[int],
+        protocol: Literal["nested", "paper"] = "nested",
+    ) -> None:
+        standing = partial(_Standing, classes, tuple(grid))
+        self._is_paper = protocol == "paper"
+        self._clean = _Standing(classes, (0,), lambda row, _: row.prediction == row.label)
+        self._worst = standing(lambda row, eps: worst_eps(row) > eps)
+        self._nested = [standing(partial(_withstands, _counted_together(attacks, i))) for i in range(len(attacks))]
+        self._raw = [
+            standing(partial(_withstands_alone, attack.name)) if attack.name in at_every_eps else None
+            for attack in attacks
+        ]
+
+    def add(self, *rows: ImageRow) -> None:
+        """Count images."""
+        for row in rows:
+            for standing in (self._clean, self._worst, *self._nested, *filter(None, self._raw)):
+                standing.add(row)
+
+    @property
+    def clean(self) -> ClassTallies:
+        """Images answered correctly without any attack."""
+        return ClassTallies(**self._clean.counts(0))
+
+    @property
+    def worst(self) -> Points:
+        """Nested curve of the per-image worst over all attacks."""
+        return self._worst.points()
+
+    @property
+    def curves(self) -> list[tuple[Points, Points | None]]:
+        """Of each attack: its curve, and where there is one, that of each eps on its own."""
+        nested = [standing.points() for standing in self._nested]
+        raw = [None if standing is None else standing.points() for standing in self._raw]
+        return [(each if self._is_paper and each else own, each) for own, each in zip(nested, raw, strict=True)]
 
 
-def joint(classes: Sequence[str], attacks: Sequence[str], grid: Iterable[int]) -> Standing:
-    """Nested curve of the per-image worst over some of the attacks: once fooled, fooled at every larger eps."""
-    return Standing(classes, grid, lambda row, eps: min(fooling_eps(row, attack) for attack in attacks) > eps)
+def _withstands(attacks: Sequence[str], row: ImageRow, eps: int) -> bool:
+    """Nested: once fooled, fooled at every larger eps."""
+    return min(fooling_eps(row, attack) for attack in attacks) > eps
 
 
-def raw(classes: Sequence[str], attack: str, grid: Iterable[int]) -> Standing:
-    """Curve of one attack with each eps judged on its own; a clean error counts at every eps."""
-    return Standing(
-        classes, grid, lambda row, eps: row.prediction == row.label and eps not in row.raw_fooled_at.get(attack, ())
-    )
+def _withstands_alone(attack: str, row: ImageRow, eps: int) -> bool:
+    """Each eps judged on its own; a clean error counts at every eps."""
+    return row.prediction == row.label and eps not in row.raw_fooled_at.get(attack, ())
 
 
-def counted_together(attacks: Sequence[Listed], index: int) -> list[str]:
+def _counted_together(attacks: Sequence[Listed], index: int) -> list[str]:
     """Names of the attacks that the nested curve of one counts.
 
     What is left by an attack on survivors is what those before it left as well: alone, its curve would say nothing.
     """
     first = 0 if attacks[index].scope == "survivors" else index
     return [attack.name for attack in attacks[first : index + 1]]
-
-
-def worst(classes: Sequence[str], grid: Iterable[int]) -> Standing:
-    """Nested curve of the per-image worst over all attacks."""
-    return Standing(classes, grid, lambda row, eps: worst_eps(row) > eps)
-
-
-def clean_tallies(rows: Iterable[ImageRow], classes: Sequence[str]) -> ClassTallies:
-    """Count the images answered correctly without any attack."""
-    return _counted(Clean(classes), rows).tallies()
-
-
-def joint_curve(
-    rows: Iterable[ImageRow], classes: Sequence[str], attacks: Sequence[str], grid: Iterable[int]
-) -> tuple[Point, ...]:
-    """Nested curve of the per-image worst over some of the attacks."""
-    return _counted(joint(classes, attacks, grid), rows).points()
-
-
-def raw_curve(rows: Iterable[ImageRow], classes: Sequence[str], attack: str, grid: Iterable[int]) -> tuple[Point, ...]:
-    """Curve of one attack with each eps judged on its own."""
-    return _counted(raw(classes, attack, grid), rows).points()
-
-
-def worst_case(rows: Iterable[ImageRow], classes: Sequence[str], grid: Iterable[int]) -> tuple[Point, ...]:
-    """Nested curve of the per-image worst over all attacks."""
-    return _counted(worst(classes, grid), rows).points()
 
 
 def fooling_eps(row: ImageRow, attack: str) -> int:
@@ -146,9 +160,3 @@ def sketch(fallen: Counter[int], grid: Sequence[int]) -> dict[int, int]:
     """
     shown = dict.fromkeys((grid[0], grid[len(grid) // 2], grid[-1]))
     return {eps: sum(count for at, count in fallen.items() if at > eps) for eps in shown}
-
-
-def _counted(standing: S, rows: Iterable[ImageRow]) -> S:
-    for row in rows:
-        standing.add(row)
-    return standing

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robaudit import tally
-from robaudit.records import ImageRow
+from robaudit.records import AttackCurve, ImageRow
 
 CLASSES = ("a", "b", "c")
 ATTACKS = ("fgsm", "pgd")
@@ -34,9 +34,16 @@ def image_rows(draw: st.DrawFn) -> ImageRow:
 SETS = st.lists(image_rows(), max_size=12)
 
 
+def sums_of(*rows: ImageRow, classes: tuple[str, ...] = CLASSES) -> tally.Sums:
+    attacks = [AttackCurve(name=name, params={}, points=()) for name in ATTACKS]
+    sums = tally.Sums(attacks, ["fgsm"], classes, GRID)
+    sums.add(*rows)
+    return sums
+
+
 @given(SETS)
 def test_clean_counts_what_is_predicted_right(rows: list[ImageRow]) -> None:
-    found = tally.clean_tallies(rows, CLASSES)
+    found = sums_of(*rows).clean
     for name, counts in [(None, found), *found.per_class.items()]:
         mine = [row for row in rows if name in (None, row.label)]
         assert counts.n_correct == len([row for row in mine if row.prediction == row.label])
@@ -46,12 +53,10 @@ def test_clean_counts_what_is_predicted_right(rows: list[ImageRow]) -> None:
 
 @given(SETS)
 def test_classes_add_up(rows: list[ImageRow]) -> None:
-    for counts in (
-        tally.clean_tallies(rows, CLASSES),
-        *tally.worst_case(rows, CLASSES, GRID),
-        *tally.joint_curve(rows, CLASSES, ["pgd"], GRID),
-        *tally.raw_curve(rows, CLASSES, "fgsm", GRID),
-    ):
+    sums = sums_of(*rows)
+    (_, raw), (nested, _) = sums.curves
+    assert raw is not None
+    for counts in (sums.clean, *sums.worst, *nested, *raw):
         assert list(counts.per_class) == list(CLASSES)
         for field in ("n_correct", "n_images", "n_errors"):
             assert getattr(counts, field) == sum(getattr(part, field) for part in counts.per_class.values())
@@ -59,9 +64,8 @@ def test_classes_add_up(rows: list[ImageRow]) -> None:
 
 @given(SETS)
 def test_a_nested_curve_never_rises_and_the_worst_case_lies_below_all(rows: list[ImageRow]) -> None:
-    curves = [tally.joint_curve(rows, CLASSES, [attack], GRID) for attack in ATTACKS]
-    worst = tally.worst_case(rows, CLASSES, GRID)
-    start = tally.clean_tallies(rows, CLASSES).n_correct
+    sums = sums_of(*rows)
+    curves, worst, start = [nested for nested, _ in sums.curves], sums.worst, sums.clean.n_correct
     for curve in (*curves, worst):
         n_correct = [start, *(point.n_correct for point in curve)]
         assert n_correct == sorted(n_correct, reverse=True)
@@ -92,15 +96,15 @@ def test_one_image_along_the_grid(image: ImageRow, fgsm: list[int], raw: list[in
     def along(points: tuple[tally.Point, ...]) -> list[int]:
         return [point.n_correct for point in points]
 
-    assert along(tally.joint_curve([image], CLASSES, ["fgsm"], GRID)) == fgsm
-    assert along(tally.raw_curve([image], CLASSES, "fgsm", GRID)) == raw
-    assert along(tally.worst_case([image], CLASSES, GRID)) == worst
+    sums = sums_of(image)
+    assert tuple(map(along, sums.curves[0])) == (fgsm, raw)
+    assert along(sums.worst) == worst
 
 
 def test_no_answer_is_never_correct_even_where_the_label_would_be_nothing() -> None:
     image = row(None, None, None).model_copy(update={"label": ""})
-    assert tally.clean_tallies([image.model_copy(update={"prediction": ""})], ("",)).n_correct == 0
-    assert tally.worst_case([image], ("",), GRID)[0].n_correct == 0
+    assert sums_of(image.model_copy(update={"prediction": ""}), classes=("",)).clean.n_correct == 0
+    assert sums_of(image, classes=("",)).worst[0].n_correct == 0
 
 
 def test_what_fooled_first() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import reduce
-from typing import Any, Self
+from typing import Any
 
-from robaudit import __version__, tally
+from robaudit import __version__
 from robaudit.attack.curve import Engine
 from robaudit.attack.threats import AnyAttack
 from robaudit.attack.trial import Plan
@@ -28,12 +28,13 @@ from robaudit.records import (
     DataInfo,
     FileRef,
     GalleryItem,
-    ImageRow,
+    Points,
     Spent,
     ThreatModel,
     Verdict,
     WorstCase,
 )
+from robaudit.tally import Sums
 
 
 def draft(
@@ -73,7 +74,7 @@ def draft(
             note=note,
             shown=images.view.flags,
         ),
-        clean=tally.clean_tallies([], images.classes),
+        clean=Sums((), (), images.classes, ()).clean,
         attacks=tuple(
             AttackCurve(name=attack.name, params=attack.params, scope=attack.scope, points=())
             for attack in plan.attacks
@@ -111,11 +112,14 @@ def filled(
         probes: what was asked for the checks.
     """
     attacks = plan.attacks if judged is None else judged.attacks
-    sums = _Sums(attacks, record.model.classes, plan)
+    at_every_eps = [attack.name for attack in attacks if plan.runs_every_eps(attack)]
+    sums = Sums(attacks, at_every_eps, record.model.classes, plan.grid, plan.protocol)
+    done = _Done()
     for entry in entries:
-        sums.add(entry)
-    curves = tuple(_curve(attack, counted, plan, judged) for attack, counted in zip(attacks, sums.curves, strict=True))
-    clean, worst = sums.clean.tallies(), sums.worst.points()
+        sums.add(entry.row)
+        done.add(entry)
+    curves = tuple(_curve(attack, *points, judged) for attack, points in zip(attacks, sums.curves, strict=True))
+    clean, worst = sums.clean, sums.worst
     update: dict[str, Any] = {
         "status": "partial" if judged is None else "complete",
         "images": JOURNAL_FILE if judged is None else IMAGES_FILE,
@@ -124,14 +128,14 @@ def filled(
         "attacks": curves,
         "worst_case": WorstCase(points=worst),
         "checks": () if judged is None else judged.checks,
-        "artifacts": tuple(sums.gallery),
+        "artifacts": tuple(done.gallery),
         "cost": Cost(
-            **sums.spent.model_dump(),
+            **done.spent.model_dump(),
             device=record.cost.device,
             checks=reduce(Spent.plus, (probe.spent for probe in probes), Spent()),
         ),
     }
-    batch_sizes = sorted(sums.batch_sizes | {probe.batch_size for probe in probes if probe.batch_size}, reverse=True)
+    batch_sizes = sorted(done.batch_sizes | {probe.batch_size for probe in probes if probe.batch_size}, reverse=True)
     if batch_sizes and batch_sizes != [record.environment.batch_size]:
         # Memory ran out on the way: the shapes that images were asked in are part of how numbers came about.
         settings = {**record.environment.settings, "batch_sizes": ",".join(map(str, batch_sizes))}
@@ -141,47 +145,19 @@ def filled(
     return record.model_copy(update=update)
 
 
-class _Sums:
-    """What a record tells of all images together."""
+@dataclass
+class _Done:
+    """What a record tells of the way its rows came about."""
 
-    def __init__(self, attacks: Sequence[AnyAttack], classes: Sequence[str], plan: Plan) -> None:
-        self.clean = tally.Clean(classes)
-        self.worst = tally.worst(classes, plan.grid)
-        self.curves = [_Counted.of(attacks, index, classes, plan) for index in range(len(attacks))]
-        self.spent = Spent()
-        self.batch_sizes: set[int] = set()
-        self.gallery: list[GalleryItem] = []
+    spent: Spent = Spent()  # noqa: RUF009 (frozen)
+    batch_sizes: set[int] = field(default_factory=set)
+    gallery: list[GalleryItem] = field(default_factory=list)
 
     def add(self, entry: Entry) -> None:
-        self.clean.add(entry.row)
-        self.worst.add(entry.row)
-        for curve in self.curves:
-            curve.add(entry.row)
         self.spent = self.spent.plus(entry.spent)
         self.batch_sizes |= {entry.batch_size, *entry.amended_in}
         if entry.gallery is not None:
             self.gallery.append(entry.gallery)
-
-
-@dataclass(frozen=True)
-class _Counted:
-    """The curves of one attack: nested, and where every eps is run, each on its own."""
-
-    nested: tally.Standing
-    raw: tally.Standing | None
-
-    @classmethod
-    def of(cls, attacks: Sequence[AnyAttack], index: int, classes: Sequence[str], plan: Plan) -> Self:
-        attack = attacks[index]
-        return cls(
-            tally.joint(classes, tally.counted_together(attacks, index), plan.grid),
-            tally.raw(classes, attack.name, plan.grid) if plan.runs_every_eps(attack) else None,
-        )
-
-    def add(self, row: ImageRow) -> None:
-        self.nested.add(row)
-        if self.raw is not None:
-            self.raw.add(row)
 
 
 def identity(record: AuditRecord) -> dict[str, Any]:
@@ -209,14 +185,13 @@ def _unfinished(n_done: int, record: AuditRecord) -> Verdict:
     return Verdict(kind="inconclusive", sentence=sentence)
 
 
-def _curve(attack: AnyAttack, counted: _Counted, plan: Plan, judged: Judged | None) -> AttackCurve:
-    nested, raw = counted.nested.points(), counted.raw and counted.raw.points()
+def _curve(attack: AnyAttack, points: Points, raw: Points | None, judged: Judged | None) -> AttackCurve:
     return AttackCurve(
         name=attack.name,
         params=attack.params,
         scope=attack.scope,
         added_by=None if judged is None else judged.added.get(attack.name),
-        points=raw if plan.protocol == "paper" and raw is not None else nested,
+        points=points,
         raw_points=raw,
     )
 

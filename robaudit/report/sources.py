@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robaudit.errors import RecordError
-from robaudit.records import AuditRecord, ImageRow, Points, file_of, read_audit, read_rows
-from robaudit.tally import clean_tallies, counted_together, joint_curve, raw_curve, worst_case
+from robaudit.records import AuditRecord, ImageRow, file_of, read_audit, read_rows
+from robaudit.tally import Sums
 
 IMAGES_FOLDER = "images"
 
@@ -60,21 +60,11 @@ def read_source(path: Path) -> Source:
 
 def _adds_up(record: AuditRecord, rows: Sequence[ImageRow]) -> bool:
     """Whether the counts of the record are sums over these rows."""
-    classes, grid = record.model.classes, record.threat_model.eps_255
-    counted = clean_tallies(rows, classes), worst_case(rows, classes, grid)
-    return counted == (record.clean, record.worst_case.points) and all(
-        _curves(record, index, rows) == (attack.points, attack.raw_points)
-        for index, attack in enumerate(record.attacks)
-    )
-
-
-def _curves(record: AuditRecord, index: int, rows: Sequence[ImageRow]) -> tuple[Points, Points | None]:
-    """The curves of one attack, counted anew."""
-    classes, grid, attack = record.model.classes, record.threat_model.eps_255, record.attacks[index]
-    raw = None if attack.raw_points is None else raw_curve(rows, classes, attack.name, grid)
-    if record.protocol == "paper" and raw is not None:
-        return raw, raw
-    return joint_curve(rows, classes, counted_together(record.attacks, index), grid), raw
+    at_every_eps = [attack.name for attack in record.attacks if attack.raw_points is not None]
+    sums = Sums(record.attacks, at_every_eps, record.model.classes, record.threat_model.eps_255, record.protocol)
+    sums.add(*rows)
+    stated = [(attack.points, attack.raw_points) for attack in record.attacks]
+    return (sums.clean, sums.worst, sums.curves) == (record.clean, record.worst_case.points, stated)
 
 
 def read_picture(folder: Path, relative: str) -> Picture:

@@ -18,6 +18,7 @@ from robaudit.attack.batching import UnanswerableError, Work
 from robaudit.attack.climb import Target
 from robaudit.attack.curve import CUDA_BATCH_SIZE
 from robaudit.attack.foolbox_adapter import FoolboxRunner
+from robaudit.attack.names import parse_attacks
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.search import Search
 from robaudit.attack.threats import FoolboxAttack, Source
@@ -111,6 +112,12 @@ def brute_force(model: nn.Module, picture: torch.Tensor, label: int, grid: tuple
     return tally.NEVER
 
 
+def sums_of(rows, classes, protocol="nested"):
+    sums = tally.Sums(parse_attacks(FOUR), FOUR if protocol == "paper" else (), classes, GRID, protocol)
+    sums.add(*rows)
+    return sums
+
+
 @pytest.fixture(scope="module")
 def network():
     return small_network()
@@ -190,10 +197,9 @@ def test_no_speedup_changes_more_than_borderline_images(network, images, rows):
 def test_the_nested_curve_lies_at_or_below_the_paper_protocols(network, images, rows):
     """Best iterate and nesting can only find more than the last iterate of each eps on its own."""
     paper = rows_of(engine_for(network, images, *FOUR, protocol="paper"), images)
-    for name in FOUR:
-        nested = [p.n_correct for p in tally.joint_curve(rows, images.classes, [name], GRID)]
-        alone = [p.n_correct for p in tally.raw_curve(paper, images.classes, name, GRID)]
-        assert sum(ours > theirs for ours, theirs in zip(nested, alone, strict=True)) == 0
+    ours, theirs = sums_of(rows, images.classes), sums_of(paper, images.classes, "paper")
+    for (nested, _), (alone, _) in zip(ours.curves, theirs.curves, strict=True):
+        assert all(our.n_correct <= their.n_correct for our, their in zip(nested, alone, strict=True))
     assert all(row.raw_fooled_at.keys() == set(FOUR) for row in paper)
 
 
@@ -266,8 +272,9 @@ def test_an_image_without_a_finite_answer_is_an_error_and_never_correct(images):
     errors = [row for row in rows if row.error]
     assert len(errors) == 4
     assert all(row.prediction is None for row in errors)
-    assert tally.clean_tallies(rows, images.classes).n_errors == 4
-    assert all(point.n_correct <= 10 for point in tally.worst_case(rows, images.classes, GRID))
+    sums = sums_of(rows, images.classes)
+    assert sums.clean.n_errors == 4
+    assert all(point.n_correct <= 10 for point in sums.worst)
 
 
 def test_memory_running_out_halves_the_batch_and_changes_nothing(network, images, rows):
@@ -361,7 +368,7 @@ def test_an_image_that_needs_more_memory_than_there_is_counts_as_an_error(networ
     assert set(lost.fooled_at.values()) == {0}
     others = {row.id for row in rows if row.id != victim.id}
     assert {id_ for id_ in others if found[id_].error} == set()
-    assert tally.clean_tallies(list(found.values()), images.classes).n_errors == 1
+    assert sums_of(found.values(), images.classes).clean.n_errors == 1
 
 
 @pytest.mark.parametrize(("when", "batch_size"), [("clean", 4), ("attacked", 4), ("judged", 4), ("judged", 1)])

@@ -29,7 +29,7 @@ from robaudit.records import (
     Verdict,
     WorstCase,
 )
-from robaudit.tally import clean_tallies, joint_curve, raw_curve, worst_case
+from robaudit.tally import Sums
 
 GRID = (1, 2, 3, 4, 5, 6, 7, 8)
 CLASSES = ("cancer", "no-cancer")
@@ -84,8 +84,9 @@ def _found(falls_at: float) -> int | None:
 
 def make_record(rows: Sequence[ImageRow], *, classes: Sequence[str] = CLASSES, **changes: Any) -> AuditRecord:
     """A complete audit that agrees with `rows`, measured unless a check failed; `changes` replace its fields."""
-    attacks = list(rows[0].fooled_at)
-    clean = clean_tallies(rows, classes)
+    attacks = [AttackCurve(name=name, params=PARAMS.get(name, {"steps": 5}), points=()) for name in rows[0].fooled_at]
+    sums = Sums(attacks, ["fgsm"], classes, GRID)
+    sums.add(*rows)
     fields: dict[str, Any] = {
         "status": "complete",
         "robaudit_version": "0.1.0",
@@ -101,17 +102,12 @@ def make_record(rows: Sequence[ImageRow], *, classes: Sequence[str] = CLASSES, *
         "verdict": _verdict(changes.get("checks", ())),
         "model": make_model(classes=classes),
         "data": make_data(rows, classes),
-        "clean": clean,
+        "clean": sums.clean,
         "attacks": [
-            AttackCurve(
-                name=name,
-                params=PARAMS.get(name, {"steps": 5}),
-                points=joint_curve(rows, classes, [name], GRID),
-                raw_points=raw_curve(rows, classes, name, GRID) if name == "fgsm" else None,
-            )
-            for name in attacks
+            attack.model_copy(update={"points": points, "raw_points": raw})
+            for attack, (points, raw) in zip(attacks, sums.curves, strict=True)
         ],
-        "worst_case": WorstCase(points=worst_case(rows, classes, GRID)),
+        "worst_case": WorstCase(points=sums.worst),
         "cost": Cost(gradients=184_320, forwards=201_600, seconds=412.6, device="cpu", checks=Spent()),
         "environment": Environment(
             command="robaudit scan chest-ct-resnet18.pt chest-ct/test --out out/before",

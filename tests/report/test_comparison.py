@@ -19,14 +19,14 @@ from made_up_audits import (
 )
 
 from robaudit.errors import RecordError
-from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Loading, Point, Verdict
+from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Loading, Verdict
 from robaudit.report.comparison import Comparison, compare_sources, read_comparison
 from robaudit.report.curves import SURVIVORS
 from robaudit.report.document import document
 from robaudit.report.html import read_page
 from robaudit.report.sources import Source, read_source
 from robaudit.report.terminal import page_summary
-from robaudit.tally import joint_curve
+from robaudit.tally import Sums
 
 MASKED = Verdict(kind="inconclusive", sentence="A gradient-free attack does better.", reasons=("M2",))
 
@@ -398,7 +398,10 @@ def test_the_curves_of_an_attack_on_survivors_and_of_one_at_every_eps_add_up(tmp
     rows = make_rows()
     record = make_record(rows)
     fgsm, *_, pgd = record.attacks
-    bim = record.attacks[1].model_copy(update={"scope": "survivors", "points": joint(rows, ["fgsm", "pgd", "bim"])})
+    bim = record.attacks[1].model_copy(update={"scope": "survivors"})
+    sums = Sums((fgsm, pgd, bim), (), CLASSES, GRID)
+    sums.add(*rows)
+    bim = bim.model_copy(update={"points": sums.curves[-1][0]})
     first = fgsm.model_copy(update={"points": fgsm.raw_points}) if protocol == "paper" else fgsm
     changed = record.model_copy(update={"protocol": protocol, "attacks": (first, pgd, bim)})
     path = write_audit(tmp_path / "audit", changed, rows)
@@ -406,10 +409,6 @@ def test_the_curves_of_an_attack_on_survivors_and_of_one_at_every_eps_add_up(tmp
     edit(path, lambda record: record["attacks"].reverse())
     with pytest.raises(RecordError, match="do not add up"):
         read_source(path)
-
-
-def joint(rows: list[ImageRow], attacks: list[str]) -> tuple[Point, ...]:
-    return joint_curve(rows, CLASSES, attacks, GRID)
 
 
 def test_comparing_loads_neither_torch_nor_scipy_until_it_must():
