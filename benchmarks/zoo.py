@@ -80,8 +80,8 @@ def status(record: AuditRecord, id_: str) -> str:
 
 def curve(record: AuditRecord) -> str:
     """The worst case at a few eps."""
-    at = {point.eps_255: point.n_correct for point in record.worst_case.points}
-    shown = [record.clean.n_correct, *(at[eps] for eps in GRID)]
+    tallies = record.tallies()
+    shown = [tallies[eps].n_correct for eps in (0, *GRID)]
     return f"{', '.join(map(str, shown))} of {record.clean.n_images}"
 
 

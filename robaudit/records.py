@@ -6,7 +6,7 @@ Counts, never percentages; no NaN; units in the name. What a stage did not measu
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -101,6 +101,12 @@ def _ascending(points: tuple[Point, ...]) -> tuple[Point, ...]:
 
 Points = Annotated[tuple[Point, ...], AfterValidator(_ascending)]
 """A curve: one point for each eps, ascending."""
+
+
+def by_eps(points: Iterable[Point]) -> dict[int, Point]:
+    """Points of a curve by their eps_255."""
+    return {point.eps_255: point for point in points}
+
 
 GradientKind = Literal["fine", "zero", "non_finite"]
 
@@ -369,6 +375,10 @@ class AuditRecord(Record):
     def learnt_from(self) -> Check | None:
         """The check that found audited images among those the model was trained on; None where none did."""
         return next((check for check in self.checks if check.id == NOT_LEARNT_FROM and check.speaks_up), None)
+
+    def tallies(self, points: Points | None = None) -> Mapping[int, ClassTallies]:
+        """Counts by eps_255 along a curve, the worst case where none is given; 0: without any attack."""
+        return {0: self.clean, **by_eps(self.worst_case.points if points is None else points)}
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

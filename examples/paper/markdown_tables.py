@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cells import RIVALS, Cell
 
-from robaudit.records import TRAINING_FILE, AuditRecord, Tally, read_audit
+from robaudit.records import TRAINING_FILE, by_eps, read_audit
 from robaudit.report.comparable import further_attacks, why_untested
 from robaudit.report.paired import PairedTest, paired_tests
 from robaudit.report.sources import Source, read_source
@@ -59,7 +59,7 @@ def _as_the_source(file: Path | None, eps_255: Sequence[int]) -> Iterator[list[s
         return
     audit = read_audit(file)
     for attack in audit.attacks:
-        points: dict[int, Tally] = {point.eps_255: point for point in attack.points}
+        points = by_eps(attack.points)
         shares = [percent(points[eps]) if eps in points else NOT_RUN for eps in eps_255]
         yield [attack.name, str(audit.clean.n_images), percent(audit.clean), *shares]
 
@@ -71,7 +71,7 @@ def _by_the_strongest(cell: Cell, out: Path, failed: Collection[Cell]) -> Iterat
         return
     source = read_source(file)
     against = [_against(cell.other(arm), source, out, failed) if arm else {} for arm in _opponents(cell)]
-    for eps_255, tally in _tallies(source.record).items():
+    for eps_255, tally in source.record.tallies().items():
         said = [found.get(eps_255, found.get(None, "")) for found in against]
         yield [_training(cell, out), eps(eps_255), of(tally), percent(tally), interval(tally), *said]
 
@@ -79,10 +79,6 @@ def _by_the_strongest(cell: Cell, out: Path, failed: Collection[Cell]) -> Iterat
 def _opponents(cell: Cell) -> tuple[str | None, str | None]:
     """The arms that a cell is tested against: vanilla, and its rival."""
     return None if cell.arm == "vanilla" else "vanilla", RIVALS.get(cell.arm)
-
-
-def _tallies(audit: AuditRecord) -> dict[int, Tally]:
-    return {0: audit.clean, **{point.eps_255: point for point in audit.worst_case.points}}
 
 
 def _against(opponent: Cell, source: Source, out: Path, failed: Collection[Cell]) -> dict[int | None, str]:

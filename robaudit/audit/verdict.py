@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from robaudit.intervals import outwards, wilson
-from robaudit.records import AttackCurve, Check, Point, Verdict
+from robaudit.records import AttackCurve, Check, Point, Verdict, by_eps
 from robaudit.tally import headline_eps
 
 
@@ -30,11 +30,12 @@ def verdict(worst: Sequence[Point], attacks: Sequence[AttackCurve], checks: Sequ
 
 def _measured_sentence(worst: Sequence[Point], attacks: Sequence[AttackCurve]) -> str:
     eps_255 = headline_eps([point.eps_255 for point in worst])
-    point = next(point for point in worst if point.eps_255 == eps_255)
+    point = by_eps(worst)[eps_255]
     low, high = outwards(*wilson(point.n_correct, point.n_images))
     alone = [attack for attack in attacks if attack.scope == "all"]
-    lowest = min(reversed(alone), key=lambda attack: _at(attack, point.eps_255).n_correct, default=None)
-    setter = f"; {lowest.name} alone leaves {_at(lowest, point.eps_255).n_correct}" if lowest else ""
+    left = {attack.name: by_eps(attack.points)[eps_255].n_correct for attack in alone}
+    lowest = min(reversed(left), key=left.__getitem__, default=None)
+    setter = f"; {lowest} alone leaves {left[lowest]}" if lowest else ""
     return (
         f"At most {point.n_correct} of {point.n_images} images ({point.n_correct / point.n_images:.1%}, "
         f"95% interval {low}% to {high}%) stay correct at {point.eps_255}/255 under the per-image worst of "
@@ -46,7 +47,3 @@ def _measured_sentence(worst: Sequence[Point], attacks: Sequence[AttackCurve]) -
 def _repairs(attacks: Sequence[AttackCurve]) -> str:
     added = [each for each in attacks if each.added_by]
     return "".join(f" {each.name} was added because the check {each.added_by} asked for it." for each in added)
-
-
-def _at(attack: AttackCurve, eps_255: int) -> Point:
-    return next(point for point in attack.points if point.eps_255 == eps_255)

@@ -12,7 +12,7 @@ from robaudit.errors import PolicyError, SettingsError
 from robaudit.gates.policy import AccuracyRule, AttackRule, CleanRule, Mode
 from robaudit.gates.verdicts import Estimate, Outcome
 from robaudit.intervals import outwards, wilson
-from robaudit.records import AttackCurve, AuditRecord, ClassTallies, Tally
+from robaudit.records import AttackCurve, AuditRecord, ClassTallies, Tally, by_eps
 
 Z_SQUARED = Fraction("1.959963984540054") ** 2
 """Square of the 97.5% point of the normal distribution: what makes a Wilson interval one of 95%."""
@@ -130,7 +130,7 @@ def _tallies(rule: AccuracyRule, audit: AuditRecord) -> ClassTallies | None:
         return audit.clean
     curves = {curve.name: curve.points for curve in audit.attacks}
     points = curves.get(rule.attack, ()) if isinstance(rule, AttackRule) else audit.worst_case.points
-    return next((point for point in points if point.eps_255 == rule.eps_255), None)
+    return by_eps(points).get(rule.eps_255)
 
 
 def _survivors(rule: AccuracyRule, audit: AuditRecord) -> str:

@@ -56,9 +56,7 @@ def _escaped(value: str) -> str:
 
 
 def _curve(verdicts: Verdicts) -> dict[int, Tally]:
-    tallies: dict[int, Tally] = {0: verdicts.audit.clean}
-    tallies |= {point.eps_255: point for point in verdicts.audit.worst_case.points}
-    return {eps_255: tally for eps_255, tally in tallies.items() if tally.n_images}
+    return {eps_255: tally for eps_255, tally in verdicts.audit.tallies().items() if tally.n_images}
 
 
 def _share(tally: Tally) -> Fraction:

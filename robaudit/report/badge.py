@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import ceil
 
 from robaudit.errors import SettingsError
-from robaudit.records import AuditRecord, Tally
+from robaudit.records import AuditRecord, Tally, by_eps
 from robaudit.report.html import render_template
 from robaudit.report.words import NOT_MEASURED, eps, of
 from robaudit.tally import headline_eps
@@ -50,7 +50,7 @@ def badge(record: AuditRecord, eps_255: int | None = None) -> str:
     """
     grid = record.threat_model.eps_255
     chosen = headline_eps(grid) if eps_255 is None else eps_255
-    point = next((point for point in record.worst_case.points if point.eps_255 == chosen), None)
+    point = by_eps(record.worst_case.points).get(chosen)
     if point is None:
         tested = ", ".join(map(str, grid))
         raise SettingsError(f"--eps {chosen}: the audit tested {tested}; choose one of them")

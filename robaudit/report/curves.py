@@ -1,10 +1,10 @@
 """The curves of one or more audits: what the charts draw, and what the tables beside them say."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from robaudit.intervals import wilson
-from robaudit.records import AttackCurve, AuditRecord, Point, Tally
+from robaudit.records import AttackCurve, AuditRecord, Tally
 from robaudit.report.chart import LARGE, MARKERS, SMALL, Chart, Curve, Frame, Look, Value, draw, hue, legend_marker
 from robaudit.report.recall import recall_kinds
 from robaudit.report.sides import Side
@@ -128,7 +128,7 @@ def ran_on_survivors(attack: AttackCurve) -> bool:
 
 
 def _worst_case(sides: Sequence[Side]) -> _Subject:
-    tallies = tuple((side, _overall(side.record, side.record.worst_case.points)) for side in sides)
+    tallies = tuple((side, side.record.tallies()) for side in sides)
     return _Subject("Worst case", "worst", "circle", tallies)
 
 
@@ -142,7 +142,7 @@ def _attacks(sides: Sequence[Side]) -> list[_Subject]:
             attack_name(name),
             hue(position),
             MARKERS[position % len(MARKERS)],
-            tuple((side, _overall(side.record, attack.points)) for side, attack in ran),
+            tuple((side, side.record.tallies(attack.points)) for side, attack in ran),
             note=_note([attack for _, attack in ran]),
         )
         for position, (name, ran) in enumerate(curves.items())
@@ -168,14 +168,9 @@ def _classes(sides: Sequence[Side]) -> list[_Subject]:
     ]
 
 
-def _overall(record: AuditRecord, points: Iterable[Point]) -> dict[int, Tally]:
-    return {0: record.clean, **{point.eps_255: point for point in points}}
-
-
 def _of_class(record: AuditRecord, name: str) -> dict[int, Tally]:
     absent = Tally(n_correct=0, n_images=0)
-    attacked = {point.eps_255: point.per_class.get(name, absent) for point in record.worst_case.points}
-    return {0: record.clean.per_class.get(name, absent), **attacked}
+    return {eps_255: counts.per_class.get(name, absent) for eps_255, counts in record.tallies().items()}
 
 
 def _plot(subject: _Subject, frame: Frame, *, key: str) -> Plot:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from robaudit.records import by_eps
 from robaudit.report.comparable import further_attacks, what_further_attacks_mean, why_untested
 from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
@@ -153,7 +154,7 @@ def _attacked_harder(sides: Sequence[Side], whys: Sequence[str]) -> str:
 
 def _entry(side: Side, first: Side, why: str, tests: Paired | None) -> Entry:
     record, headline = side.record, headline_point(first.record)
-    points = {point.eps_255: point for point in record.worst_case.points}
+    points = by_eps(record.worst_case.points)
     # Of an audit of other eps only what stands at the first one's eps has a place in the columns.
     point = points.get(headline.eps_255)
     worst = worst_class(record) if headline_point(record).eps_255 == headline.eps_255 else None

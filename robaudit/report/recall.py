@@ -1,6 +1,6 @@
 """Recall, class by class: what it is called, and where it is worst."""
 
-from robaudit.records import AuditRecord, Point, Tally
+from robaudit.records import AuditRecord, Point, Tally, by_eps
 from robaudit.report.words import share
 from robaudit.tally import headline_eps
 
@@ -18,7 +18,7 @@ def recall_kinds(record: AuditRecord) -> dict[str, str]:
 def headline_point(record: AuditRecord) -> Point:
     """The worst case at the eps that headlines."""
     eps_255 = headline_eps(record.threat_model.eps_255)
-    return next(point for point in record.worst_case.points if point.eps_255 == eps_255)
+    return by_eps(record.worst_case.points)[eps_255]
 
 
 def worst_class(record: AuditRecord) -> tuple[str, Tally] | None:

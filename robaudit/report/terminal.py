@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from robaudit.inert import inert
 from robaudit.intervals import wilson
-from robaudit.records import AuditRecord, Tally
+from robaudit.records import AuditRecord, Tally, by_eps
 from robaudit.report.curves import ran_on_survivors
 from robaudit.report.recall import headline_point, recall_kinds, worst_class
 from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, eps, interval, listed, number, of, percent
@@ -99,8 +99,7 @@ def _worst_case_table(record: AuditRecord, *, charted: bool) -> "Table":
         table.add_column(name, justify="right", overflow="fold")
     if charted:
         table.add_column("0%".ljust(_BAR_WIDTH - 4) + "100%", style="cyan", no_wrap=True)
-    tallies = {0: record.clean, **{point.eps_255: point for point in record.worst_case.points}}
-    for eps_255, tally in tallies.items():
+    for eps_255, tally in record.tallies().items():
         bar = [_bar(tally)] if charted else []
         table.add_row(eps(eps_255), of(tally), percent(tally), interval(tally), *bar)
     return table
@@ -127,17 +126,17 @@ def _attack_tables(record: AuditRecord) -> "list[Table]":
     return tables
 
 
-def _attacks(record: AuditRecord) -> dict[str, dict[int, Tally]]:
-    return {attack_name(attack.name): {point.eps_255: point for point in attack.points} for attack in record.attacks}
+def _attacks(record: AuditRecord) -> Mapping[str, Mapping[int, Tally]]:
+    return {attack_name(attack.name): by_eps(attack.points) for attack in record.attacks}
 
 
 def _classes(record: AuditRecord) -> dict[str, dict[int, Tally]]:
     kinds = recall_kinds(record)
     if len(kinds) > _MOST_CLASSES:
         return {}
-    steps = {0: record.clean, **{point.eps_255: point for point in record.worst_case.points}}
+    tallies = record.tallies()
     return {
-        f"{name}: {kind}": {eps_255: counts.per_class[name] for eps_255, counts in steps.items()}
+        f"{name}: {kind}": {eps_255: counts.per_class[name] for eps_255, counts in tallies.items()}
         for name, kind in kinds.items()
     }
 
