@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 import torch
 
@@ -19,12 +18,12 @@ from robaudit.retrofit.task import Task
 from robaudit.retrofit.train import Trained, smallest_step, train
 
 
-class Trainers(Protocol):
-    """One process or several, that train one classifier."""
+class InProcess:
+    """This process, alone."""
 
-    name: EngineName
+    name: EngineName = "local"
     """As it is chosen with --engine."""
-    size: int
+    size = 1
     """How many processes."""
 
     def train(
@@ -37,24 +36,6 @@ class Trainers(Protocol):
         state: StateFile,
     ) -> Trained:
         """Train as `robaudit.retrofit.train.train` does; it is this classifier that is trained."""
-
-
-class InProcess:
-    """This process, alone."""
-
-    name: EngineName = "local"
-    size = 1
-
-    def train(
-        self,
-        classifier: Classifier,
-        task: Task,
-        *,
-        progress: Progress,
-        on_epoch: Callable[[EpochMetrics], None],
-        state: StateFile,
-    ) -> Trained:
-        """Train here."""
         samples = task.samples(classifier.mean.device, progress)
         return train(classifier, *samples, task.config, progress=progress, on_epoch=on_epoch, state=state)
 
@@ -70,7 +51,9 @@ def require_trainable(workforce: Workforce) -> None:
 
 
 @contextmanager
-def trainers(workforce: Workforce, device: torch.device, n_images: int, batch_size: int) -> Iterator[Trainers]:
+def trainers(
+    workforce: Workforce, device: torch.device, n_images: int, batch_size: int
+) -> Iterator[InProcess | RayTrainers]:
     """Whoever was chosen, while they are needed.
 
     Args:
