@@ -1,13 +1,14 @@
-"""Writing files so that none is ever seen half-written, and one process at a time. A leaf."""
+"""Files: none is ever seen half-written, one process writes at a time, and what a file is. A leaf."""
 
 import errno
+import hashlib
 import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any, Literal, Protocol, TextIO
 
 try:
     import fcntl
@@ -193,3 +194,20 @@ def _number_in(lock: TextIO) -> str:
     lock.seek(0)
     number = lock.read().strip()
     return f" (process {number})" if number else ""
+
+
+class Readable(Protocol):
+    """A path, or what answers as one."""
+
+    def open(self, mode: Literal["rb"], /) -> IO[Any]:
+        """Open for reading."""
+
+
+def sha256_of(file: Readable) -> str:
+    """Hash of a file's bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from robaudit.errors import ExitCode, OutputError
-from robaudit.files import replacing, write_text
+from robaudit.files import replacing, sha256_of, write_text
 
 
 def names(folder: Path) -> set[str]:
@@ -85,3 +85,8 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"), replacing(tmp_path / "a.txt"):
         Path("/dev/full").write_text("x")
     assert names(tmp_path) == set()
+
+
+def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

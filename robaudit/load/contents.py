@@ -12,6 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from robaudit.errors import ModelError, first_line
+from robaudit.files import sha256_of
 from robaudit.load.archive import Archive, ArchiveError, open_archive
 from robaudit.load.as_trained import require_as_trained
 from robaudit.load.beside_weights import NumbersOf, numbers_in, picture_entries
@@ -21,7 +22,6 @@ from robaudit.load.folder import read_folder
 from robaudit.load.inert_pickle import Clipped, InertPickle, PickleError, Value, read_entry, read_pickle
 from robaudit.load.kinds import Contents, Kind, ProgramError, names
 from robaudit.load.own_export import said_in_archive, said_in_onnx
-from robaudit.load.remote import sha256_of
 from robaudit.load.scripted_code import read_program
 from robaudit.load.torch_pickle import (
     DATA_GLOBALS,

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from robaudit.errors import ModelError, first_line
+from robaudit.files import sha256_of
 from robaudit.front.front import Front
 from robaudit.load.assimilated import fill, read_assimilated
 from robaudit.load.beside_weights import require_clear
@@ -24,7 +25,6 @@ from robaudit.load.normalizer import INSIDE, require_unit_pixels
 from robaudit.load.outputs import DEFAULT_THRESHOLD, Outputs
 from robaudit.load.own_code import code_sha256
 from robaudit.load.recipe import recipe_of
-from robaudit.load.remote import sha256_of
 from robaudit.load.stated import Stated, stated
 from robaudit.load.trial import tried, with_channels
 from robaudit.records import FileRef, FrontInfo, InputSize, Loading, ModelInfo

@@ -11,7 +11,7 @@ from types import FunctionType, ModuleType
 
 from torch import nn
 
-from robaudit.load.remote import sha256_of
+from robaudit.files import sha256_of
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 

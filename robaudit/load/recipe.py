@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robaudit.files import replacing
+from robaudit.files import replacing, sha256_of
 from robaudit.load.kinds import Kind
 from robaudit.load.network import Network
-from robaudit.load.remote import sha256_of
 
 PROGRAM_FOLDER = "program"
 PROGRAM_SHA256 = "program_sha256"

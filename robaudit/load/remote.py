@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -149,9 +148,3 @@ def on_disk(file: Location, what: str) -> Path:
     if isinstance(file, Remote):
         raise DataError(f"{file}: is {what}, which is read from disk alone; copy it here, and give that path")
     return file
-
-
-def sha256_of(file: Location) -> str:
-    """Hash of a file's bytes."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()  # type: ignore[arg-type]

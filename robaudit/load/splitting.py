@@ -11,12 +11,12 @@ from pathlib import Path
 from scipy.cluster.hierarchy import DisjointSet
 
 from robaudit.errors import DataError
-from robaudit.files import replacing
+from robaudit.files import replacing, sha256_of
 from robaudit.load.images import ImageRef, Images, open_images
 from robaudit.load.listed import Split
 from robaudit.load.manifest import COLUMNS
 from robaudit.load.patients import without_issuer
-from robaudit.load.remote import STORES, Location, Remote, is_in_store, sha256_of
+from robaudit.load.remote import STORES, Location, Remote, is_in_store
 from robaudit.progress import Progress
 
 SPLIT_SHARES: Mapping[Split, float] = {"train": 0.6, "val": 0.2, "test": 0.2}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from robaudit.files import sha256_of
 from robaudit.records import AuditRecord
 
 _HASHED = ("config.json", "model.safetensors")
@@ -33,11 +34,7 @@ def folder_of(record: AuditRecord) -> Path | None:
 
 def _digest(folder: Path) -> str:
     """Hash of a model folder as an audit records it; empty where it cannot be read."""
-    digests = []
-    for name in _HASHED:
-        try:
-            with (folder / name).open("rb") as file:
-                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-        except OSError:
-            return ""
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
+    try:
+        return hashlib.sha256("".join(sha256_of(folder / name) for name in _HASHED).encode()).hexdigest()
+    except OSError:
+        return ""

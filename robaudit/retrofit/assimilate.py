@@ -12,7 +12,7 @@ from pydantic import NonNegativeFloat, PositiveInt, ValidationError
 
 from robaudit import __version__
 from robaudit.errors import ModelError, OutputError, SettingsError
-from robaudit.files import write_text
+from robaudit.files import sha256_of, write_text
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.float32 import true_float32
 from robaudit.front.front import Front, Modules
@@ -26,7 +26,7 @@ from robaudit.load.listing import has_splits
 from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment
 from robaudit.load.recipe import altered_program
-from robaudit.load.remote import Location, located, sha256_of
+from robaudit.load.remote import Location, located
 from robaudit.load.splitting import write_split
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError
+from robaudit.files import sha256_of
 from robaudit.load.architecture import layers_of
 from robaudit.load.model import load_model
-from robaudit.load.remote import sha256_of
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
