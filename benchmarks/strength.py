@@ -36,7 +36,7 @@ Perturb = Callable[[Tensor, Tensor], Tensor]
 
 def ours(loaded: Any, images: Images, grid: tuple[int, ...], seed: int) -> tuple[list[int], float]:
     """Per image, the smallest eps at which the thorough preset fooled it (0: clean error), and its cost."""
-    on_cpu = loaded.classifier.mean.device.type == "cpu"
+    on_cpu = loaded.classifier.device.type == "cpu"
     engine = preset_engine(loaded, images, "thorough", grid, seed, BATCH if on_cpu else len(images))
     measured = {each.row.id: each for each in engine.measure(images, images.refs)}
     found = [tally.worst_eps(measured[ref.id].row) for ref in images.refs]
@@ -80,7 +80,7 @@ PEERS = {"foolbox": foolbox_attacks, "torchattacks": torchattacks_attacks, "auto
 @true_float32()
 def theirs(peer: str, loaded: Any, images: Images, grid: tuple[int, ...], seed: int, found: list[int]) -> list[int]:
     """Per image, the smallest eps at which it is fooled if the peer's findings are added to ours."""
-    model, device = loaded.classifier.eval().requires_grad_(False), loaded.classifier.mean.device
+    model, device = loaded.classifier.eval().requires_grad_(False), loaded.classifier.device
     torch.manual_seed(seed)
     joint = list(found)
     for place, eps_255 in reversed(list(enumerate(grid))):

@@ -45,7 +45,7 @@ def preset_engine(
     batch_size: int | None = None,
 ) -> Engine:
     """The engine of a scan with this preset; where that asks for a surrogate, the scan's own."""
-    pictures = images.to_try(loaded.size).to(loaded.classifier.mean.device)
+    pictures = images.to_try(loaded.size).to(loaded.classifier.device)
     other = load_surrogate(None, loaded, pictures, Silent())
     plan = fitted(
         plan_of(None, grid, preset, None, seed),
@@ -54,6 +54,6 @@ def preset_engine(
         n_classes=loaded.info.n_classes,
         chosen=False,
     )
-    speedups = speedups_of("auto", (), loaded.classifier.mean.device)
+    speedups = speedups_of("auto", (), loaded.classifier.device)
     surrogate = other.network if other else None
     return Engine(loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, surrogate)

@@ -46,7 +46,7 @@ def robaudit_assimilated(
     loaded = load_model(Path(folder), factory=factory)
     channels = loaded.classifier.takes_channels
     # A network that answers with probabilities gives the logits that scan attacks.
-    loaded = loaded.with_outputs_seen_on(generated(channels, loaded.size).to(loaded.classifier.mean.device))
+    loaded = loaded.with_outputs_seen_on(generated(channels, loaded.size).to(loaded.classifier.device))
     classifier, info = loaded.classifier, loaded.info
     for name, asked, own in (
         ("num_classes", num_classes, info.n_classes),

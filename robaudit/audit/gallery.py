@@ -37,7 +37,7 @@ def write_pictures(
 ) -> GalleryItem:
     """Write one image's pictures as 8-bit PNG and describe them; paths are relative to `folder`."""
     classifier = loaded.classifier
-    original = images.load(ref, loaded.size).to(classifier.mean.device)
+    original = images.load(ref, loaded.size).to(classifier.device)
     pictures = {"original": original}
     if classifier.front is not None:
         with torch.no_grad():

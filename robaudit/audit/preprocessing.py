@@ -161,7 +161,7 @@ def _answers(
     loaded: LoadedModel, images: Images, refs: Sequence[ImageRef], hypothesis: Hypothesis, progress: Progress
 ) -> Answers:
     """What the model answers when images are prepared as a hypothesis has it."""
-    viewed, device = images.viewed(hypothesis.view), loaded.classifier.mean.device
+    viewed, device = images.viewed(hypothesis.view), loaded.classifier.device
     answers: Answers = {}
     for start in range(0, len(refs), _BATCH):
         batch = refs[start : start + _BATCH]

@@ -161,14 +161,14 @@ def scan(
     sample_size = find_preset(preset).check_sample if check_sample is None else check_sample
     if sample_size < 0:
         raise SettingsError(f"--check-sample {check_sample}: wanted 0 or more")
-    pictures = images.to_try(loaded.size).to(loaded.classifier.mean.device)
+    pictures = images.to_try(loaded.size).to(loaded.classifier.device)
     loaded = loaded.with_outputs_seen_on(pictures)
     other = load_surrogate(surrogate, loaded, pictures, progress)
     plan = fitted(
         plan, has_front=loaded.info.front is not None, has_surrogate=other is not None,
         n_classes=loaded.info.n_classes, chosen=attacks is not None,
     )  # fmt: skip
-    speedups = speedups_of(precision, without, loaded.classifier.mean.device)
+    speedups = speedups_of(precision, without, loaded.classifier.device)
     own_engine = Engine(
         loaded.classifier, loaded.size, images.channels, plan, batch_size, speedups, other.network if other else None,
         progress, len(images),

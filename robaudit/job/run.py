@@ -235,7 +235,7 @@ def _say_estimate(
     loaded = load_model(model, folder_classes=images.classes, **loading)
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels, bgr=images.view.bgr)
-    loaded = loaded.with_outputs_seen_on(images.to_try(loaded.size).to(loaded.classifier.mean.device))
+    loaded = loaded.with_outputs_seen_on(images.to_try(loaded.size).to(loaded.classifier.device))
     plans = [_plan(measured, loaded.info.n_classes, has_front) for has_front in (False, True)]
     config = _config(trained)
     require_patches(loaded.size, config)

@@ -48,6 +48,11 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(normalization.std).view(1, -1, 1, 1), persistent=False)
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes, and wants its pictures."""
+        return self.mean.device
+
+    @property
     def takes_channels(self) -> int:
         """Channels of the images it takes; a grey image is repeated to them."""
         return self.in_chans if self.front is None else self.front.in_channels

@@ -96,7 +96,7 @@ def _loaded(path: Path, audited: LoadedModel, **asked: Any) -> LoadedModel:
     info = audited.info
     return load_model(
         path, folder_classes=info.classes, mean=info.normalization.mean, std=info.normalization.std,
-        device=str(audited.classifier.mean.device), **asked,
+        device=str(audited.classifier.device), **asked,
     )  # fmt: skip
 
 

@@ -158,7 +158,7 @@ def assimilate(
         require_patches(vanilla.size, config)
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
         vanilla.require_channels(training.channels, bgr=training.view.bgr)
-        vanilla = vanilla.with_outputs_seen_on(training.to_try(vanilla.size).to(vanilla.classifier.mean.device))
+        vanilla = vanilla.with_outputs_seen_on(training.to_try(vanilla.size).to(vanilla.classifier.device))
         class_weights(config.class_weights, training.per_class)  # refused before anything takes its time
         inputs = {
             "settings": {"preset": preset, "limit": limit, **config.flat()},
@@ -173,13 +173,13 @@ def assimilate(
             tidy(out)
             progress.say(f"{out}: already made with these settings; nothing to do")
             return finished
-        with trainers(workforce, vanilla.classifier.mean.device, len(training), config.batch_size) as crew:
+        with trainers(workforce, vanilla.classifier.device, len(training), config.batch_size) as crew:
             if depends_on_sharing(vanilla.classifier.backbone, config.trains):
                 identity["workers"] = crew.size
             identify(folder, identity, restart=restart)
             classifier = retrofitted(vanilla, training.channels, config)
             task = Task(training, validation, vanilla.size, config)
-            looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.mean.device)
+            looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.device)
             shown = [ref.id for ref in looked_at.refs], pixels, labels
             progress.asking(shown[0])
             introduce(classifier, task, progress, _epochs_done(folder))
@@ -276,7 +276,7 @@ def with_front(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         try:
-            front = Front(image_channels, classifier.in_chans, modules=modules, tint=tint).to(classifier.mean.device)
+            front = Front(image_channels, classifier.in_chans, modules=modules, tint=tint).to(classifier.device)
         except ValueError as error:
             raise ModelError(f"{path}: cannot be retrofitted ({error}); pass a model of 1 or 3 channels") from None
     return Classifier(
@@ -285,7 +285,7 @@ def with_front(
         in_chans=classifier.in_chans,
         front=front,
         outputs=classifier.outputs,
-    ).to(classifier.mean.device)
+    ).to(classifier.device)
 
 
 def _divided(data: Location, manifest: Path, reading: Reading) -> Location:

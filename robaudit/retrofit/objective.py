@@ -107,7 +107,7 @@ class Objective:
         return self._network(self.classifier.features_in(pixels))
 
     def _network(self, seen: Tensor) -> Tensor:
-        device = self.classifier.mean.device.type
+        device = self.classifier.device.type
         with torch.autocast(device, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             try:
                 return self.classifier.answer(seen).float()

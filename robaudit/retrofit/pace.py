@@ -54,7 +54,7 @@ def measured_pace(
     copied = copy.deepcopy(classifier)
     channels_last(copied)
     objective = Objective(copied, config)
-    batch = _some_batch(config, size, image_channels, copied.mean.device)
+    batch = _some_batch(config, size, image_channels, copied.device)
     choose_trained(copied, config.trains, batch.pixels)
     random = Draws(torch.Generator().manual_seed(0))
     adversary = config.adversary
@@ -71,7 +71,7 @@ def measured_pace(
 
     def seconds(work: Callable[[], object], n_images: int = len(batch)) -> float:
         """Per image."""
-        return fastest(work, copied.mean.device) / n_images
+        return fastest(work, copied.device) / n_images
 
     learning = seconds(step)
     copied.eval()

@@ -87,7 +87,7 @@ def train(
     torch.manual_seed(config.seed)  # dropout and its kin
     channels_last(classifier)  # halves the time of T and C on a CPU
     weights = class_weights(config.class_weights, training.per_class)
-    objective = Objective(classifier, config, None if weights is None else weights.to(classifier.mean.device), team)
+    objective = Objective(classifier, config, None if weights is None else weights.to(classifier.device), team)
     choose_trained(classifier, config.trains, training.batch([0]).pixels)
     now = Standing(
         classifier, _optimiser(classifier, config), torch.Generator().manual_seed(config.seed), config.adversary.robust

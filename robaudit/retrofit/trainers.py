@@ -36,7 +36,7 @@ class InProcess:
         state: StateFile,
     ) -> Trained:
         """Train as `robaudit.retrofit.train.train` does; it is this classifier that is trained."""
-        samples = task.samples(classifier.mean.device, progress)
+        samples = task.samples(classifier.device, progress)
         return train(classifier, *samples, task.config, progress=progress, on_epoch=on_epoch, state=state)
 
 

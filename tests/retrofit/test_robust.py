@@ -199,7 +199,7 @@ def test_the_single_step_that_the_guard_watches_is_fast_fgsm(robust, model, data
     out, _ = robust
     validation = open_images(data, "val")
     vanilla = load_model(model, folder_classes=validation.classes)
-    batch = Samples(validation, vanilla.size, None, vanilla.classifier.mean.device).batch(list(range(8)))
+    batch = Samples(validation, vanilla.size, None, vanilla.classifier.device).batch(list(range(8)))
     pixels, labels = batch.pixels, batch.labels
     eps = 4 / 255
     noise = (2 * torch.rand(pixels.shape, generator=torch.Generator().manual_seed(0)) - 1) * eps
