@@ -1,6 +1,6 @@
 """The gallery: the same image in every audit, what T and C show the network, and what fooled it."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from robaudit.records import GalleryItem
@@ -38,8 +38,6 @@ class Strip:
     title: str
     outcome: str
     shown: tuple[Shown, ...]
-    others: tuple[Shown, ...]
-    """Pictures that have no column of their own: attention, loss surfaces, whatever else an audit drew."""
 
 
 @dataclass(frozen=True)
@@ -85,25 +83,17 @@ def gallery(walls: Sequence[Hung]) -> tuple[Exhibit, ...]:
 
 
 def _strip(wall: Hung, item: GalleryItem) -> Strip:
-    roles = [role for role in item.files if wall.roles is None or role in wall.roles]
-    return Strip(
-        wall.side,
-        capital(wall.name),
-        _outcome(item),
-        tuple(_shown([role for role in _ROLES if role in roles], item, wall)),
-        tuple(_shown([role for role in roles if role not in _ROLES], item, wall)),
-    )
+    roles = [role for role in _ROLES if role in item.files and (wall.roles is None or role in wall.roles)]
+    return Strip(wall.side, capital(wall.name), _outcome(item), tuple(_shown(role, item, wall) for role in roles))
 
 
-def _shown(roles: Sequence[str], item: GalleryItem, wall: Hung) -> Iterator[Shown]:
-    for role in roles:
-        caption = _caption(role, item)
-        css = role if role in _ROLES else "other"
-        yield Shown(css, caption, f"{caption}: {item.id}, {wall.name}", wall.source.pictures[item.files[role]])
+def _shown(role: str, item: GalleryItem, wall: Hung) -> Shown:
+    caption = _caption(role, item)
+    return Shown(role, caption, f"{caption}: {item.id}, {wall.name}", wall.source.pictures[item.files[role]])
 
 
 def _caption(role: str, item: GalleryItem) -> str:
-    caption = _ROLES.get(role, capital(role.replace("-", " ").replace("_", " ")))
+    caption = _ROLES[role]
     if role == "adversarial" and item.attack and item.eps_255:
         return f"{caption}, {attack_name(item.attack)} {eps(item.eps_255)}"
     if role == "difference" and item.magnification:

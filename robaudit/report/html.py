@@ -171,7 +171,7 @@ def _environment() -> "Environment":
 def _pictures(page: Page) -> list[Picture]:
     strips = [strip for exhibit in page.shared.gallery for strip in exhibit.strips]
     diagnosed = page.shared.diagnosed.pictures if page.shared.diagnosed else []
-    return [*(shown.picture for strip in strips for shown in (*strip.shown, *strip.others)), *diagnosed]
+    return [*(shown.picture for strip in strips for shown in strip.shown), *diagnosed]
 
 
 def _remove_pictures_of_earlier_reports(out: Path, keep: Collection[str]) -> None:

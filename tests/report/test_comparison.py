@@ -11,7 +11,6 @@ from made_up_audits import (
     GRID,
     edit,
     make_data,
-    make_gallery,
     make_model,
     make_record,
     make_rows,
@@ -296,18 +295,6 @@ def test_the_gallery_puts_the_same_image_side_by_side(before: Path, after: Path)
         "difference",
     ]
     assert [shown.role for shown in exhibit.strips[2].shown] == ["texture", "colour"]
-
-
-def test_pictures_of_other_kinds_are_shown_apart_from_the_columns(tmp_path: Path, before: Path):
-    rows = make_rows(resistance=6, seed=2)
-    roles = ("original", "attention", "loss_surface")
-    record = make_record(rows, artifacts=make_gallery(rows, tmp_path / "other", roles=roles))
-    strip = read_comparison(before, write_audit(tmp_path / "other", record, rows)).shared.gallery[0].strips[1]
-    assert [shown.role for shown in strip.shown] == ["original"]
-    assert [(shown.role, shown.caption) for shown in strip.others] == [
-        ("other", "Attention"),
-        ("other", "Loss surface"),
-    ]
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "/etc/passwd", "gallery/../../secret.png", ".", "nul\0byte"])
