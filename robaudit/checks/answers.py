@@ -3,6 +3,7 @@
 from itertools import chain, islice
 
 from robaudit.checks.evidence import Evidence
+from robaudit.checks.saying import plain_check
 from robaudit.records import Check
 
 FINITE_ANSWERS = "finite-answers"
@@ -17,20 +18,17 @@ def finite_answers(evidence: Evidence) -> Check:
     probes = chain.from_iterable(evidence.probes.values())
     changed = {probe.id: probe.error for probe in probes if probe.error and probe.id not in unanswered}
     failed = {**unanswered, **changed}
-    if not failed:
-        why = "The model gave a finite answer for every image."
-        return Check(id=FINITE_ANSWERS, status="passed", value=0, threshold=0, why=why, remedy="")
     reasons = "; ".join(f"{id_}: {error}" for id_, error in islice(failed.items(), 3)) + "; ..." * (len(failed) > 3)
     if unanswered:
         what = f"gave no finite answer for {len(unanswered)} of {len(evidence.rows)} images"
         what += f", and failed on changed pictures of {len(changed)} more" if changed else ""
     else:
         what = f"failed on changed pictures of {len(changed)} of the sampled images, which some checks had to leave out"
-    return Check(
-        id=FINITE_ANSWERS,
-        status="failed",
+    return plain_check(
+        FINITE_ANSWERS,
+        bool(failed),
         value=len(failed),
-        threshold=0,
         why=f"The model {what} ({reasons}).",
         remedy="Look in the model for what is named: overflow, a division by zero, a wrong normalisation, an error.",
+        quiet="The model gave a finite answer for every image.",
     )

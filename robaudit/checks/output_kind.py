@@ -1,6 +1,7 @@
 """Does the model answer with logits, and if not, can they be had?"""
 
 from robaudit.checks.evidence import Evidence
+from robaudit.checks.saying import plain_check
 from robaudit.load.outputs import OutputKind
 from robaudit.records import Check
 
@@ -13,18 +14,18 @@ def output_kind_known(evidence: Evidence) -> Check:
     outputs = evidence.outputs
     probabilities = outputs.kind in (OutputKind.PROBABILITIES, OutputKind.ONE_PROBABILITY)
     only_rounded = probabilities and outputs.behind is None
-    return Check(
-        id=OUTPUT_KIND,
-        status="warning" if only_rounded else "passed",
-        value=float(only_rounded),
-        threshold=0,
-        why=_sentence(outputs.words or "the model answers with logits"),
+    said = _sentence(outputs.words or "the model answers with logits")
+    check = plain_check(
+        OUTPUT_KIND,
+        only_rounded,
+        why=said,
         remedy="Export the model without its last softmax or sigmoid: probabilities near 0 and 1 are rounded, and with "
-        "them what attacks follow."
-        if only_rounded
-        else "",
-        repaired_by=LOGITS_BEHIND if probabilities and not only_rounded else None,
+        "them what attacks follow.",
+        quiet=said,
+        loud="warning",
     )
+    repaired = probabilities and not only_rounded
+    return check.model_copy(update={"repaired_by": LOGITS_BEHIND}) if repaired else check
 
 
 def _sentence(words: str) -> str:

@@ -11,6 +11,7 @@ from robaudit.attack.prepare import judging, unasked_copy
 from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.step import within_ball
 from robaudit.checks.evidence import Evidence
+from robaudit.checks.saying import plain_check
 from robaudit.load.images import Images
 from robaudit.records import Check
 
@@ -27,20 +28,16 @@ MAX_ROUNDING = 0.1
 def repeatable(evidence: Evidence) -> Check:
     """Fails where the same pictures get other logits another time, or beside or after others: luck may then fool."""
     change = evidence.unrepeatable
-    same = change <= MAX_CHANGE
-    return Check(
-        id=REPEATABLE,
-        status="passed" if same else "failed",
+    return plain_check(
+        REPEATABLE,
+        not change <= MAX_CHANGE,
         value=min(change, 1e9),
         threshold=MAX_CHANGE,
-        why=f"The model gave the same answers {N_PASSES} times, whatever images stood beside them."
-        if same
-        else f"The same images got other logits within {N_PASSES} passes beside other images (relative change "
+        why=f"The same images got other logits within {N_PASSES} passes beside other images (relative change "
         f"{change:.2g}), so images may have been fooled, or spared, by chance.",
-        remedy=""
-        if same
-        else "Switch off dropout, noise and other random steps in the model's forward pass, what remembers earlier "
+        remedy="Switch off dropout, noise and other random steps in the model's forward pass, what remembers earlier "
         "pictures, and what looks at others of the batch, such as batch-norm without running statistics.",
+        quiet=f"The model gave the same answers {N_PASSES} times, whatever images stood beside them.",
     )
 
 

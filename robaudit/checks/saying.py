@@ -108,13 +108,34 @@ def another_way_check(
     )
 
 
-def plain_check(id_: str, speaks: bool, *, why: str, remedy: str, quiet: str) -> Check:
-    """A check that is a plain yes or no."""
+def plain_check(
+    id_: str,
+    speaks: bool,
+    *,
+    why: str,
+    remedy: str,
+    quiet: str,
+    value: float | None = None,
+    threshold: float = 0,
+    loud: Loud = "failed",
+) -> Check:
+    """A check that is a plain yes or no.
+
+    Args:
+        id_: of the check.
+        speaks: whether it speaks up.
+        why: what it says then.
+        remedy: what to do then.
+        quiet: what it says otherwise.
+        value: what was measured; None: whether it speaks up, as 1 or 0.
+        threshold: above which it speaks up.
+        loud: how loud it then is.
+    """
     return Check(
         id=id_,
-        status="failed" if speaks else "passed",
-        value=float(speaks),
-        threshold=0,
+        status=loud if speaks else "passed",
+        value=float(speaks) if value is None else value,
+        threshold=threshold,
         why=why if speaks else quiet,
         remedy=remedy if speaks else "",
     )
