@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 # Operations as autograd names them.
-_LAYERS = frozenset({"Addmm", "Mm", "Bmm", "Mv", "Linear", "Convolution", "MkldnnConvolution"})
-_SCALING = frozenset({"Mul", "Div"})
+_LAYERS = frozenset({"Addmm", "Linear", "Convolution", "MkldnnConvolution"})
+_SCALING = frozenset({"Mul", "Div", "Mm", "Bmm", "Mv"})  # a constant matrix may weigh probabilities as well as logits
 _SUMMING = frozenset(
     {
         *("Add", "Sub", "Rsub", "Neg", "Sum", "Mean", "AvgPool2D", "AdaptiveAvgPool2D", "MkldnnAdaptiveAvgPool2D"),

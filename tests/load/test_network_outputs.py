@@ -381,6 +381,8 @@ def test_a_sum_of_what_layers_answer_is_a_logit_also_between_0_and_1(save, after
         lambda z: z.exp() / (1 + z.exp()),
         lambda z: torch.bmm(z.sigmoid()[:, None], z.sigmoid()[:, :, None])[:, 0],
         lambda z: 1 - (z.sigmoid_() + 0) / 2,
+        lambda z: torch.cat([z, -z], 1).softmax(1) @ torch.tensor([[0.1], [0.9]]),
+        lambda z: torch.einsum("bk,k->b", torch.cat([z, -z], 1).sigmoid(), torch.tensor([0.3, 0.7]))[:, None],
     ],
 )
 def test_one_number_that_anything_else_bounds_is_taken_for_a_probability(head):
