@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
+from robaudit.memory import ran_out
+
 # Operations as autograd names them.
 _LAYERS = frozenset({"Addmm", "Linear", "Convolution", "MkldnnConvolution"})
 _SCALING = frozenset({"Mul", "Div", "Mm", "Bmm", "Mv"})  # a constant matrix may weigh probabilities as well as logits
@@ -25,7 +27,11 @@ _SUMMING = frozenset(
 
 
 def is_sum_of_layers(network: nn.Module, x: Tensor) -> bool:
-    """Follow the answers to pictures `x`, as the network takes them, back to where they come from."""
+    """Follow the answers to pictures `x`, as the network takes them, back to where they come from.
+
+    Raises:
+        Exception: what the network raises where memory runs out.
+    """
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     pictures = x.detach().clone().requires_grad_()
     try:
@@ -33,6 +39,10 @@ def is_sum_of_layers(network: nn.Module, x: Tensor) -> bool:
             weight.requires_grad_(False)  # so that only what depends on the pictures is met on the way
         with torch.enable_grad():
             answers = network(pictures.clone())  # which it may write to
+    except Exception as error:  # a network may answer without gradients alone
+        if ran_out(error):
+            raise
+        return False
     finally:
         for weight in trained:
             weight.requires_grad_(True)

@@ -391,6 +391,13 @@ def test_one_number_that_anything_else_bounds_is_taken_for_a_probability(head):
     assert "taken for a probability" in outputs.words
 
 
+def test_one_number_of_a_network_that_answers_without_gradients_alone_is_taken_for_a_probability():
+    """It cannot be asked where its number comes from."""
+    network = Headed(lambda z: torch.from_numpy(0.9 * z.sigmoid().numpy()), 1)
+    assert find_outputs(network, PICTURES) == Outputs(OutputKind.ONE_PROBABILITY)
+    assert all(weight.requires_grad for weight in network.parameters())
+
+
 class SoftmaxOfFour(SoftmaxOfOnePicture):
     """Its program is of four pictures."""
 
