@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import sys
 import sysconfig
+import warnings
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import resolve_name
+from itertools import accumulate
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 
 from torch import nn
 
@@ -19,8 +24,8 @@ _INSTALLED = frozenset({"site-packages", "dist-packages"})
 def code_sha256(network: nn.Module, factory: str | None) -> str | None:
     """Hash of the source that a network is made of, as far as no installed library holds it; None where one does.
 
-    That is the modules of the factory and of each layer's class, and what those import. Code that was typed into a
-    session has no file, and is not seen.
+    That is the modules of the factory and of each layer's class, and what their import statements name. Code that was
+    typed into a session has no file, and is not seen; nor is what code imports by a name that it works out.
 
     Args:
         network: with or without its weights.
@@ -36,7 +41,7 @@ def code_sha256(network: nn.Module, factory: str | None) -> str | None:
         file = _own_file(module, made_in.partition(".")[0])
         if file is not None:
             found[module.__name__] = file
-            waiting += _imported_by(module)
+            waiting += map(sys.modules.get, _imported_by(file, module.__package__))
     lines = [f"{name} {sha256_of(file)}\n" for name, file in sorted(found.items())]
     return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
 
@@ -50,10 +55,23 @@ def _own_file(module: ModuleType, package: str) -> Path | None:
     return None if top == "robaudit" or (is_library and top != package) else file
 
 
-def _imported_by(module: ModuleType) -> Iterator[ModuleType | None]:
-    for value in vars(module).values():
-        # A package holds each of its modules that anybody has imported: that is no import of its own.
-        if isinstance(value, ModuleType) and not value.__name__.startswith(f"{module.__name__}."):
-            yield value
-        elif isinstance(value, type | FunctionType):
-            yield sys.modules.get(value.__module__)
+def _imported_by(file: Path, package: str | None) -> Iterator[str]:
+    """Names of what a source file imports, modules and others: to ask its values would run the user's code."""
+    for statement in ast.walk(_parsed(file)):
+        if isinstance(statement, ast.Import):
+            for alias in statement.names:
+                yield from accumulate(alias.name.split("."), "{}.{}".format)  # `import a.b` gives a
+        elif isinstance(statement, ast.ImportFrom):
+            with suppress(ImportError):  # from above the top, where nobody got to
+                origin = resolve_name("." * statement.level + (statement.module or ""), package)
+                yield from (origin, *(f"{origin}.{alias.name}" for alias in statement.names))
+
+
+def _parsed(file: Path) -> ast.Module:
+    """A source file; empty where it is no Python, as a compiled module is not."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the user's code, told when it was imported
+            return ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return ast.Module([], [])

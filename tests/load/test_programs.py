@@ -411,6 +411,42 @@ def test_the_users_own_code_is_part_of_what_the_model_is(tmp_path: Path, monkeyp
     assert code_sha256(nn.Linear(4, 2), None) is None, "an installed library's alone"
 
 
+def test_own_code_is_followed_by_its_import_statements_whatever_they_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers and instances tell nothing of where they are from, and some values do as they please when asked."""
+    (own := tmp_path / "of_own").mkdir()
+    sources = {
+        "__init__": "from . import with_steps\n",
+        "with_steps": "STEPS = 2\n",
+        "with_numbers": "SLOPE = 0.1\n",
+        "with_instances": "from torch import nn\nnorm = nn.Identity()\n",
+        "with_lazy": "class Lazy:\n    __class__ = property(lambda self: 1 / 0)\nsettings = Lazy()\n",
+        "unused": "",
+        "factory": (
+            "import torch, of_own, of_own.with_lazy as lazy\n"
+            "from of_own.with_lazy import settings\n"
+            "def make():\n"
+            "    from .with_instances import norm\n"
+            "    from .with_numbers import SLOPE\n"
+            "    return torch.nn.Sequential(norm, torch.nn.LeakyReLU(SLOPE))\n"
+        ),
+    }
+    for name, source in sources.items():
+        (own / f"{name}.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    __import__("of_own.unused")
+    made = call_factory("of_own.factory:make")
+    before = code_sha256(made, "of_own.factory:make")
+    changed = set()
+    for name, source in sources.items():
+        (own / f"{name}.py").write_text(f"{source}# edited\n")
+        if code_sha256(made, "of_own.factory:make") != before:
+            changed.add(name)
+        (own / f"{name}.py").write_text(source)
+    assert changed == {*sources} - {"unused"}
+
+
 def test_a_record_tells_whether_the_users_own_code_was_edited(tmp_path: Path, network: nn.Module) -> None:
     pickled(network, PICTURES, tmp_path / "m.pt")
     contents = read_contents(tmp_path / "m.pt")
