@@ -9,6 +9,7 @@ import sysconfig
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from importlib.util import resolve_name
 from itertools import accumulate
 from pathlib import Path
@@ -50,9 +51,20 @@ def _own_file(module: ModuleType, package: str) -> Path | None:
     """The source of a module; None where it is a library's, and no part of `package`."""
     if not isinstance(named := getattr(module, "__file__", None), str) or not (file := Path(named)).is_file():
         return None
-    top = module.__name__.partition(".")[0]
-    is_library = _INSTALLED & set(file.parts) or file.is_relative_to(sysconfig.get_path("stdlib"))
+    top, *below = module.__name__.split(".")
+    depth = len(below) + (file.stem == "__init__")
+    is_library = (
+        _INSTALLED & set(file.parts)
+        or file.is_relative_to(sysconfig.get_path("stdlib"))
+        or _holds_installed(file.parents[min(depth, len(file.parents) - 1)])
+    )
     return None if top == "robaudit" or (is_library and top != package) else file
+
+
+@cache
+def _holds_installed(folder: Path) -> bool:
+    """Whether an installer puts its packages into a folder, whatever its name: `pip install --target`."""
+    return any(folder.glob("*.dist-info"))
 
 
 def _imported_by(file: Path, package: str | None) -> Iterator[str]:

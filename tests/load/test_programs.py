@@ -447,6 +447,20 @@ def test_own_code_is_followed_by_its_import_statements_whatever_they_bring(
     assert changed == {*sources} - {"unused"}
 
 
+@pytest.mark.parametrize("place", ["alone_in_target.py", "whole_in_target/__init__.py", "part_in_target/networks.py"])
+def test_what_pip_installed_into_a_folder_of_any_name_is_a_librarys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    (file := tmp_path / "libs" / place).parent.mkdir(parents=True)
+    (tmp_path / "libs" / "any-1.0.dist-info").mkdir()
+    file.write_text("import torch\nclass Net(torch.nn.Linear): pass\ndef make(): return Net(4, 2)\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "libs"))
+    factory = f"{place.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}:make"
+    made = call_factory(factory)
+    assert code_sha256(made, None) is None
+    assert code_sha256(made, factory) is not None, "but for the factory's own package"
+
+
 def test_a_record_tells_whether_the_users_own_code_was_edited(tmp_path: Path, network: nn.Module) -> None:
     pickled(network, PICTURES, tmp_path / "m.pt")
     contents = read_contents(tmp_path / "m.pt")
