@@ -146,13 +146,16 @@ def _with_layers(own: Stated, contents: Contents, network: Network) -> Stated:
     Raises:
         ModelError: one of the two is not for pixels in [0, 1], or they contradict each other.
     """
-    own = own_of_pixels(contents, own, network.normalization or network.inside, network.in_chans)
+    inside = network.inside
+    if inside is not None and not {*map(len, inside)} <= {1, network.in_chans}:
+        inside = None  # it normalises features or answers
+    own = own_of_pixels(contents, own, network.normalization or inside, network.in_chans)
     if network.normalization is not None:
         mean, std = require_unit_pixels(contents, network.normalization, network.in_chans)
         return replace(own, mean=mean, std=std, source="a layer of the file, in front of the network")
-    if network.inside is None or (own.mean is not None and not own.is_beside_weights):
+    if inside is None or (own.mean is not None and not own.is_beside_weights):
         return own
-    require_unit_pixels(contents, network.inside, network.in_chans, INSIDE)
+    require_unit_pixels(contents, inside, network.in_chans, INSIDE)
     none = (0.0,) * network.in_chans, (1.0,) * network.in_chans
     return replace(own, mean=none[0], std=none[1], source="none: a layer inside the network normalises")
 

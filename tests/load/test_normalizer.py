@@ -42,6 +42,13 @@ class Inside(Normalize):
         return self.net(super().forward(x))
 
 
+class Calibrated(Inside):
+    """It normalises what the network answers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.net(x) - self.mean.flatten()) / self.std.flatten()
+
+
 def before(net: nn.Module, mean: list[float] = MEAN, std: list[float] = STD) -> nn.Module:
     return nn.Sequential(Normalize(mean, std), net)
 
@@ -135,6 +142,19 @@ def test_what_the_checkpoint_says_of_a_layer_inside_is_not_done_twice(
     torch.save(kept | {"mean": [0.5] * 3}, file)
     with pytest.raises(ModelError, match="a layer that normalises with other ones"):
         load_model(file, factory="my:own", input_size=SIZE)
+
+
+def test_a_layer_inside_of_other_than_the_channels_is_no_normalisation_of_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, file = Calibrated([1.0, 2.0], [1.5, 1.0], network()), tmp_path / "m.pt"
+    monkeypatch.setattr("robaudit.load.network.call_factory", lambda name: made)
+    torch.save(made.state_dict(), file)
+    loaded = load_model(file, factory="my:own", input_size=SIZE)
+    assert loaded.info.normalization.source == "assumed: ImageNet"
+    torch.save({"state_dict": made.state_dict(), "mean": MEAN, "std": STD}, file)
+    loaded = load_model(file, factory="my:own", input_size=SIZE)
+    assert loaded.info.normalization.mean == tuple(MEAN)
 
 
 def test_statistics_of_features_are_no_normalisation_of_pictures(tmp_path: Path) -> None:
