@@ -41,7 +41,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def given(function: Callable[..., Any], *args: Any, **options: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a call as the function's annotations state them: of 3.0, the whole number 3.
+    """The arguments of a call as the function's annotations state them: 3.0 as the whole number 3, an array as a list.
 
     Raises:
         SettingsError: one is of another kind, out of the range stated, missing, or none of the function's.
@@ -53,7 +53,7 @@ def given(function: Callable[..., Any], *args: Any, **options: Any) -> tuple[tup
         return args, options
 
     try:
-        return told(*args, **options)
+        return told(*map(_plain, args), **_plain(options))
     except ValidationError as error:
         # A name or place that is wrong explains the argument that is then missing, so it is told first.
         problem = min(error.errors(include_url=False), key=lambda problem: problem["type"].startswith("missing"))
@@ -62,6 +62,13 @@ def given(function: Callable[..., Any], *args: Any, **options: Any) -> tuple[tup
         if problem["type"] in _FAULTS:
             raise SettingsError(f"{name}: {_FAULTS[problem['type']]}") from None
         raise SettingsError(f"{name} {_in_words(error, where)}") from None
+
+
+def _plain(value: Any) -> Any:
+    """The same with lists for arrays and tensors, also within a dictionary."""
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def as_stated(name: str, value: object, kind: Any) -> Any:

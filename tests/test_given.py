@@ -2,16 +2,19 @@
 
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import robaudit
 from robaudit.errors import SettingsError
 from robaudit.given import given
+from robaudit.load.model import load_model
 from robaudit.retrofit.settings import train_config
 
 
@@ -84,6 +87,17 @@ def test_numbers_become_what_is_stated() -> None:
     assert (stated["eps"], stated["seed"], stated["input_size"]) == ([1, 2, 3], 3, (8, 9))
     assert type(stated["seed"]) is int
     assert type(train_config(epochs=np.int64(2)).epochs) is int
+
+
+@pytest.mark.parametrize("array", [np.array, torch.tensor])
+def test_arrays_become_lists_and_a_device_may_be_torchs(array: Callable[[list[float]], Any]) -> None:
+    half, device = array([0.5, 0.25]), torch.device("cpu")
+    for function in (robaudit.scan, robaudit.assimilate, load_model):
+        places = {} if function is load_model else {"data": "data", "out": "out"}
+        _, stated = given(function, "model", **places, mean=half, device=device)
+        assert (stated["mean"], stated["device"]) == ([0.5, 0.25], device)
+    _, stated = given(robaudit.run, "model", "data", out="out", loading={"mean": half}, scanning={"eps": array([1, 2])})
+    assert (stated["loading"], stated["scanning"]) == ({"mean": [0.5, 0.25]}, {"eps": [1, 2]})
 
 
 def test_a_checked_function_keeps_its_signature_and_its_words() -> None:

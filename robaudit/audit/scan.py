@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
@@ -60,7 +61,7 @@ def scan(
     note: str | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
     batch_size: int | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     search: str = "descend",
     precision: Precision = "auto",
     without: Sequence[str] = (),

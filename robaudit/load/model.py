@@ -50,7 +50,7 @@ def load_model(
     std: Sequence[float] | None = None,
     normalization: str | None = None,
     input_size: tuple[int, int] | None = None,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> LoadedModel:
     """Load a classifier in eval mode, its normalisation inside.
 
@@ -179,7 +179,7 @@ def _front_info(contents: Contents, front: Front | None) -> FrontInfo | None:
     return FrontInfo(vanilla=FileRef(**contents.metadata["vanilla"]), modules=front.modules_name)
 
 
-def _device(name: str) -> torch.device:
+def _device(name: str | torch.device) -> torch.device:
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         torch.empty(0, device=device)

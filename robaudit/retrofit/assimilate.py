@@ -83,7 +83,7 @@ def assimilate(
     limit: PositiveInt | None = None,
     view: View | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
-    device: str = "auto",
+    device: str | torch.device = "auto",
     restart: bool = False,
     engine: EngineName = "local",
     workers: int | None = None,
