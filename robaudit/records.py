@@ -287,6 +287,11 @@ class Check(Record):
         """Whether it has something to say."""
         return self.status in ("warning", "failed")
 
+    @property
+    def is_left_out(self) -> bool:
+        """Whether nobody has asked it, as the settings wanted."""
+        return self.status == "warning" and self.value is None
+
 
 NOT_LEARNT_FROM = "not-learnt-from"
 """Id of the check on images that were learnt from: these take back a number that all else stands by."""

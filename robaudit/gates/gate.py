@@ -7,7 +7,7 @@ from robaudit.errors import PolicyError, RecordError, SettingsError
 from robaudit.gates.accuracy import in_words, judge_accuracy
 from robaudit.gates.policy import CheckRule, ImagesRule, Mode, Policy, Rule, read_policy
 from robaudit.gates.verdicts import Estimate, Outcome, Verdict, Verdicts
-from robaudit.records import AuditRecord, Check, read_audit
+from robaudit.records import AuditRecord, read_audit
 
 
 def gate(
@@ -84,7 +84,7 @@ def _judge_check(rule: CheckRule, mode: Mode, audit: AuditRecord) -> tuple[Outco
     check = next((check for check in audit.checks if check.id == rule.check), None)
     if check is None:
         return Outcome.INCONCLUSIVE, "not run in this audit"
-    if _is_left_out(check):
+    if check.is_left_out:
         return Outcome.INCONCLUSIVE, f"{check.why.removesuffix('.')}; {check.remedy}"
     outcome = {
         "passed": Outcome.PASSED,
@@ -95,16 +95,12 @@ def _judge_check(rule: CheckRule, mode: Mode, audit: AuditRecord) -> tuple[Outco
     return outcome, check.status.replace("_", " ") + (f"; {check.remedy}" if outcome is not Outcome.PASSED else "")
 
 
-def _is_left_out(check: Check) -> bool:
-    return check.status == "warning" and check.value is None
-
-
 def _doubts(audit: AuditRecord, role: str) -> tuple[str, ...]:
     """What takes a number back, whichever rules the policy has: an audit nobody doubted is not one that stood doubt."""
     doubts = [f"the {role} is not finished"] if audit.status == "partial" else []
     if audit.verdict.kind == "inconclusive":
         doubts.append(f"the {role} says of itself: {audit.verdict.sentence}")
-    if unasked := [check for check in audit.checks if _is_left_out(check)]:
+    if unasked := [check for check in audit.checks if check.is_left_out]:
         doubts.append(f"the {role} left out {', '.join(check.id for check in unasked)}; {unasked[0].remedy}")
     if learnt := audit.learnt_from:
         doubts.append(f"the {role} says of its images: {learnt.why} {learnt.remedy}")

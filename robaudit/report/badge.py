@@ -54,7 +54,8 @@ def badge(record: AuditRecord, eps_255: int | None = None) -> str:
     if point is None:
         tested = ", ".join(map(str, grid))
         raise SettingsError(f"--eps {chosen}: the audit tested {tested}; choose one of them")
-    kind = "inconclusive" if record.learnt_from else record.verdict.kind
+    is_doubted = record.learnt_from or any(check.is_left_out for check in record.checks)
+    kind = "inconclusive" if is_doubted else record.verdict.kind
     state = "unfinished" if record.status == "partial" else kind
     said = f"≤ {_rounded_up(point)}" if state == "measured" else state
     name = f"robust accuracy at {eps(chosen)}"

@@ -18,6 +18,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 LEARNT = Check(id=NOT_LEARNT_FROM, status="warning", value=1, threshold=0, why="All were learnt from.", remedy="Mend.")
+LEFT_OUT = Check(id="border", status="warning", value=None, threshold=None, why="Not asked.", remedy="Ask.")
 
 
 def texts(record: AuditRecord, eps: int | None = None) -> list[str]:
@@ -48,6 +49,7 @@ def test_a_bound_is_never_rounded_below_what_was_counted(n_correct: int, said: s
         ({"verdict": Verdict(kind="inconclusive", sentence="Masked.")}, "inconclusive"),
         ({"status": "partial"}, "unfinished"),
         ({"checks": (LEARNT,)}, "inconclusive"),
+        ({"checks": (LEFT_OUT,)}, "inconclusive"),
     ],
 )
 def test_a_number_that_cannot_be_relied_on_is_not_shown(changes: dict[str, Any], said: str):
