@@ -106,7 +106,7 @@ def what_they_add(pair: Rivals, tests: Sequence[PairedTest], why: str, *, n_test
 
 
 def unattributed(before: AuditRecord, after: AuditRecord) -> list[str]:
-    """Say that a gain over the vanilla model may be the training's alone; nothing where no such gain is claimed."""
+    """Say that a change may be the training's alone, where the second model alone has T and C."""
     if before.model.front is not None or after.model.front is None:
         return []
     modules = listed(after.model.front.modules.split("+"))
