@@ -162,7 +162,7 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = {
     "quick": Preset(("fgsm", "bim"), check_sample=8),  # 24 images cost more than these attacks on a hundred
-    "default": Preset((*FOUR, "+apgd-margin", "+square")),
+    "default": Preset((*FOUR, "+apgd-margin", "+apgd-targeted-20", "+square")),
     "paper": Preset(FOUR, protocol="paper"),
     "thorough": Preset(
         (

@@ -32,10 +32,11 @@ Preset = Annotated[
     str,
     typer.Option(
         metavar="NAME",
-        help="quick: fgsm and bim · default: fgsm, bim, mifgsm and pgd, then apgd on the margin and Square Attack on "
-        "the survivors · thorough: longer, with restarts, targets, transfer and bpda · paper: the four as the "
-        "literature measures. A model that withstands costs about 13, 113, 393 and 466 gradients an image, the checks "
-        "a few hundred for each of --check-sample; one that falls early costs less.",
+        help="quick: fgsm and bim · default: fgsm, bim, mifgsm and pgd, then on the survivors apgd on the margin, with "
+        "three classes and more apgd towards the others, and Square Attack · thorough: longer, with restarts, "
+        "transfer and bpda · paper: the four as the literature measures. A model of two classes that withstands costs "
+        "about 13, 113, 393 and 466 gradients an image, the checks a few hundred for each of --check-sample; one that "
+        "falls early costs less.",
         rich_help_panel=options.ATTACK,
     ),
 ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from robaudit.attack.climb import MAX_TARGETS
 from robaudit.attack.curve import Engine
+from robaudit.attack.losses import Loss
 from robaudit.attack.threats import AnyAttack, Attack, Corners, FoolboxAttack, Source, Square
 from robaudit.attack.trial import Plan
 from robaudit.retrofit.pace import fastest
@@ -26,19 +28,20 @@ def gradient_seconds(engine: Engine) -> float:
     return fastest(lambda: torch.autograd.grad(engine.sources[Source.MODEL](x).sum(), x), engine.device) / engine.width
 
 
-def gradients_per_image(plan: Plan) -> float:
+def gradients_per_image(plan: Plan, n_classes: int) -> float:
     """About how many gradients an image will cost; an image that falls early costs less."""
-    spent = [_gradients_of_one_climb(attack) for attack in plan.attacks]
+    spent = [_gradients_of_one_climb(attack, n_classes) for attack in plan.attacks]
     if plan.protocol == "paper":
         return sum(spent) * len(plan.grid)
     return sum(spent) * SEARCH_FACTOR
 
 
-def _gradients_of_one_climb(attack: AnyAttack) -> float:
+def _gradients_of_one_climb(attack: AnyAttack, n_classes: int) -> float:
     """What resisting an attack at one eps costs, in gradients; foolbox's attacks are anybody's guess."""
     match attack:
         case Attack():
-            return attack.steps * attack.restarts
+            n_targets = min(n_classes - 1, MAX_TARGETS) if attack.loss is Loss.TARGETED else 1
+            return attack.steps * attack.restarts * n_targets
         case Square():
             return attack.queries * FORWARD_SHARE
         case Corners():
@@ -47,7 +50,7 @@ def _gradients_of_one_climb(attack: AnyAttack) -> float:
             return 0
 
 
-def scan_seconds(per_gradient: float, plan: Plan, n_images: int, check_sample: int) -> float:
+def scan_seconds(per_gradient: float, plan: Plan, n_classes: int, n_images: int, check_sample: int) -> float:
     """About how long a scan takes, with its checks."""
     n_checked = min(check_sample, n_images)
-    return per_gradient * (gradients_per_image(plan) * n_images + CHECK_GRADIENTS * n_checked)
+    return per_gradient * (gradients_per_image(plan, n_classes) * n_images + CHECK_GRADIENTS * n_checked)

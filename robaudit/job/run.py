@@ -254,7 +254,8 @@ def _say_estimate(
     check_sample = measured.get("check_sample")
     n_checked = find_preset(measured["preset"]).check_sample if check_sample is None else check_sample
     before, after = (
-        scan_seconds(seconds, plan, sizes["test"], n_checked) for seconds, plan in zip(gradients, plans, strict=True)
+        scan_seconds(seconds, plan, loaded.info.n_classes, sizes["test"], n_checked)
+        for seconds, plan in zip(gradients, plans, strict=True)
     )
     scans = before + (n_arms - 1) * after
     pace = measured_pace(classifier, config, loaded.size, images.channels, sizes["train"], sizes["val"])

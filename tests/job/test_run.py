@@ -375,16 +375,21 @@ def test_the_estimate_of_a_thorough_job_counts_what_each_scan_will_do() -> None:
 def test_an_estimate_counts_steps() -> None:
     nested = plan_of(["fgsm", "bim", "pgd"], EPS_GRID, "default", "nested", 0)
     paper = plan_of(["fgsm", "bim", "pgd"], EPS_GRID, "default", "paper", 0)
-    assert gradients_per_image(paper) == (1 + 10 + 40) * 8
-    assert 51 <= gradients_per_image(nested) < gradients_per_image(paper)
-    assert scan_seconds(0.1, paper, 10, 0) == pytest.approx(408.0)
-    assert scan_seconds(0.1, paper, 10, 24) == scan_seconds(0.1, paper, 10, 10), "no image is checked twice"
+    assert gradients_per_image(paper, 2) == (1 + 10 + 40) * 8
+    assert 51 <= gradients_per_image(nested, 2) < gradients_per_image(paper, 2)
+    assert scan_seconds(0.1, paper, 2, 10, 0) == pytest.approx(408.0)
+    assert scan_seconds(0.1, paper, 2, 10, 24) == scan_seconds(0.1, paper, 2, 10, 10), "no image is checked twice"
+
+
+def test_an_estimate_counts_the_other_classes_of_a_targeted_attack() -> None:
+    targeted = plan_of(["apgd-targeted"], EPS_GRID, "default", "paper", 0)
+    assert [gradients_per_image(targeted, n_classes) for n_classes in (3, 10, 100)] == [2 * 320, 9 * 320, 9 * 320]
 
 
 def test_an_estimate_counts_the_checks() -> None:
     """Of four images under a quick scan the checks took ten times as long as the attacks (chest CT)."""
     quick = plan_of(None, [4], "quick", None, 0)
-    attacks, both = (scan_seconds(0.2, quick, 4, n) for n in (0, 8))
+    attacks, both = (scan_seconds(0.2, quick, 2, 4, n) for n in (0, 8))
     assert both > 5 * attacks
 
 
