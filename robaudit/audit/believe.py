@@ -125,6 +125,7 @@ class Doubts:
             attacks=self.attacks,
             grid=self.engine.plan.grid,
             gradients=reduce(GradientCounts.plus, self._every(_gradients)),
+            blind=tuple(filter(None, self._every(_if_blind))),
             outputs=self.loaded.classifier.outputs,
             state_before=self.state_before,
             state_after=state_after,
@@ -281,6 +282,14 @@ def _row(entry: Entry) -> ImageRow:
 
 def _gradients(entry: Entry) -> GradientCounts:
     return entry.gradients
+
+
+def _if_blind(entry: Entry) -> str | None:
+    """Id of an image at which, or on the way from which, a gradient that cannot fade with confidence was useless."""
+    if entry.observed is None:
+        return None
+    astray = entry.gradients.n_zero_margin + entry.gradients.n_non_finite
+    return entry.row.id if astray or entry.observed.gradients.get("margin") != "fine" else None
 
 
 def _observed(entry: Entry) -> Observed:

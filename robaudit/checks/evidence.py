@@ -79,6 +79,8 @@ class Evidence:
     attacks: Sequence[AnyAttack]
     grid: Sequence[int]
     gradients: GradientCounts = GradientCounts()  # noqa: RUF009 (frozen)
+    blind: Sequence[str] = ()
+    """Ids of the images that had useless gradients of the margin, or such as are not finite."""
     outputs: Outputs = Outputs()  # noqa: RUF009 (frozen)
     state_before: str = ""
     state_after: str = ""

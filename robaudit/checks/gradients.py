@@ -1,19 +1,24 @@
 """Did the attacks have gradients to follow?"""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from robaudit.checks.evidence import Evidence, follows_margin
 from robaudit.checks.last_layer import last_layer_decides
+from robaudit.inert import inert
 from robaudit.records import Check
 
 GRADIENTS_PRESENT = "gradients-present"
 MAX_ZERO_SHARE = 0.01
 """Share of gradients that may be exactly zero, or not finite, before the attacks that follow them count as blind."""
+N_NAMED = 3
+"""Images that are named, of those with such gradients."""
 
 
 def gradients_present(evidence: Evidence) -> Check:
     """Fails where gradients are NaN, infinite or zero too often: then resisting an attack shows nothing.
 
+    One image of several is not enough: a blank one has no slope of its own, and says little of the others.
     Cross-entropy underflows where a model is very sure; an attack on the margin makes up for that, and it is a warning
     where there is one. For the margin's own gradient an attack behind the answers makes up, if it had gradients of
     what decides; `last-layer` and `border` ask for that.
@@ -28,13 +33,14 @@ def gradients_present(evidence: Evidence) -> Check:
         "margin": max(_share(counts.n_zero_margin, counts.n_margin), _share(n_mute["margin"], len(at_image))),
         "not finite": _share(counts.n_non_finite, n_entropy + counts.n_margin),
     }
-    blind_to_margin = shares["margin"] > MAX_ZERO_SHARE or shares["not finite"] > MAX_ZERO_SHARE
+    only_one = len(evidence.blind) == 1 < len(at_image)
+    blind_to_margin = max(shares["margin"], shares["not finite"]) > MAX_ZERO_SHARE and not only_one
     blind_to_entropy = shares["entropy"] > MAX_ZERO_SHARE
     made_up_for = bool(evidence.names(follows_margin))
     words = (
         f"{n_zero_entropy} of {n_entropy} cross-entropy gradients and {counts.n_zero_margin} of {counts.n_margin} "
         f"margin gradients were zero at every pixel, {counts.n_non_finite} were not finite; at the images themselves "
-        f"{n_mute['ce']} and {n_mute['margin']} of {len(at_image)} were of no use"
+        f"{n_mute['ce']} and {n_mute['margin']} of {len(at_image)} were of no use{_where(evidence.blind)}"
     )
     value = max(shares.values())
     if blind_to_margin or (blind_to_entropy and not made_up_for):
@@ -49,6 +55,11 @@ def gradients_present(evidence: Evidence) -> Check:
     return _check(
         "passed", value, "Every gradient was finite and pointed somewhere." if value == 0 else f"{words}.", ""
     )
+
+
+def _where(blind: Sequence[str]) -> str:
+    """The first of the images, by name."""
+    return f" ({', '.join(map(inert, blind[:N_NAMED]))}{', ...' if len(blind) > N_NAMED else ''})" if blind else ""
 
 
 def _looked_behind(evidence: Evidence) -> bool:

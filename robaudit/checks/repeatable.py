@@ -75,7 +75,7 @@ def _change(logits: Tensor, others: Tensor) -> float:
     """Largest change of a logit, relative to the largest; infinite where finiteness itself changed."""
     if not torch.equal(logits.isfinite(), others.isfinite()):
         return float("inf")
-    largest = float(torch.nan_to_num(logits.abs()).amax().clamp_min(1e-12))
+    largest = float(torch.nan_to_num(logits.abs()).amax().clamp_min(torch.finfo(logits.dtype).tiny))
     return float(torch.nan_to_num((logits - others).abs()).amax()) / largest
 
 
