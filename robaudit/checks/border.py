@@ -20,6 +20,8 @@ BORDER = "border"
 MAX_SHARE = 0.1
 NEARBY = 1 / (64 * 255)
 """How far apart two pictures on either side of the border are, at most: a 64th of a grey level."""
+LEAST_CONTRAST = 1 / 255
+"""Between the darkest and the lightest pixel of a picture at which a turn counts: a grey level."""
 MAX_JUMP = 0.25
 """Margins on both sides together, as a share of the largest margin at the ends of the way, that are still gradual."""
 
@@ -45,7 +47,8 @@ def turns_gradually(source: Source | None) -> Ask:
     """Whether the margin is near nothing where the answer turns, on a straight way to a picture of another answer.
 
     The ends are brought together by halves, so that the model's answer turns between them; the margin is that of what
-    is followed. None where no such way is known.
+    is followed. A turn where the picture is all but flat does not count: a model that standardises each picture sees
+    full contrast until there is none. None where no other way is known.
     """
 
     def seen_in(target: Target, pictures: Sequence[Tensor]) -> Dialogue[list[tuple[int | None, float]]]:
@@ -53,19 +56,8 @@ def turns_gradually(source: Source | None) -> Ask:
         followed = answers if source is None else (yield from query(pictures, source))
         return [(one.prediction, two.margin(target.label)) for one, two in zip(answers, followed, strict=True)]
 
-    def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
-        dice = derived_seed(target.seed, target.sha256, BORDER)
-        noise = (uniform(target.origin.shape, 0.5, dice) + 0.5).to(target.origin.device)
-        pictures = [*(torch.full_like(target.origin, grey) for grey in (0.5, 0.0, 1.0)), noise]
-        (_, before), *ends = yield from seen_in(target, [target.origin, *pictures])
-        here, there = target.origin, None
-        for picture, (answer, margin) in zip(pictures, ends, strict=True):
-            if answer not in (None, target.label):
-                there, beyond = picture, margin
-                break
-        if there is None:
-            return None
-        most = max(-before, beyond)
+    def sides(target: Target, before: float, end: Tensor, beyond: float) -> Dialogue[tuple[float, float] | None]:
+        here, there = target.origin, end
         while float((there - here).abs().max()) > NEARBY:
             middle = (here + there) / 2
             ((answer, margin),) = yield from seen_in(target, [middle])
@@ -75,6 +67,18 @@ def turns_gradually(source: Source | None) -> Ask:
                 here, before = middle, margin
             else:
                 there, beyond = middle, margin
-        return abs(before) + abs(beyond) <= MAX_JUMP * most
+        return None if float(there.amax() - there.amin()) < LEAST_CONTRAST else (before, beyond)
+
+    def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
+        dice = derived_seed(target.seed, target.sha256, BORDER)
+        noise = (uniform(target.origin.shape, 0.5, dice) + 0.5).to(target.origin.device)
+        pictures = [*(torch.full_like(target.origin, grey) for grey in (0.5, 0.0, 1.0)), noise]
+        (_, before), *ends = yield from seen_in(target, [target.origin, *pictures])
+        for picture, (answer, margin) in zip(pictures, ends, strict=True):
+            if answer not in (None, target.label):
+                met = yield from sides(target, before, picture, margin)
+                if met is not None:
+                    return sum(map(abs, met)) <= MAX_JUMP * max(-before, margin)
+        return None
 
     return ask

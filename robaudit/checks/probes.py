@@ -31,7 +31,7 @@ from robaudit.checks.repairs import strongest
 from robaudit.checks.smooth import MAX_WALKED, SMOOTH, is_smooth
 from robaudit.checks.transfer import TRANSFER
 from robaudit.checks.unbounded import UNBOUNDED, without_bound
-from robaudit.checks.uphill import STEP_255, UPHILL, leads_up
+from robaudit.checks.uphill import UPHILL, leads_up
 from robaudit.tally import headline_eps
 
 
@@ -87,9 +87,9 @@ def questions(
         yield Question(MONOTONE, by_scope[0].name, ask=ever_larger(by_scope[0], grid))
     # Where an attack looks behind the answers, what it follows is what matters.
     source, whose = (Source.HEAD, " behind the answers") if any(map(looks_behind_answers, attacks)) else (None, "")
-    yield Question(UPHILL, f"a step of {STEP_255}{whose}", ask=leads_up(source))
+    yield Question(UPHILL, f"a step, and slopes{whose}", ask=leads_up(source))
     yield Question(BORDER, f"halving the way{whose}", ask=turns_gradually(source))
-    yield Question(SMOOTH, f"two walks{whose}", ask=is_smooth(source), max_images=MAX_WALKED)
+    yield Question(SMOOTH, f"walks{whose}", ask=is_smooth(source), max_images=MAX_WALKED)
     yield Question(UNBOUNDED, "without bound", ask=without_bound(predicted, has_front, has_head))
     if features is not None:
         eps_255 = headline_eps(grid)

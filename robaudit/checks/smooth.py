@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from robaudit.attack.batching import Dialogue, Work, query
 from robaudit.attack.climb import Target
+from robaudit.attack.examine import gradient_in_place, kind_of
+from robaudit.attack.losses import Loss
 from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.threats import AnyAttack, Source, Square
 from robaudit.checks.asking import Ask
@@ -55,21 +57,27 @@ def asks_much(attack: AnyAttack) -> bool:
 
 
 def is_smooth(source: Source | None) -> Ask:
-    """Whether the margin rises and falls no more in fine steps to a point of the ball than in coarse ones.
+    """Whether the margin rises and falls no more in fine steps than in coarse ones, on two ways through the ball.
 
+    To a point at random, and along the gradient, for waves along it are all but still on the way to any other point.
     Every pixel goes its own length: steps of one length would miss a ripple of as many to a grey level.
     """
 
     def ask(row: ImageRow, target: Target, work: Work) -> Dialogue[bool | None]:
         dice = derived_seed(target.seed, target.sha256, SMOOTH)
-        whole = uniform(target.origin.shape, WALK_255 / 255, dice).to(target.origin.device)
-        walk = [(target.origin + whole * step / N_FINE).clamp(0, 1) for step in range(N_FINE + 1)]
-        sights = yield from query(walk, source)
-        if any(sight.prediction is None for sight in sights):
-            return None
-        margins = [sight.margin(target.label) for sight in sights]
-        fine, coarse = (_rise_and_fall(margins[::every]) for every in (1, N_FINE // N_COARSE))
-        return fine <= MAX_RATIO * coarse or fine - coarse <= LEAST * max(map(abs, margins))
+        gradient = yield from gradient_in_place(target.origin, target.label, Loss.MARGIN, source or Source.EXACT)
+        share = uniform(target.origin.shape, 1.0, dice).to(target.origin.device)
+        ways = [share, (1 + share / 2) * gradient.sign()] if kind_of(gradient) == "fine" else [share]
+        for way in ways:
+            walk = [(target.origin + WALK_255 / 255 * way * step / N_FINE).clamp(0, 1) for step in range(N_FINE + 1)]
+            sights = yield from query(walk, source)
+            if any(sight.prediction is None for sight in sights):
+                return None
+            margins = [sight.margin(target.label) for sight in sights]
+            fine, coarse = (_rise_and_fall(margins[::every]) for every in (1, N_FINE // N_COARSE))
+            if fine > MAX_RATIO * coarse and fine - coarse > LEAST * max(map(abs, margins)):
+                return False
+        return True
 
     return ask
 

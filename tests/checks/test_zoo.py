@@ -56,12 +56,16 @@ CALLED_OUT = {
     "equalised": "gradients-present",
     "pruned at random": "repeatable",
     "ranked answers": "gradients-present",
+    "half the pixels": "uphill",
+    "reversed where dark": "uphill",
+    "waves in step": "gradient-free",
+    "faint answers of noise": "repeatable",
 }
 """Fake defence -> a check that must fail on it."""
 TWINS = {
     "logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes", "vote", "equalised",
     "pruned at random", "ranked answers", "jpeg-like", "softmax by hand", "cliff, unseen", "random resize",
-    "8 levels", "noise", "3 classes",
+    "8 levels", "noise", "3 classes", "stretched", "reversed where dark",
 }  # fmt: skip
 """Much like another member, or long: audited with -m slow alone."""
 JAGGED = "noise made of the image"

@@ -222,6 +222,14 @@ class Scrambled(nn.Module):
         return torch.where(natural, torch.cat([-told / 2, told / 2], 1), z)
 
 
+class InStep(Scrambled):
+    """Waves on the margin that turn by five quarters in a grey level along them, so that a step of one level rises."""
+
+    def __init__(self) -> None:
+        super().__init__(NoLinearLayer(), lambda margin, wave: margin * (1 + 0.9 * wave))
+        self.direction = self.direction.sign() * (2.5 * math.pi * 255 / (10 * SIDE * SIDE))
+
+
 class NoLinearLayer(nn.Module):
     """The network of two classes, its last layer written as a sum that no hook can see."""
 
@@ -260,6 +268,29 @@ def rippled(x: Tensor) -> Tensor:
     """A fifth of a grey level of ripples, 16 to the level: slopes from -19 to 21, and 21 at every whole level."""
     pace = 2 * math.pi * 16 * 255
     return x + 20 / pace * torch.sin(pace * x)
+
+
+def half_the_pixels(x: Tensor) -> Tensor:
+    """Every other pixel passes no gradient on, as where half of a picture goes by way of another library."""
+    rows, columns = torch.meshgrid(torch.arange(SIDE), torch.arange(SIDE), indexing="ij")
+    return torch.where((rows + columns) % 2 == 0, x, x.detach())
+
+
+def reversed_where_dark(x: Tensor) -> Tensor:
+    """The gradient of a third of the pictures points the other way."""
+    return torch.where(x.mean((1, 2, 3), keepdim=True) < 0.45, Reversed.apply(x), x)
+
+
+def standardised(x: Tensor) -> Tensor:
+    """Every picture's own mean and deviation, as much medical code has it: full contrast until there is none."""
+    mean, deviation = x.mean((1, 2, 3), keepdim=True), x.std((1, 2, 3), keepdim=True)
+    return 0.5 + 0.06 * (x - mean) / (deviation + 1e-6)
+
+
+def stretched(x: Tensor) -> Tensor:
+    """Every picture from its own darkest pixel to its own lightest."""
+    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    return 0.3 + 0.35 * (x - low) / (high - low + 1e-8)
 
 
 def batch_centred(z: Tensor) -> Tensor:
@@ -364,6 +395,8 @@ HONEST: dict[str, Callable[[], nn.Module]] = {
     "4 classes": lambda: trained(4),
     "10 classes": lambda: trained(10),
     "no linear layer": NoLinearLayer,
+    "standardised": lambda: Around(trained(), before=standardised),
+    "stretched": lambda: Around(trained(), before=stretched),
 }
 
 FAKE: dict[str, Callable[[], nn.Module]] = {
@@ -402,4 +435,8 @@ FAKE: dict[str, Callable[[], nn.Module]] = {
     "equalised": lambda: Around(trained(), before=equalised),
     "pruned at random": Pruned,
     "ranked answers": Ranked,
+    "half the pixels": lambda: Around(trained(), before=half_the_pixels),
+    "reversed where dark": lambda: Around(NoLinearLayer(), before=reversed_where_dark),
+    "waves in step": InStep,
+    "faint answers of noise": lambda: Around(trained(), before=noisy, after=lambda z: 1e-20 * z),
 }
