@@ -91,6 +91,10 @@ class Outputs:
             answers = _undone(answers, self.kind)
         return two_columns(answers, self.shift) if answers.shape[1] == 1 else answers
 
+    def unshifted(self, logits: Tensor) -> Tensor:
+        """The same logits (B, K) as at a threshold of 0.5, where their softmax is the network's own probability."""
+        return logits + logits.new_tensor([-self.shift / 2, self.shift / 2]) if self.is_one and self.shift else logits
+
     @property
     def words(self) -> str:
         """What was done, for a person; empty where the answers were logits."""

@@ -66,19 +66,27 @@ class Objective:
         """
         seen = self.classifier.features_in(batch.pixels)
         logits = self.classifier.answer(seen)
-        cross_entropy = weighted_cross_entropy(logits, batch.labels, self.class_weights)
+        cross_entropy = self.cross_entropy(logits, batch.labels)
         return _finite(
             assimilation_loss(cross_entropy, self.config.alpha, lambda: self._distance(batch, batch.pixels, seen))
         ), logits
 
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean over the images, each weighed by its class, of logits (B, K) and labels (B,).
+
+        It is that of the network's own probabilities: of logits that decide at 0 it would move the probability at which
+        the network decides to 0.5, away from its threshold.
+        """
+        return weighted_cross_entropy(self.classifier.outputs.unshifted(logits), labels, self.class_weights)
+
     def _loss(self, batch: Batch, pixels: Tensor) -> LossParts:
         seen = self.classifier.features_in(pixels)
-        cross_entropy = weighted_cross_entropy(self._network(seen), batch.labels, self.class_weights)
+        cross_entropy = self.cross_entropy(self._network(seen), batch.labels)
         return _finite(assimilation_loss(cross_entropy, self.config.alpha, lambda: self._distance(batch, pixels, seen)))
 
     def _trades(self, batch: Batch, pixels: Tensor) -> LossParts:
         both = self.classifier.features_in(torch.cat([batch.pixels, pixels]))
-        clean, attacked = self._network(both).chunk(2)
+        clean, attacked = self.classifier.outputs.unshifted(self._network(both)).chunk(2)
         cross_entropy = weighted_cross_entropy(clean, batch.labels, self.class_weights)
         diverged = self.config.adversary.trades_beta * divergence(clean.log_softmax(1), attacked)
         return _finite(

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from robaudit.retrofit.adversary import perturbed, pgd
 from robaudit.retrofit.draws import Draws
@@ -101,7 +100,7 @@ def _withstood_here(
         if not logits.isfinite().all():
             raise NotFiniteError
         n_correct += int((logits.argmax(1) == batch.labels).sum())
-        cross_entropy += F.cross_entropy(logits, batch.labels, reduction="sum").item()
+        cross_entropy += objective.cross_entropy(logits, batch.labels).item() * len(batch)
     return n_correct, cross_entropy
 
 

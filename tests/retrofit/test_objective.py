@@ -7,7 +7,7 @@ from torch import nn
 from robaudit.errors import SettingsError
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
-from robaudit.load.outputs import find_outputs
+from robaudit.load.outputs import OutputKind, Outputs, find_outputs
 from robaudit.records import Normalization
 from robaudit.retrofit.draws import Draws
 from robaudit.retrofit.loss import NotFiniteError
@@ -31,6 +31,25 @@ def test_training_and_attack_see_the_same_logits():
     logits = Objective(classifier, train_config(front="none")).logits(x)
     assert torch.equal(logits, classifier(x))
     assert not torch.allclose(logits.sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize("robust", ["none", "trades"])
+def test_the_loss_is_of_the_models_own_probability_whatever_threshold_it_decides_at(robust):
+    """Else training moves the probability it decides at to 0.5, and its folder decides elsewhere than it learnt."""
+    x, labels, losses = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 1, 0]), {}
+    config = train_config(front="none", robust=robust)
+    for threshold in (0.5, 0.2):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 1))
+        normalization = Normalization(mean=(0.5,) * 3, std=(0.25,) * 3, source="test")
+        outputs = Outputs(OutputKind.ONE_LOGIT, threshold=threshold)
+        classifier = Classifier(network, normalization, in_chans=3, outputs=outputs)
+        objective, batch = Objective(classifier, config), Batch(x, labels, torch.empty(4, 0))
+        steps = objective.in_training(batch, robust, Draws(torch.Generator().manual_seed(0)))
+        losses[threshold] = torch.stack([steps.total, objective.in_validation(batch)[0].total])
+    own = nn.functional.binary_cross_entropy_with_logits(network((x - 0.5) / 0.25)[:, 0], labels.float())
+    torch.testing.assert_close(losses[0.2], losses[0.5])
+    torch.testing.assert_close(losses[0.2][1], own)
 
 
 @pytest.mark.parametrize("alpha", [0.9, 1.0])
