@@ -24,14 +24,15 @@ class Learnt:
     """`ImageRef.pixel_sha256` of each."""
 
 
-def write_learnt(folder: Path, parts: Sequence[Images]) -> None:
-    """Keep hashes of the patients and pictures that training and validation saw.
+def write_learnt(folder: Path, parts: Sequence[Images], before: Learnt = Learnt()) -> None:
+    """Keep hashes of the patients and pictures that training and validation saw, and of those `before` them.
 
     Raises:
         OutputError: the folder cannot be written.
     """
     refs = [ref for images in parts for ref in images.refs]
-    patients, pictures = {ref.patient for ref in refs if ref.patient}, {ref.pixel_sha256 for ref in refs}
+    patients = before.patients | {ref.patient for ref in refs if ref.patient}
+    pictures = before.pictures | {ref.pixel_sha256 for ref in refs}
     text = json.dumps({"patients": sorted(patients), "pictures": sorted(pictures)}, indent=1)
     write_text(folder / LEARNT_FILE, text + "\n")
 

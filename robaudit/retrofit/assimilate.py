@@ -20,7 +20,7 @@ from robaudit.given import checked, given
 from robaudit.load.apart import require_other_than_data, require_other_than_model, require_outside_images
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, open_images
-from robaudit.load.learnt import write_learnt
+from robaudit.load.learnt import read_learnt, write_learnt
 from robaudit.load.listed import Split
 from robaudit.load.listing import has_splits
 from robaudit.load.model import FURTHER_OPTIONS, load_model
@@ -155,6 +155,7 @@ def assimilate(
             device=device,
             **loading,
         )
+        learnt_before = read_learnt(model)
         require_patches(vanilla.size, config)
         training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
         vanilla.require_channels(training.channels, bgr=training.view.bgr)
@@ -195,7 +196,7 @@ def assimilate(
 
         shown_as = training.view.flags
         weights = write_model(folder, classifier, vanilla.info, training.channels, vanilla.recipe, shown_as)
-        write_learnt(folder, (training, validation))
+        write_learnt(folder, (training, validation), learnt_before)
         record = TrainingRecord(
             robaudit_version=__version__,
             created=datetime.now(UTC),

@@ -24,6 +24,8 @@ def test_what_was_learnt_from_comes_back(tmp_path: Path) -> None:
     assert learnt.patients == {"p", "q"}
     assert len(learnt.pictures) == 4
     assert read_learnt(tmp_path / "a model that says nothing") == Learnt()
+    write_learnt(tmp_path, (images("r"),), learnt)
+    assert read_learnt(tmp_path) == Learnt(learnt.patients | {"r"}, learnt.pictures | {"pixels r-0"})
 
 
 def test_an_audit_on_a_patient_of_the_training_stops() -> None:

@@ -15,6 +15,7 @@ import robaudit
 from robaudit.errors import ModelError, OutputError, SettingsError, TrainingError
 from robaudit.load.classifier import Classifier
 from robaudit.load.images import open_images
+from robaudit.load.learnt import Learnt, read_learnt, write_learnt
 from robaudit.load.model import load_model
 from robaudit.records import Normalization
 from robaudit.retrofit import objective as objectives
@@ -222,6 +223,16 @@ def test_undivided_data_is_split_and_the_split_written_out(model, data, tmp_path
     manifest = tmp_path / "out" / "split.csv"
     assert open_images(manifest, "train").sha256 == record.train.sha256
     assert len(open_images(manifest, "test")) > 0
+
+
+def test_a_chain_of_trainings_keeps_what_each_has_learnt_from(model, data, tmp_path):
+    shutil.copytree(model, tmp_path / "earlier")
+    earlier = Learnt(frozenset({"patient"}), frozenset({"picture"}))
+    write_learnt(tmp_path / "earlier", (), earlier)
+    assimilate(tmp_path / "earlier", data, out=tmp_path / "out", **CHEAP)
+    learnt = read_learnt(tmp_path / "out")
+    assert learnt.patients == earlier.patients
+    assert learnt.pictures > earlier.pictures
 
 
 def test_a_finished_folder_is_reused_and_other_settings_need_restart(model, data, tmp_path):
