@@ -20,7 +20,7 @@ from robaudit.retrofit.objective import Objective
 from robaudit.retrofit.samples import Batch
 from robaudit.retrofit.settings import TrainConfig
 from robaudit.retrofit.sharpness import largest_curvature
-from robaudit.retrofit.train import choose_trained, set_mode
+from robaudit.retrofit.train import before_the_first_step, choose_trained, set_mode
 
 MEASURED_IMAGES = 8
 """Images of the step that is timed on a CPU, where larger batches take about as long per image; on a GPU, all."""
@@ -47,10 +47,15 @@ class Pace:
 
 
 @torch.random.fork_rng()
+@before_the_first_step()
 def measured_pace(
     classifier: Classifier, config: TrainConfig, size: tuple[int, int], image_channels: int, n_train: int, n_val: int
 ) -> Pace:
-    """Time one step, one validation batch, and a few gradients. The classifier is left as it is."""
+    """Time one step, one validation batch, and a few gradients. The classifier is left as it is.
+
+    Raises:
+        TrainingError: its loss is not finite.
+    """
     copied = copy.deepcopy(classifier)
     channels_last(copied)
     objective = Objective(copied, config)

@@ -8,6 +8,7 @@ the validation images correct under attack. Keeps the best epoch's weights. The 
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -143,14 +144,25 @@ def train(
     return Trained(now.best, now.epoch, stopped, now.seconds)
 
 
-def _before_training(objective: Objective, validation: Samples) -> EpochMetrics:
-    start = time.monotonic()
+@contextmanager
+def before_the_first_step() -> Iterator[None]:
+    """What looks at the loss of the model as it came.
+
+    Raises:
+        TrainingError: it is not finite.
+    """
     try:
-        measured = validate(objective, validation, single_step=objective.config.adversary.robust == "fgsm")
+        yield
     except NotFiniteError:
         raise TrainingError(
             "training: the model's loss is not finite before the first step; check --mean and --std, and the weights"
         ) from None
+
+
+@before_the_first_step()
+def _before_training(objective: Objective, validation: Samples) -> EpochMetrics:
+    start = time.monotonic()
+    measured = validate(objective, validation, single_step=objective.config.adversary.robust == "fgsm")
     seconds = time.monotonic() - start
     return EpochMetrics(epoch=0, train=None, val=measured, seconds=seconds, worst_patch=None, worst_feature=None)
 

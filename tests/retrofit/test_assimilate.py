@@ -398,6 +398,13 @@ def test_a_loss_that_is_never_finite_leaves_nothing_behind(model, data, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_that_answers_no_numbers_is_told_in_words(model, data, tmp_path):
+    spoilt, weights = shutil.copytree(model, tmp_path / "spoilt"), load_file(model / "model.safetensors")
+    save_file(weights | {"fc.weight": torch.full_like(weights["fc.weight"], torch.nan)}, spoilt / "model.safetensors")
+    with pytest.raises(TrainingError, match="loss is not finite before the first step; check --mean and --std"):
+        assimilate(spoilt, data, out=tmp_path / "out", **CHEAP)
+
+
 def spoil_after(monkeypatch, n_calls):
     """Make the loss NaN from the given call on."""
     calls, honest = iter(range(10_000)), objectives.assimilation_loss
