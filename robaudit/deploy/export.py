@@ -101,20 +101,30 @@ def export(
             raise
         except Exception as error:  # exporters raise whatever the unsupported operation made them think of
             raise ModelError(f"{model}: cannot be written as {form} ({_cause(error)}); try another --format") from None
-        differences = [_difference(model, form, classifier, run, batch) for batch in pictures.values() if len(batch)]
+        found = (_difference(model, form, classifier, run, batch) for batch in pictures.values() if len(batch))
+        differences = [difference for difference in found if difference is not None]
+        if not differences:
+            raise ModelError(
+                f"{model}: answers NaN to every picture it is compared on, so nothing was written; pass --images that "
+                "it has an answer to"
+            )
     return Checked({source: len(batch) for source, batch in pictures.items()}, max(differences))
 
 
-def _difference(model: Path, form: str, classifier: Run, run: Run, pictures: Tensor) -> float:
-    """Largest difference of a logit.
+def _difference(model: Path, form: str, classifier: Run, run: Run, pictures: Tensor) -> float | None:
+    """Largest difference of a logit; None where both answer NaN to every picture.
+
+    A model that standardises each picture by itself answers NaN to one of a single grey.
 
     Raises:
         ModelError: it is more than rounding, or a decision differs.
     """
-    largest = 0.0
+    differences: list[float] = []
     for batch in (*torch.split(pictures, BATCH), pictures[:1]):  # alone too: `.squeeze()` drops a batch of one
         with torch.no_grad():
             wanted, got = classifier(batch), _answered(model, form, run, batch)
+        answered = ~(wanted.isnan() & got.isnan()).any(1)
+        wanted, got = wanted[answered], got[answered]
         difference = (got - wanted).abs().amax(1)
         bound = LOGIT_TOLERANCE * wanted.abs().amax(1).clamp_min(1)
         if not bool((difference <= bound).all()) or not torch.equal(got.argmax(1), wanted.argmax(1)):
@@ -122,8 +132,8 @@ def _difference(model: Path, form: str, classifier: Run, run: Run, pictures: Ten
                 f"{model}: as {form} answers otherwise (a logit differs by {float(difference.max()):.2g}); "
                 "nothing was written; try another --format"
             )
-        largest = max(largest, float(difference.max()))
-    return largest
+        differences += difference.tolist()
+    return max(differences, default=None)
 
 
 def _answered(model: Path, form: str, run: Run, batch: Tensor) -> Tensor:

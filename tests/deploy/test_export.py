@@ -172,6 +172,34 @@ def test_a_network_that_squeezes_is_exported_for_a_batch_of_one_too(tmp_path, fo
         torch.testing.assert_close(answers(file, form, x[:n]), wanted)
 
 
+class Standardised(nn.Module):
+    """Standardises each picture by itself: black and white come out as NaN."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = Squeezed()
+
+    def forward(self, x):
+        """One logit for each."""
+        return self.body((x - x.mean((1, 2, 3), keepdim=True)) / x.std((1, 2, 3), keepdim=True))
+
+
+@pytest.mark.parametrize("weight", [1.0, torch.nan])
+def test_what_is_nan_in_model_and_file_is_the_same_answer_and_nothing_to_compare(tmp_path, weight):
+    torch.manual_seed(0)
+    network = Standardised().eval()
+    network.body.head.weight.data *= weight
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    say = {"factory": f"{__name__}:Standardised", "input_size": (SIDE, SIDE), "normalization": "none"}
+    file = tmp_path / "model.pt2"
+    if weight == 1:
+        assert export(tmp_path / "weights.pt", file, form="pt2", **say).n_pictures == {"generated": 7}
+        return
+    with pytest.raises(ModelError, match=r"answers NaN to every picture it is compared on.*pass --images"):
+        export(tmp_path / "weights.pt", file, form="pt2", **say)
+    assert not file.exists()
+
+
 def test_a_file_that_does_not_take_one_picture_is_not_written(assimilated, tmp_path, monkeypatch):
     honest = exporting.FORMATS["pt2"]
 
