@@ -66,7 +66,7 @@ class Examined:
 
     refs: tuple[ImageRef, ...]
     channels: Literal[1, 3]
-    n_skipped: int
+    skipped: tuple[Listed, ...]
     follow: frozenset[str]
     """Which of --slice and --window say what is seen of any of them."""
 
@@ -80,7 +80,7 @@ class Images:
     classes: tuple[str, ...]
     """Class names in the order of the model's outputs."""
     channels: Literal[1, 3]
-    n_skipped: int = 0
+    skipped: tuple[Listed, ...] = ()
     """Unreadable images left out, where the user allowed it."""
     numbered: bool = False
     """Whether labels are stored as the numbers of the model's outputs, whatever these are called."""
@@ -89,6 +89,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.refs)
+
+    @property
+    def n_skipped(self) -> int:
+        """How many unreadable images were left out."""
+        return len(self.skipped)
 
     @property
     def sha256(self) -> str:
@@ -225,7 +230,7 @@ def open_images(
         progress.say(f"{path}: {twins}")
     names = present if listing.numbered is None else map(str, range(listing.numbered))
     images = Images(
-        path, found.refs, tuple(names), found.channels, found.n_skipped,
+        path, found.refs, tuple(names), found.channels, found.skipped,
         numbered=listing.numbered is not None, view=view,
     ).limited(limit, seed)  # fmt: skip
     return images.ordered_as(classes) if classes else images
@@ -295,21 +300,22 @@ def _merged(path: Location, listing: Listing, merge: Mapping[str, Sequence[str]]
 def _examine(listed: Sequence[Listed], view: View, on_bad_image: str, progress: Progress) -> Examined:
     """Hash and decode every image once, so that a bad one is named before hours are spent."""
     refs: list[ImageRef] = []
-    grey, n_skipped, follow = True, 0, frozenset[str]()
+    skipped: list[Listed] = []
+    grey, follow = True, frozenset[str]()
     progress.start("reading images", len(listed))
-    for found in _looked_at(listed, view):
+    for item, found in zip(listed, _looked_at(listed, view), strict=True):
         if isinstance(found, DataError):
             if on_bad_image == "fail":
                 raise found
             progress.say(f"skipped: {found}")
-            n_skipped += 1
+            skipped.append(item)
         else:
             ref, is_grey, follows = found
             grey, follow = grey and is_grey, follow | follows
             refs.append(ref)
         progress.advance()
     progress.finish()
-    return Examined(tuple(refs), 1 if grey else 3, n_skipped, follow)
+    return Examined(tuple(refs), 1 if grey else 3, tuple(skipped), follow)
 
 
 def _looked_at(listed: Sequence[Listed], view: View) -> Iterator[Look]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +14,10 @@ from scipy.cluster.hierarchy import DisjointSet
 from robaudit.errors import DataError
 from robaudit.files import replacing, sha256_of
 from robaudit.load.images import ImageRef, Images, open_images
-from robaudit.load.listed import Split
+from robaudit.load.listed import Listed, Split
 from robaudit.load.manifest import COLUMNS
 from robaudit.load.patients import without_issuer
+from robaudit.load.regular import read_bytes
 from robaudit.load.remote import STORES, Location, Remote, is_in_store
 from robaudit.progress import Progress
 
@@ -24,6 +26,8 @@ _FIFTHS: Mapping[Split, int] = {"train": 3, "val": 4, "test": 5}
 """Where each part ends; whole numbers, so that no rounding decides."""
 
 Group = list[ImageRef]
+Row = tuple[str, str, Split, str, str]
+"""`COLUMNS` of a manifest."""
 
 
 def write_split(
@@ -32,7 +36,8 @@ def write_split(
     """Split an undivided data folder 60/20/20 per class and write the parts as a manifest, itself valid DATA.
 
     Images of one patient share a part where patients are known, and so do identical pictures, so no test image is seen
-    in training; which part is decided by image hash and seed.
+    in training; which part is decided by image hash and seed. Unreadable images that `on_bad_image` skips are listed
+    as well.
 
     Raises:
         DataError: as for `open_images`, or a class has too few images for three parts.
@@ -46,7 +51,8 @@ def write_split(
     groups = _groups(images.refs)
     part_of = _parts(groups, seed)
     _require_all_parts(path, images, groups, part_of)
-    rows = {_row(ref, part_of[ref.id], manifest.parent) for ref in images.refs}
+    rows = {_row(ref, part_of[ref.id], manifest.parent, sha256_of(ref.path)) for ref in images.refs}
+    rows |= _rows_of_skipped(images, part_of, manifest.parent)
     with replacing(manifest) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -94,7 +100,31 @@ def _require_all_parts(path: Location, images: Images, groups: Sequence[Group], 
             )
 
 
-def _row(ref: ImageRef, part: Split, folder: Path) -> tuple[str, ...]:
+def _rows_of_skipped(images: Images, part_of: Mapping[str, Split], folder: Path) -> set[Row]:
+    """Rows of the images that could not be read, for whoever reads the manifest to meet and count them as well.
+
+    They go to the test part, which is what audits report, unless their patient is in another. A table cannot hold a
+    name that is no text, and a file that holds readable pictures too has its row.
+    """
+    parts = {without_issuer(ref.patient): part_of[ref.id] for ref in images.refs if ref.patient}
+    there = {ref.path for ref in images.refs}
+    return {
+        _row(item, parts.get(without_issuer(item.patient or ""), "test"), folder, _pin(item.path))
+        for item in images.skipped
+        if item.path not in there and str(item.path).isprintable()
+    }
+
+
+def _pin(path: Location) -> str:
+    """Hash of an unreadable image's bytes; of none, where not even these can be read."""
+    try:
+        data = read_bytes(path)
+    except DataError:
+        data = b""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _row(image: ImageRef | Listed, part: Split, folder: Path, sha256: str) -> Row:
     """A row of the manifest; the hash of the file lets it lie outside the manifest's folder."""
-    path = str(ref.path) if isinstance(ref.path, Remote) else Path(os.path.relpath(ref.path, folder)).as_posix()
-    return path, ref.label, part, ref.patient or "", sha256_of(ref.path)
+    path = str(image.path) if isinstance(image.path, Remote) else Path(os.path.relpath(image.path, folder)).as_posix()
+    return path, image.label, part, image.patient or "", sha256

@@ -325,7 +325,12 @@ def require_patches(size: tuple[int, int], config: TrainConfig) -> None:
 
 def _data_info(data: Location, images: Images) -> DataInfo:
     return DataInfo(
-        path=str(data), sha256=images.sha256, n_images=len(images), per_class=images.per_class, shown=images.view.flags
+        path=str(data),
+        sha256=images.sha256,
+        n_images=len(images),
+        per_class=images.per_class,
+        n_skipped=images.n_skipped,
+        shown=images.view.flags,
     )
 
 

@@ -562,6 +562,32 @@ def test_a_split_is_itself_data(tmp_path: Path) -> None:
     )
 
 
+def test_a_split_lists_what_could_not_be_read_so_that_audits_count_it(tmp_path: Path) -> None:
+    data = folder(tmp_path / "data", {"a": 5, "b": 5})
+    (data / "a" / "bad.png").write_bytes(b"no image")
+    (data / "a" / "no\x1ftext.png").write_bytes(b"nor this")
+    (data / "b" / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    manifest = tmp_path / "out" / "split.csv"
+    write_split(data, manifest, seed=0, on_bad_image="skip")
+    n_skipped = [open_images(manifest, part, on_bad_image="skip").n_skipped for part in ("train", "val", "test")]
+    assert n_skipped == [0, 0, 2]
+    with pytest.raises(DataError, match=r"bad\.png: is no readable image .*--on-bad-image skip"):
+        open_images(manifest, "test")
+
+
+def test_an_unreadable_image_stays_in_its_patients_part(tmp_path: Path) -> None:
+    folder(tmp_path, {"a": 10, "b": 10})
+    for index in range(10):
+        (tmp_path / "a" / f"bad-{index}.png").write_bytes(b"no image")
+    names = ((name, label) for label, name in (("a", "a/{:02d}"), ("b", "b/{:02d}"), ("a", "a/bad-{}")))
+    rows = [(f"{name.format(index)}.png", label, str(index)) for name, label in names for index in range(10)]
+    data = write_manifest(tmp_path / "m.csv", *rows, columns="path,label,patient_id")
+    write_split(data, tmp_path / "split.csv", seed=0, on_bad_image="skip")
+    parts = parts_of(tmp_path / "split.csv")
+    assert all(parts[f"a/bad-{index}.png"] == parts[f"a/{index:02d}.png"] for index in range(10))
+    assert open_images(tmp_path / "split.csv", "train", on_bad_image="skip").n_skipped == 6
+
+
 def test_a_split_depends_on_bytes_and_seed_alone(tmp_path: Path) -> None:
     data = folder(tmp_path / "data", {"a": 20, "b": 20})
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):

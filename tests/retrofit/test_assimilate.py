@@ -225,6 +225,12 @@ def test_undivided_data_is_split_and_the_split_written_out(model, data, tmp_path
     assert len(open_images(manifest, "test")) > 0
 
 
+def test_unreadable_images_are_counted_in_the_record(model, data, tmp_path):
+    (shutil.copytree(data, tmp_path / "data") / "train" / "down" / "bad.png").write_bytes(b"no image")
+    record = assimilate(model, tmp_path / "data", out=tmp_path / "out", on_bad_image="skip", **CHEAP)
+    assert (record.train.n_skipped, record.val.n_skipped) == (1, 0)
+
+
 def test_a_chain_of_trainings_keeps_what_each_has_learnt_from(model, data, tmp_path):
     shutil.copytree(model, tmp_path / "earlier")
     earlier = Learnt(frozenset({"patient"}), frozenset({"picture"}))
