@@ -26,7 +26,7 @@ from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.remote import Location, located
-from robaudit.load.splitting import SPLIT_SHARES, write_split
+from robaudit.load.splitting import SPLIT_SHARES, divided
 from robaudit.progress import Progress, Silent
 from robaudit.records import AUDIT_FILE, PAGE_FILE, SPLIT_FILE, read_audit
 from robaudit.report.comparison import read_comparison
@@ -148,8 +148,9 @@ def run(
     with alone_in(stages.out):
         if restart:
             discard(stages.report, PAGE_FILE)
-        divided = _divided(data, stages.out / SPLIT_FILE, reading or {}, seed, progress)
-        return _run_stages(model, divided, stages, measured, trained, without_glcm, progress)
+        options = {name: value for name, value in (reading or {}).items() if name != "limit"}
+        parts = divided(data, stages.out / SPLIT_FILE, seed=seed, progress=progress, **options)
+        return _run_stages(model, parts, stages, measured, trained, without_glcm, progress)
 
 
 def _require_known(model: Path, data: Location, measured: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
@@ -202,16 +203,6 @@ def _run_stages(
     for line in page_summary(comparison, page):
         progress.say(line)
     return page
-
-
-def _divided(data: Location, manifest: Path, reading: Mapping[str, Any], seed: int, progress: Progress) -> Location:
-    """DATA itself where it has parts, else a manifest of a 60/20/20 split: both scans use the same test part."""
-    if has_splits(data):
-        return data
-    options = {name: value for name, value in reading.items() if name != "limit"}
-    write_split(data, manifest, seed=seed, progress=progress, **options)
-    progress.say(f"{data} is not divided: split 60/20/20 per class, written to {manifest}")
-    return manifest
 
 
 def _for_retrofit(measured: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from scipy.cluster.hierarchy import DisjointSet
 
@@ -15,6 +16,7 @@ from robaudit.errors import DataError
 from robaudit.files import replacing, sha256_of
 from robaudit.load.images import ImageRef, Images, open_images
 from robaudit.load.listed import Listed, Split
+from robaudit.load.listing import has_splits
 from robaudit.load.manifest import COLUMNS
 from robaudit.load.patients import without_issuer
 from robaudit.load.regular import read_bytes
@@ -30,9 +32,23 @@ Row = tuple[str, str, Split, str, str]
 """`COLUMNS` of a manifest."""
 
 
-def write_split(
-    path: Location, manifest: Path, *, seed: int, progress: Progress | None = None, **options: object
-) -> None:
+def divided(path: Location, manifest: Path, *, seed: int, progress: Progress, **options: Any) -> Location:
+    """Where the parts of images are: the data itself, or a manifest of a fresh split.
+
+    Raises:
+        DataError: as for `write_split`.
+    """
+    if has_splits(path):
+        return path
+    write_split(path, manifest, seed=seed, progress=progress, **options)
+    progress.say(
+        f"{path} is not divided: split 60/20/20 per class, written to {manifest.name} in the output folder; its test "
+        "part, which training does not see, is the one to scan"
+    )
+    return manifest
+
+
+def write_split(path: Location, manifest: Path, *, seed: int, progress: Progress | None = None, **options: Any) -> None:
     """Split an undivided data folder 60/20/20 per class and write the parts as a manifest, itself valid DATA.
 
     Images of one patient share a part where patients are known, and so do identical pictures, so no test image is seen
@@ -47,7 +63,7 @@ def write_split(
             f"{path}: is not divided, and the manifest that would do it here may only name images at "
             f"{', '.join(STORES[:-1])}; divide it there into train, val and test folders, or copy it here"
         )
-    images = open_images(path, progress=progress, **options)  # type: ignore[arg-type]
+    images = open_images(path, progress=progress, **options)
     groups = _groups(images.refs)
     part_of = _parts(groups, seed)
     _require_all_parts(path, images, groups, part_of)

@@ -22,12 +22,11 @@ from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.images import Images, open_images
 from robaudit.load.learnt import read_learnt, write_learnt
 from robaudit.load.listed import Split
-from robaudit.load.listing import has_splits
 from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment
 from robaudit.load.recipe import altered_program
 from robaudit.load.remote import Location, located
-from robaudit.load.splitting import write_split
+from robaudit.load.splitting import divided
 from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 from robaudit.records import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, DataInfo, FileRef, ModelInfo
@@ -142,7 +141,7 @@ def assimilate(
     refuse_foreign(out, replaced=restart)
     with torch.random.fork_rng(), workplace(out) as folder:
         reading = Reading(seed=config.seed, merge=merge, view=view, on_bad_image=on_bad_image, progress=progress)
-        source = _divided(data, folder / SPLIT_FILE, reading)
+        source = divided(data, folder / SPLIT_FILE, **reading)
         training, validation = _open(source, limit, reading)
         vanilla = load_model(
             model,
@@ -287,18 +286,6 @@ def with_front(
         front=front,
         outputs=classifier.outputs,
     ).to(classifier.device)
-
-
-def _divided(data: Location, manifest: Path, reading: Reading) -> Location:
-    """Where the train and val parts are: the data itself, or a manifest of a fresh 60/20/20 split."""
-    if has_splits(data):
-        return data
-    write_split(data, manifest, **reading)
-    reading["progress"].say(
-        f"{data} is not divided: split 60/20/20 per class; scan {manifest.name} in the "
-        "output folder, whose test part training has not seen"
-    )
-    return manifest
 
 
 def _open(source: Location, limit: int | None, reading: Reading) -> tuple[Images, Images]:
