@@ -12,14 +12,18 @@ UNMOVED = 0.01
 """Change of a mean, as a share of it, below which a feature counts as left alone."""
 
 _FEATURES = {
-    "asm": ("Angular second moment", "1 where all pairs of pixels are alike, near 0 where no two are"),
+    "asm": (
+        "Angular second moment",
+        "near 0 where no two pairs of pixels are alike; where all are, 1 at a grey level and down to 0.25 between two",
+    ),
     "contrast": ("Contrast", "mean squared step within a pair, in grey levels"),
     "homogeneity": ("Homogeneity", "1 where the two pixels of every pair are equal"),
     "correlation": ("Correlation", "how far one pixel of a pair tells the other; 1 where it does, and in flat patches"),
     "dissimilarity": ("Dissimilarity", "mean step within a pair, in grey levels"),
 }
 _MEANING = (
-    "More contrast and dissimilarity are a rougher texture; more homogeneity and angular second moment a plainer one. "
+    "More contrast and dissimilarity are a rougher texture; more homogeneity a plainer one, and more angular second "
+    "moment as well, but brightness alone moves that too, as pixels come nearer to a grey level or leave it. "
     "The GLCM loss asks that no patch changes much. How far texture moved says nothing about robustness: the counts do."
 )
 

@@ -100,6 +100,7 @@ def test_the_texture_that_moved_is_a_table_and_a_sentence(diagnosed_folder: Path
         "validation images."
     )
     assert [row.name for row in texture.rows] == ["Angular second moment", "Contrast", "Correlation"]
+    assert "1 at a grey level and down to 0.25 between two" in texture.rows[0].meaning  # see tests/texture
     assert texture.rows[1].values == ("3.200", "3.600", "4.000", "+0.800", "1.100")
 
 

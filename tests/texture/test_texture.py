@@ -97,6 +97,13 @@ def test_a_pixel_between_two_levels_is_shared_linearly():
     torch.testing.assert_close(angular_second_moment(patch, (0, 1), 4), expected.square().sum().reshape(1))
 
 
+def test_the_second_moment_of_a_patch_of_one_grey_is_1_at_a_level_and_a_quarter_between_two():
+    """So it moves with brightness alone, and nothing else does."""
+    moments = [second_order_texture(torch.full((1, 1, 20, 20), level / 31))[0, 0] for level in (3, 3.5)]
+    assert [moment[0].item() for moment in moments] == pytest.approx([1, 0.25])
+    torch.testing.assert_close(moments[0][1:5], moments[1][1:5])
+
+
 def test_the_second_moment_is_the_sum_of_squares_of_the_matrix_whatever_the_number_of_patches():
     """More patches than fit one table are worked in parts."""
     patches = torch.rand(6, 6, 40, dtype=torch.float64) * 255
