@@ -72,7 +72,11 @@ def perturbed(
         return pgd(logits, pixels, labels, adversary.eps, adversary.robust_steps, random)
     with torch.no_grad():
         clean = F.log_softmax(logits(pixels), 1)
-    return _climb(lambda x: divergence(clean, logits(x)), pixels, adversary.eps, adversary.robust_steps, REACH, random)
+
+    def diverged(x: Tensor) -> Tensor:
+        return divergence(clean, logits(x)).sum()
+
+    return _climb(diverged, pixels, adversary.eps, adversary.robust_steps, REACH, random)
 
 
 def pgd(logits: Logits, pixels: Tensor, labels: Tensor, eps: float, steps: int, random: Draws) -> Tensor:
@@ -81,8 +85,8 @@ def pgd(logits: Logits, pixels: Tensor, labels: Tensor, eps: float, steps: int, 
 
 
 def divergence(clean_log_probabilities: Tensor, logits: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of the perturbed from the clean answers, mean over the batch, a scalar >= 0."""
-    return F.kl_div(F.log_softmax(logits, 1), clean_log_probabilities, reduction="batchmean", log_target=True)
+    """Kullback-Leibler divergence of the perturbed from the clean answers (B, K) of each image, (B,) >= 0."""
+    return F.kl_div(F.log_softmax(logits, 1), clean_log_probabilities, reduction="none", log_target=True).sum(1)
 
 
 def _cross_entropy(logits: Logits, labels: Tensor) -> Callable[[Tensor], Tensor]:

@@ -127,7 +127,11 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, class_weights: Tensor
         labels: (B,), class indices.
         class_weights: (K,), or None for ones.
     """
-    losses = F.cross_entropy(logits, labels, reduction="none")
+    return weighted_mean(F.cross_entropy(logits, labels, reduction="none"), labels, class_weights)
+
+
+def weighted_mean(losses: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    """Mean over images of losses (B,), each weighed by its class."""
     return losses.mean() if class_weights is None else (class_weights[labels] * losses).mean()
 
 

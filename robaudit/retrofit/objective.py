@@ -20,6 +20,7 @@ from robaudit.retrofit.loss import (
     assimilation_loss,
     texture_distance,
     weighted_cross_entropy,
+    weighted_mean,
 )
 from robaudit.retrofit.samples import Batch
 from robaudit.retrofit.settings import TrainConfig
@@ -88,10 +89,13 @@ class Objective:
         both = self.classifier.features_in(torch.cat([batch.pixels, pixels]))
         clean, attacked = self.classifier.outputs.unshifted(self._network(both)).chunk(2)
         cross_entropy = weighted_cross_entropy(clean, batch.labels, self.class_weights)
-        diverged = self.config.adversary.trades_beta * divergence(clean.log_softmax(1), attacked)
+        diverged = weighted_mean(divergence(clean.log_softmax(1), attacked), batch.labels, self.class_weights)
         return _finite(
             assimilation_loss(
-                cross_entropy, self.config.alpha, lambda: self._distance(batch, pixels, both.chunk(2)[1]), diverged
+                cross_entropy,
+                self.config.alpha,
+                lambda: self._distance(batch, pixels, both.chunk(2)[1]),
+                self.config.adversary.trades_beta * diverged,
             )
         )
 

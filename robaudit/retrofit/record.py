@@ -32,6 +32,8 @@ class UnderAttack(Record):
     n_correct_single_step: Count | None = None
     """The same under the single step that fast FGSM trains against; measured before training and after its first epoch,
     where there is no best epoch yet to fall below."""
+    n_correct_of_class: tuple[Count, ...] = ()
+    """`n_correct` by class, in the order of the model's outputs; empty in older records."""
 
 
 class Validation(Record):
@@ -154,7 +156,7 @@ class TrainingRecord(Record):
     """Completed epochs."""
     best: EpochMetrics
     """The epoch whose weights were kept: the lowest validation loss; in adversarial training, most validation images
-    correct under attack, then the lowest loss there."""
+    correct under attack (each weighed by its class where classes have weights), then the lowest loss there."""
     weights: FileRef
     config: FileRef | None = None
     """config.json; null in records of older versions."""

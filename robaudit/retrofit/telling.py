@@ -64,7 +64,9 @@ def _in_both(task: Task) -> int:
 
 def ending(trained: Trained, config: TrainConfig) -> str:
     """Why training stopped, and which epoch was kept."""
-    improvement = "more images correct under attack" if config.adversary.on else "lower validation loss"
+    improvement = "lower validation loss"
+    if config.adversary.on:
+        improvement = f"more images correct under attack{_weighed(config)}"
     why = {
         "epochs": f"all {config.epochs} epochs done" if config.epochs > 1 else "the only epoch is done",
         "patience": f"stopped after epoch {trained.n_epochs}: no {improvement} for {config.patience} epochs",
@@ -107,5 +109,10 @@ def _price(config: TrainConfig) -> str:
     return (
         f"adversarial training ({adversary.robust} at {adversary.robust_eps_255}/255): clean accuracy may fall, the "
         "more the larger eps; the epoch kept is the one with most validation images correct under "
-        f"PGD-{adversary.val_steps}, and its clean accuracy is told with it"
+        f"PGD-{adversary.val_steps}{_weighed(config)}, and its clean accuracy is told with it"
     )
+
+
+def _weighed(config: TrainConfig) -> str:
+    """How images count towards what adversarial training selects by."""
+    return " (weighed by class)" if config.class_weights else ""

@@ -1,8 +1,8 @@
 """The training loop of a retrofit, on one page.
 
 Stops early on what it selects by: the validation loss, the very objective that is minimised; in adversarial training,
-the validation images correct under attack. Keeps the best epoch's weights. The model before the first step is measured
-(epoch 0) but not kept: it is the vanilla model.
+the validation images correct under attack, weighed by class where classes have weights. Keeps the best epoch's weights.
+The model before the first step is measured (epoch 0) but not kept: it is the vanilla model.
 """
 
 import math
@@ -125,7 +125,7 @@ def train(
         now.epoch, now.seconds = metrics.epoch, now.seconds + metrics.seconds
         if metrics.fell_back:
             _fall_back(now, progress)
-        elif now.best is None or _rank(metrics) < _rank(now.best):
+        elif now.best is None or _rank(metrics, weights) < _rank(now.best, weights):
             now.keep_weights(metrics)
         if state is not None:
             state.save(now)
@@ -188,10 +188,19 @@ def _train_epoch(objective: Objective, step: Step, training: Samples, now: Stand
     return LossSums.merged(team.gathered(total))
 
 
-def _rank(metrics: EpochMetrics) -> tuple[float, float]:
-    """What training selects by; the lowest is best."""
+def _rank(metrics: EpochMetrics, weights: Tensor | None) -> tuple[float, float]:
+    """What training selects by; the lowest is best.
+
+    Images under attack are weighed by class, as they are in the loss. Else an epoch that calls everybody healthy would
+    be kept where few are ill, whatever weight these were given.
+    """
     attacked = metrics.val.under_attack
-    return (0, metrics.val.losses.total) if attacked is None else (-attacked.n_correct, attacked.cross_entropy)
+    if attacked is None:
+        return 0, metrics.val.losses.total
+    if weights is None:
+        return -attacked.n_correct, attacked.cross_entropy
+    weight = sum(w * n for w, n in zip(weights.tolist(), attacked.n_correct_of_class, strict=False))
+    return -weight, attacked.cross_entropy
 
 
 def _gone_blind(now: Standing, measured: Validation) -> bool:

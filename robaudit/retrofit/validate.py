@@ -65,33 +65,34 @@ def _under_attack(objective: Objective, validation: Samples, single_step: bool) 
     def by_single_step(batch: Batch, random: Draws) -> Tensor:
         return perturbed(objective.logits, batch.pixels, batch.labels, adversary, "fgsm", random)
 
-    n_correct, cross_entropy = _withstood(objective, validation, by_pgd)
+    of_class, cross_entropy = _withstood(objective, validation, by_pgd)
     return UnderAttack(
-        n_correct=n_correct,
+        n_correct=sum(of_class),
         n_images=len(validation),
         cross_entropy=cross_entropy,
         eps_255=adversary.robust_eps_255,
         steps=adversary.val_steps,
-        n_correct_single_step=_withstood(objective, validation, by_single_step)[0] if single_step else None,
+        n_correct_single_step=sum(_withstood(objective, validation, by_single_step)[0]) if single_step else None,
+        n_correct_of_class=of_class,
     )
 
 
 def _withstood(
     objective: Objective, validation: Samples, attack: Callable[[Batch, Draws], Tensor]
-) -> tuple[int, float]:
-    """How many attacked images are answered rightly, and their mean cross-entropy."""
+) -> tuple[tuple[int, ...], float]:
+    """How many attacked images of each class are answered rightly, and the mean cross-entropy of all."""
     team = objective.team
     found = team.gathered(team.agreed(lambda: _withstood_here(objective, validation, attack)))
-    n_correct, cross_entropy = map(sum, zip(*found, strict=True))
-    return int(n_correct), cross_entropy / len(validation)
+    of_class, cross_entropy = zip(*found, strict=True)
+    return tuple(map(sum, zip(*of_class, strict=True))), sum(cross_entropy) / len(validation)
 
 
 def _withstood_here(
     objective: Objective, validation: Samples, attack: Callable[[Batch, Draws], Tensor]
-) -> tuple[int, float]:
-    """Right answers and cross-entropy, summed over this process's part of the images."""
+) -> tuple[list[int], float]:
+    """Right answers of each class and cross-entropy, summed over this process's part of the images."""
     random = torch.Generator().manual_seed(START_SEED)
-    n_correct, cross_entropy = 0, 0.0
+    of_class, cross_entropy = torch.zeros(len(validation.per_class), dtype=torch.long), 0.0
     for part in _parts(objective, validation):
         batch = validation.batch(part.indices)
         attacked = attack(batch, part.draws(random))
@@ -99,9 +100,10 @@ def _withstood_here(
             logits = objective.classifier(attacked)
         if not logits.isfinite().all():
             raise NotFiniteError
-        n_correct += int((logits.argmax(1) == batch.labels).sum())
+        right = batch.labels[logits.argmax(1) == batch.labels]
+        of_class += right.bincount(minlength=len(of_class)).cpu()
         cross_entropy += objective.cross_entropy(logits, batch.labels).item() * len(batch)
-    return n_correct, cross_entropy
+    return of_class.tolist(), cross_entropy
 
 
 def _parts(objective: Objective, validation: Samples) -> Iterator[Part]:

@@ -68,6 +68,19 @@ def test_t_or_c_that_are_no_numbers_any_more_are_a_loss_that_is_not_finite(spoil
         objective.in_validation(batch)
 
 
+def test_weights_of_classes_hold_for_the_divergence_of_trades_too():
+    classifier, config = probabilities(), train_config(front="none", robust="trades", robust_steps=1)
+    batch = Batch(torch.rand(2, 3, 8, 8), torch.tensor([0, 1]), torch.empty(2, 0))
+
+    def diverged(weights):
+        random = Draws(torch.Generator().manual_seed(0))
+        return Objective(classifier, config, torch.tensor(weights)).in_training(batch, "trades", random).divergence
+
+    first, second = diverged([1.0, 0.0]), diverged([0.0, 1.0])
+    assert first != second
+    torch.testing.assert_close(diverged([1.0, 3.0]), first + 3 * second)
+
+
 def test_balanced_weights_are_one_on_average_over_images():
     per_class = {"common": 30, "rare": 10}
     weights = class_weights("balanced", per_class)

@@ -15,6 +15,7 @@ from robaudit.load.model import load_model
 from robaudit.progress import Silent
 from robaudit.retrofit import train as training_loop
 from robaudit.retrofit.assimilate import assimilate
+from robaudit.retrofit.objective import class_weights
 from robaudit.retrofit.record import UnderAttack
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.state import StateFile, copied
@@ -41,6 +42,7 @@ def test_every_epoch_is_measured_under_pgd_the_one_before_the_first_step_too(rob
         attacked = row["val"]["under_attack"]
         assert (attacked["eps_255"], attacked["steps"], attacked["n_images"]) == (4, 5, 8)
         assert attacked["n_correct"] <= row["val"]["n_correct"]
+        assert sum(attacked["n_correct_of_class"]) == attacked["n_correct"]
 
 
 def test_the_epoch_kept_is_the_one_with_most_images_correct_under_attack(robust):
@@ -50,6 +52,20 @@ def test_the_epoch_kept_is_the_one_with_most_images_correct_under_attack(robust)
         key=lambda row: (-row["val"]["under_attack"]["n_correct"], row["val"]["under_attack"]["cross_entropy"]),
     )
     assert record.best.epoch == best["epoch"]
+
+
+def test_weights_of_classes_hold_for_the_choice_of_the_epoch_too(robust):
+    """Of 95 healthy and 5 ill, one epoch calls all healthy; the other finds the ill, and two healthy fewer."""
+    all_healthy, finds_the_ill = (
+        robust[1].best.model_copy(update={"val": robust[1].best.val.model_copy(update={"under_attack": attacked})})
+        for attacked in (
+            UnderAttack(n_correct=n, n_images=100, cross_entropy=1, eps_255=4, steps=5, n_correct_of_class=of_class)
+            for n, of_class in ((95, (95, 0)), (93, (88, 5)))
+        )
+    )
+    both, weights = [all_healthy, finds_the_ill], class_weights("balanced", {"healthy": 95, "ill": 5})
+    assert min(both, key=lambda metrics: training_loop._rank(metrics, weights)) is finds_the_ill
+    assert min(both, key=lambda metrics: training_loop._rank(metrics, None)) is all_healthy
 
 
 def test_the_price_is_told_before_training(robust, heard_lines):
