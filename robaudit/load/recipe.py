@@ -29,9 +29,14 @@ class Recipe:
 
     @property
     def is_timms(self) -> bool:
-        """Whether a plain timm folder can hold all of it: the name of an architecture, perhaps with arguments."""
+        """Whether a plain timm folder can hold all of it: the name of an architecture, perhaps with arguments.
+
+        The threshold at which one output decides stands beside them, for robaudit to read; timm's answers are logits.
+        """
         library = self.config.get("library", {"kind": Kind.TIMM_FOLDER})
-        return not self.files and self.config.keys() <= {"library"} and library["kind"] == Kind.TIMM_FOLDER
+        said = {name for name, value in self.config.get("head", {}).items() if value is not None}
+        can_be_said = self.config.keys() <= {"library", "head"} and said <= {"threshold"}
+        return not self.files and can_be_said and library["kind"] == Kind.TIMM_FOLDER
 
     @property
     def timm_arguments(self) -> dict[str, Any]:

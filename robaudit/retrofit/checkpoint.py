@@ -199,6 +199,7 @@ def _timm_config(classifier: Classifier, vanilla: ModelInfo, recipe: Recipe) -> 
         },
         "normalization_source": vanilla.normalization.source,
         **({"model_args": arguments} if arguments else {}),
+        **({"head": recipe.config["head"]} if "head" in recipe.config else {}),
     }
 
 

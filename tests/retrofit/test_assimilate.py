@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import shutil
 
 import pytest
@@ -274,20 +275,23 @@ def test_a_folder_that_changed_after_training_is_neither_reused_nor_loaded(model
     assert load_model(out).info.sha256  # as the message says
 
 
-def test_a_network_of_one_output_that_is_fine_tuned_alone_is_a_folder_for_timm(data, tmp_path):
+@pytest.mark.parametrize("threshold", [None, 0.3])
+def test_a_network_of_one_output_that_is_fine_tuned_alone_is_a_folder_for_timm(data, tmp_path, threshold):
     torch.manual_seed(0)
     network = timm.create_model("test_resnet", num_classes=1)
     torch.save(network.state_dict(), tmp_path / "one.pt")
-    loading = {"arch": "test_resnet", "input_size": (40, 40), "normalization": "half"}
+    loading = {"arch": "test_resnet", "input_size": (40, 40), "normalization": "half", "threshold": threshold}
     assimilate(tmp_path / "one.pt", data, out=tmp_path / "out", front="none", **loading, **(QUICK | {"epochs": 1}))
     theirs, ours = (
         timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).eval(),
         load_model(tmp_path / "out"),
     )
     assert ours.info.classes == ("across", "down")
+    assert ours.info.loading.threshold == threshold
     x = torch.rand(2, 3, 40, 40)
+    shift = math.log(0.3 / 0.7) if threshold else 0
     with torch.no_grad():
-        torch.testing.assert_close(ours.classifier(x)[:, 1:] * 2, theirs((x - 0.5) / 0.5))
+        torch.testing.assert_close(ours.classifier(x)[:, 1:] * 2 + shift, theirs((x - 0.5) / 0.5))
 
 
 def test_a_network_for_another_size_than_its_name_means_is_built_for_it_by_timm_too(data, tmp_path):
