@@ -24,20 +24,48 @@ class _Hashed(Told):
     sha256: str
 
 
+class _Normalization(Told):
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+class _InputSize(Told):
+    height: int = 0
+    width: int = 0
+
+
+class _Vanilla(_Hashed):
+    normalization: _Normalization = _Normalization()
+    input: _InputSize = _InputSize()
+
+
 class Recipe(Told):
     """How a model was trained, as its training.json tells."""
 
     settings: dict[str, Scalar]
-    vanilla: _Hashed
+    vanilla: _Vanilla
     train: _Hashed
     val: _Hashed
     modules: str
     seconds: float = Field(ge=0)
+    workers: int = 1
 
     @property
     def began(self) -> tuple[str, str, str, Scalar]:
         """What two trainings must share to be rivals: the network, the images, and what training faces."""
         return self.vanilla.sha256, self.train.sha256, self.val.sha256, self.settings.get("robust")
+
+    @property
+    def chosen(self) -> dict[str, Scalar]:
+        """What decides the result and a training without T and C has use for too, wherever it stands in the record."""
+        normalization, size = self.vanilla.normalization, self.vanilla.input
+        return {
+            **{name: value for name, value in self.settings.items() if name not in _OF_T_AND_C | {"preset"}},
+            "input size": f"{size.height}x{size.width}",
+            "mean": " ".join(map(str, normalization.mean)),
+            "std": " ".join(map(str, normalization.std)),
+            "workers": self.workers,
+        }
 
 
 @dataclass(frozen=True)
@@ -54,9 +82,9 @@ class Rivals:
 
     @property
     def differing(self) -> list[str]:
-        """Settings that differ, though a training without T and C has use for them too."""
-        first, second = self.alone.settings, self.with_front.settings
-        shared = sorted((first.keys() & second.keys()) - _OF_T_AND_C - {"preset"})
+        """What differs, though a training without T and C has use for it too."""
+        first, second = self.alone.chosen, self.with_front.chosen
+        shared = sorted(first.keys() & second.keys())
         return [f"{name} ({first[name]} against {second[name]})" for name in shared if first[name] != second[name]]
 
 

@@ -96,6 +96,20 @@ def test_trainings_that_differ_are_not_called_the_same(tmp_path: Path):
     )
 
 
+def test_another_normalisation_size_or_number_of_workers_is_not_the_same_training(tmp_path: Path):
+    def vanilla(mean: float, side: int) -> dict[str, Any]:
+        shown = {"normalization": {"mean": [mean] * 3, "std": [0.5] * 3}, "input": {"height": side, "width": 224}}
+        return {"sha256": "a" * 64, **shown}
+
+    alone = audit(tmp_path / "alone", 3, front=False, vanilla=vanilla(0.5, 224), workers=2)
+    said = sentence(alone, audit(tmp_path / "both", 3, front=True, vanilla=vanilla(0.1, 192)))
+    assert "anything over adversarial fine-tuning without them" in said
+    assert (
+        "The trainings differ in input size (224x224 against 192x224), mean (0.5 0.5 0.5 against 0.1 0.1 0.1) and "
+        "workers (2 against 1)."
+    ) in said
+
+
 NO_RIVALS = {
     "another network": {"vanilla": {"sha256": "d" * 64}},
     "other images": {"train": {"sha256": "d" * 64}},
