@@ -10,7 +10,7 @@ from robaudit.errors import RecordError
 from robaudit.records import DIAGNOSTICS_FILE, AuditRecord
 from robaudit.report.gallery import Shown
 from robaudit.report.moved import Measured, Moved, moved
-from robaudit.report.retrofit_folder import Told, audited_folder
+from robaudit.report.retrofit_folder import Told, folder_of
 from robaudit.report.sources import Picture, read_picture
 from robaudit.report.tone import Measured as ToneMeasured
 from robaudit.report.tone import Tone, tone
@@ -69,7 +69,7 @@ class Diagnosed:
 
 def read_diagnostics(record: AuditRecord) -> Diagnosed | None:
     """Read what was diagnosed of the audited retrofit; None where nothing was, or it is not of this model."""
-    folder = audited_folder(record)
+    folder = folder_of(record) if record.model.front else None
     if folder is None:
         return None
     try:

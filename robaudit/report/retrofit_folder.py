@@ -21,11 +21,6 @@ class Told(BaseModel):
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
 
 
-def audited_folder(record: AuditRecord) -> Path | None:
-    """Find the folder of the audited retrofit; None for a vanilla model, and where it is gone or has changed."""
-    return folder_of(record) if record.model.front is not None else None
-
-
 def folder_of(record: AuditRecord) -> Path | None:
     """Find the folder of the audited model, retrofitted or not; None where it is no folder, gone, or has changed."""
     folder = Path(record.model.path)

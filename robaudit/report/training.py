@@ -1,13 +1,13 @@
 """Training curves of a retrofit, from the metrics.jsonl that stands in its folder. Only numbers are read."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pydantic import Field, ValidationError
 
 from robaudit.records import METRICS_FILE, TRAINING_FILE, AuditRecord, Scalar, Tally
 from robaudit.report.chart import DASHED, HALF, Chart, Curve, Look, Value, draw
-from robaudit.report.retrofit_folder import Told, audited_folder
+from robaudit.report.retrofit_folder import Told, folder_of
 from robaudit.report.words import number, of, percent, share
 
 _LOSSES = {"total": "loss", "cross_entropy": "cross-entropy", "texture": "GLCM loss"}
@@ -21,6 +21,11 @@ _RIGHT = {
     "without attack": Look("after", marker="circle"),
     "under attack": Look("hue-2", DASHED, hollow=True, marker="triangle"),
 }
+_ENDINGS = {
+    "patience": " Training ended early, as what it selects by no longer improved.",
+    "nan": " The epoch after the last one shown ended training: its loss was not finite.",
+}
+"""Of training.json's `stopped`, where that is not all epochs done."""
 
 
 class Losses(Told):
@@ -50,12 +55,14 @@ class Epoch(Told):
 
     epoch: int = Field(ge=0)
     val: _Validation
+    fell_back: bool = False
 
 
 class _Recorded(Told):
     """What training.json says; one written before it told the settings has none to show."""
 
     best: Epoch
+    stopped: str = ""
     settings: dict[str, Scalar] = Field(default_factory=dict)
     optimiser: str = "AdamW"
     ours: tuple[str, ...] = ()
@@ -92,8 +99,9 @@ class Legend:
 
 @dataclass(frozen=True)
 class Training:
-    """How the retrofit was trained."""
+    """How the model was trained."""
 
+    title: str
     sentence: str
     losses: Chart
     legend: tuple[Legend, ...]
@@ -101,12 +109,12 @@ class Training:
     accuracy_legend: tuple[Legend, ...]
     headings: tuple[str, ...]
     rows: tuple[EpochRow, ...]
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[Setting, ...]
 
 
 def read_training(record: AuditRecord) -> Training | None:
-    """Read the training curves of the audited retrofit; None where there are none, or they are not of this model."""
-    folder = audited_folder(record)
+    """Read the training curves of the audited model; None where there are none, or they are not of this model."""
+    folder = folder_of(record)
     if folder is None:
         return None
     try:
@@ -115,17 +123,19 @@ def read_training(record: AuditRecord) -> Training | None:
         recorded = _Recorded.model_validate_json((folder / TRAINING_FILE).read_bytes())
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
-    return replace(training_curves(epochs, recorded.best), settings=_settings(recorded)) if epochs else None
+    title = "How the network was fine-tuned" if record.model.front is None else "How the retrofit was trained"
+    return _training_curves(title, epochs, recorded) if epochs else None
 
 
-def training_curves(epochs: Sequence[Epoch], kept: Epoch) -> Training:
-    """Draw losses and accuracy on the validation images against the epoch; `kept` is the one whose weights are."""
+def _training_curves(title: str, epochs: Sequence[Epoch], recorded: _Recorded) -> Training:
+    """Draw losses and accuracy on the validation images against the epoch."""
     shown = [name for name in _LOSSES if name != "texture" or any(epoch.val.losses.texture for epoch in epochs)]
     attacked = all(epoch.val.under_attack for epoch in epochs)
     right = {"without attack": _clean, "under attack": _attacked} if attacked else {"": _clean}
     top = max(getattr(epoch.val.losses, name) for epoch in epochs for name in shown) or 1.0
     return Training(
-        sentence=_sentence(epochs, kept),
+        title=title,
+        sentence=_sentence(epochs, recorded),
         losses=draw(
             [Curve(_LOOKS[name], _loss_values(epochs, name, top)) for name in shown],
             HALF,
@@ -159,6 +169,7 @@ def training_curves(epochs: Sequence[Epoch], kept: Epoch) -> Training:
             )
             for epoch in epochs
         ),
+        settings=_settings(recorded),
     )
 
 
@@ -182,20 +193,32 @@ def _value(name: str, value: Scalar) -> str:
     return f"{value}/255" if name.endswith("_255") else str(value)
 
 
-def _sentence(epochs: Sequence[Epoch], kept: Epoch) -> str:
+def _sentence(epochs: Sequence[Epoch], recorded: _Recorded) -> str:
+    kept = recorded.best
     last, clean, attack = epochs[-1].epoch, _clean(kept), kept.val.under_attack
     if attack is None:
         why = f"Kept is epoch {kept.epoch}, where the loss is lowest: {of(clean)} are right ({percent(clean)})."
     else:
+        weighed = ", weighed by class," if recorded.settings.get("class_weights") else ""
         why = (
-            f"Kept is epoch {kept.epoch}, where most are right under PGD of {attack.steps} steps at "
+            f"Kept is epoch {kept.epoch}, where most{weighed} are right under PGD of {attack.steps} steps at "
             f"{attack.eps_255}/255: {of(_attacked(kept))} ({percent(_attacked(kept))}); without attack "
             f"{of(clean)} are ({percent(clean)})."
         )
     return (
         f"{number(last)} {'epoch' if last == 1 else 'epochs'}; loss and accuracy are of the {number(clean.n_images)} "
-        f"validation images. {why} Epoch 0 is the model before the first step."
+        f"validation images. {why} Epoch 0 is the model before the first step.{_course(epochs, recorded)}"
     )
+
+
+def _course(epochs: Sequence[Epoch], recorded: _Recorded) -> str:
+    """What the curves do not show of how training went, to be put behind a sentence; often nothing."""
+    blind = [
+        f" In epoch {epoch.epoch} fast FGSM went blind: its weights were dropped, and training went on against PGD."
+        for epoch in epochs
+        if epoch.fell_back
+    ]
+    return "".join(blind) + _ENDINGS.get(recorded.stopped, "")
 
 
 def _loss_values(epochs: Sequence[Epoch], name: str, top: float) -> tuple[Value, ...]:

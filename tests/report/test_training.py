@@ -44,6 +44,8 @@ def test_an_adversarial_training_shows_what_stands_under_attack_and_why_its_epoc
     for epoch, n_correct in zip(epochs, (4, 9, 12, 10), strict=True):
         epoch["val"]["under_attack"] = {"n_correct": n_correct, "n_images": 40, "eps_255": 4, "steps": 3}
     path.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    record.write_text(json.dumps({"best": epochs[2], "settings": {"class_weights": "balanced"}}))
+    assert "epoch 2, where most, weighed by class, are right under PGD" in read(audited(folder)).sentence
     record.write_text(json.dumps({"best": epochs[2]}))
     training = read(audited(folder))
     assert (
@@ -109,5 +111,24 @@ def test_a_training_whose_kept_epoch_is_not_told_is_left_out(folder: Path):
     assert read_training(audited(folder)) is None
 
 
-def test_a_vanilla_model_has_no_training_to_show(folder: Path):
-    assert read_training(audited(folder, front=None)) is None
+def test_the_training_of_a_network_without_t_and_c_is_shown_as_one(folder: Path):
+    assert read(audited(folder)).title == "How the retrofit was trained"
+    assert read(audited(folder, front=None)).title == "How the network was fine-tuned"
+
+
+@pytest.mark.parametrize(
+    ("stopped", "said"),
+    [
+        ("epochs", ""),
+        ("patience", " Training ended early, as what it selects by no longer improved."),
+        ("nan", " The epoch after the last one shown ended training: its loss was not finite."),
+    ],
+)
+def test_what_ended_training_and_a_blind_fgsm_are_said(folder: Path, stopped: str, said: str):
+    path, record = folder / "metrics.jsonl", folder / "training.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"stopped": stopped}))
+    assert read(audited(folder)).sentence.endswith("Epoch 0 is the model before the first step." + said)
+    epochs = [json.loads(line) | {"fell_back": index == 1} for index, line in enumerate(path.read_text().splitlines())]
+    path.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
+    blind = " In epoch 1 fast FGSM went blind: its weights were dropped, and training went on against PGD."
+    assert read(audited(folder)).sentence.endswith(blind + said)
