@@ -5,6 +5,7 @@ from statistics import median
 from torch import nn
 
 from robaudit.load.classifier import Classifier
+from robaudit.load.patients import met_again
 from robaudit.progress import Progress
 from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.record import Diagnostics
@@ -16,10 +17,9 @@ from robaudit.retrofit.train import Trained
 def introduce(classifier: Classifier, task: Task, progress: Progress, n_done: int = 0) -> None:
     """Say what is about to be trained, and what it will cost; `n_done` epochs were trained before an interruption."""
     front, config = classifier.front, task.config
-    if shared := _in_both(task):
+    for shared, what in _in_both(task):
         progress.say(
-            f"{shared} of {len(task.validation)} validation images are training images too, pixel for pixel: what "
-            "chooses the epoch is optimistic"
+            f"{shared} of {len(task.validation)} validation images are {what}: what chooses the epoch is optimistic"
         )
     if front is None:
         without_use = f"; without use here: {', '.join(names)}" if (names := _without_use(config)) else ""
@@ -56,10 +56,15 @@ def _without_use(config: TrainConfig) -> list[str]:
     return [name for name in PASSED_OVER if config.flat()[name] != usual[name]]
 
 
-def _in_both(task: Task) -> int:
-    """How many validation images stand in the training part as well."""
+def _in_both(task: Task) -> list[tuple[int, str]]:
+    """How many validation images stand in the training part as well, or their patients do; in words that go on."""
     learnt = {ref.pixel_sha256 for ref in task.training.refs}
-    return sum(ref.pixel_sha256 in learnt for ref in task.validation.refs)
+    patients = met_again((ref.patient for ref in task.validation.refs), (ref.patient for ref in task.training.refs))
+    counts = {
+        "training images too, pixel for pixel": sum(ref.pixel_sha256 in learnt for ref in task.validation.refs),
+        "of patients who are in train too": sum(ref.patient in patients for ref in task.validation.refs),
+    }
+    return [(count, what) for what, count in counts.items() if count]
 
 
 def ending(trained: Trained, config: TrainConfig) -> str:

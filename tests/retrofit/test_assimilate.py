@@ -142,6 +142,20 @@ def test_validation_images_that_are_training_images_too_are_counted(retrofitted,
     assert any(line.startswith("1 of 9 validation images are training images too") for line in heard.lines)
 
 
+def test_validation_images_of_patients_who_train_too_are_counted(model, data, tmp_path, heard_lines):
+    """One of the four of each class."""
+    rows = ["path,label,split,patient_id"]
+    for path in sorted(data.rglob("*.png")):
+        part, label, name = path.relative_to(data).parts
+        patient = f"{label} {name}" if part == "train" or name == "0.png" else f"another {label} {name}"
+        rows.append(f"{path.relative_to(data).as_posix()},{label},{part},{patient}")
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / "m.csv").write_text("\n".join(rows))
+    assimilate(model, tmp_path / "data" / "m.csv", out=tmp_path / "out", progress=heard_lines, **CHEAP)
+    said = "2 of 8 validation images are of patients who are in train too: what chooses the epoch is optimistic"
+    assert said in heard_lines.lines
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(retrofitted, model, data, tmp_path):
     state = torch.get_rng_state()
     again = assimilate(model, data, out=tmp_path / "again", **QUICK)
