@@ -278,7 +278,7 @@ def with_front(
         try:
             front = Front(image_channels, classifier.in_chans, modules=modules, tint=tint).to(classifier.device)
         except ValueError as error:
-            raise ModelError(f"{path}: cannot be retrofitted ({error}); pass a model of 1 or 3 channels") from None
+            raise ModelError(f"{path}: cannot be retrofitted ({error}); use --front T") from None
     return Classifier(
         classifier.backbone,
         classifier.normalization,

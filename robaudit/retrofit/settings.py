@@ -122,6 +122,12 @@ class TrainConfig:
         """Names of the augmentations."""
         return tuple(name for name in self.augment.split(",") if name)
 
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rates in use, by their option."""
+        rates = {"learning_rate": self.learning_rate, "front_learning_rate": self.front_learning_rate}
+        return {_FLAGS[name]: rate for name, rate in rates.items() if name not in self.idle()}
+
     def flat(self) -> dict[str, Any]:
         """Every setting under its own name; JSON scalars."""
         settings = asdict(self)

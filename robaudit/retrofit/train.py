@@ -132,12 +132,14 @@ def train(
     progress.finish()
 
     if now.best is None:
-        why = (
-            f"the loss was not finite in epoch {now.epoch + 1} with learning rate {config.learning_rate:g}"
-            if stopped == "nan"
-            else "fast FGSM went blind in the only epoch (catastrophic overfitting)"
-        )
-        remedy = "lower --lr" if stopped == "nan" else "use more --epochs, --robust-by pgd, or lower --lr"
+        rates = config.rates
+        lower = f"lower {' or '.join(rates)}"
+        if stopped == "nan":
+            used = " and ".join(f"{option} {rate:g}" for option, rate in rates.items())
+            why, remedy = f"the loss was not finite in epoch {now.epoch + 1} with {used}", lower
+        else:
+            why = "fast FGSM went blind in the only epoch (catastrophic overfitting)"
+            remedy = f"use more --epochs, --robust-by pgd, or {lower}"
         raise TrainingError(f"training: {why}; nothing was written; {remedy}")
     classifier.load_state_dict(now.best_weights)
     classifier.eval()

@@ -227,6 +227,11 @@ def test_a_one_channel_backbone_gets_t_alone_and_is_told_so(grey_model, data, tm
     assert load_model(tmp_path / "out").classifier.front.colour is None
 
 
+def test_c_alone_has_no_place_before_a_one_channel_backbone(grey_model, data, tmp_path):
+    with pytest.raises(ModelError, match=r"C gives three channels, the backbone takes one\); use --front T$"):
+        assimilate(grey_model, data, out=tmp_path / "out", front="C", **CHEAP)
+
+
 def test_alpha_one_trains_without_texture(model, data, tmp_path):
     record = assimilate(model, data, out=tmp_path / "out", alpha=1.0, **(QUICK | {"epochs": 1}))
     assert record.best.train.texture == 0
@@ -415,10 +420,18 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_weights(model, data, tmp_
     assert any(text.startswith(ending) for text in heard_lines.lines)
 
 
-def test_a_loss_that_is_never_finite_leaves_nothing_behind(model, data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "--lr 0.0001 and --front-lr 0.001; nothing was written; lower --lr or --front-lr"),
+        ({"trains": "front"}, "--front-lr 0.001; nothing was written; lower --front-lr"),
+        ({"front": "none"}, "--lr 0.0001; nothing was written; lower --lr"),
+    ],
+)
+def test_a_loss_that_is_never_finite_leaves_nothing_behind(model, data, tmp_path, monkeypatch, settings, said):
     spoil_after(monkeypatch, n_calls=1)
-    with pytest.raises(TrainingError, match="not finite in epoch 1"):
-        assimilate(model, data, out=tmp_path / "out", **FRONT)
+    with pytest.raises(TrainingError, match=f"not finite in epoch 1 with {said}$"):
+        assimilate(model, data, out=tmp_path / "out", epochs=1, batch_size=8, **settings)
     assert list(tmp_path.iterdir()) == []
 
 
