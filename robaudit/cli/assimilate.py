@@ -28,7 +28,8 @@ Patience = Annotated[
     typer.Option(
         min=1,
         metavar="N",
-        help="Stop after N epochs without a lower validation loss [dim](default: 5)[/dim].",
+        help="Stop after N epochs without a lower validation loss [dim](default: 5)[/dim]; with --robust, without more "
+        "validation images correct under attack [dim](default: 15)[/dim].",
         rich_help_panel=TRAINING,
     ),
 ]

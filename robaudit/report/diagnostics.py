@@ -14,7 +14,7 @@ from robaudit.report.retrofit_folder import Told, folder_of
 from robaudit.report.sources import Picture, read_picture
 from robaudit.report.tone import Measured as ToneMeasured
 from robaudit.report.tone import Tone, tone
-from robaudit.report.words import number
+from robaudit.report.words import listed, number
 
 _SIDES = {"before": "vanilla", "after": "assimilated"}
 
@@ -69,25 +69,32 @@ class Diagnosed:
 
 def read_diagnostics(record: AuditRecord) -> Diagnosed | None:
     """Read what was diagnosed of the audited retrofit; None where nothing was, or it is not of this model."""
-    folder = folder_of(record) if record.model.front else None
-    if folder is None:
+    front = record.model.front
+    folder = None if front is None else folder_of(record)
+    if front is None or folder is None:
         return None
     try:
         found = BothModels.model_validate_json((folder / DIAGNOSTICS_FILE).read_bytes())
         pictures = {name: read_picture(folder, file) for name, file in found.pictures.items()}
     except (OSError, ValidationError, RecordError):
         return None
-    return diagnosed(found, pictures)
+    return diagnosed(found, pictures, listed(front.modules.split("+")))
 
 
-def diagnosed(found: BothModels, pictures: dict[str, Picture]) -> Diagnosed:
-    """Lay out what was diagnosed, with the pictures by the name that diagnostics.json gives them."""
+def diagnosed(found: BothModels, pictures: dict[str, Picture], modules: str) -> Diagnosed:
+    """Lay out what was diagnosed, with the pictures by the name that diagnostics.json gives them.
+
+    Args:
+        found: what was diagnosed.
+        pictures: what was drawn of it.
+        modules: what stands in front of the network: `T and C`, `T` or `C`.
+    """
     return Diagnosed(
         sentences=_sentences(found),
         surfaces=tuple(_surfaces(pictures)),
         images=tuple(_images(found.image_ids, pictures)),
-        texture=moved(found.texture) if found.texture else None,
-        tone=tone(found.tone) if found.tone else None,
+        texture=moved(found.texture, modules) if found.texture else None,
+        tone=tone(found.tone, modules) if found.tone else None,
     )
 
 

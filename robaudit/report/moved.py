@@ -70,8 +70,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Moved:
-    """The texture features before and after T and C."""
+    """The texture features before and after T and C, or the one of them that there is."""
 
+    modules: str
     sentence: str
     meaning: str
     measured: str
@@ -79,13 +80,14 @@ class Moved:
     rows: tuple[Row, ...]
 
 
-def moved(found: Measured) -> Moved | None:
-    """Lay out the features that are known here; None where none is."""
+def moved(found: Measured, modules: str) -> Moved | None:
+    """Lay out the features that are known here; None where none is. `modules` is `T and C`, `T` or `C`."""
     known = {name: found.features[name] for name in _FEATURES if name in found.features}
     if not known:
         return None
     return Moved(
-        sentence=_sentence(known, found.n_images),
+        modules=modules,
+        sentence=_sentence(known, found.n_images, modules),
         meaning=_MEANING,
         measured=(
             f"Means over {number(found.n_images)} validation images, their patches of {found.patch}×{found.patch} "
@@ -93,22 +95,22 @@ def moved(found: Measured) -> Moved | None:
             "patch is the mean absolute difference between image and what the network sees, which also counts what "
             "cancels out in the means."
         ),
-        headings=("image", "after T", "after T and C", "change", "by patch"),
+        headings=("image", "after T", "after C" if modules == "C" else "after T and C", "change", "by patch"),
         rows=tuple(Row(*_FEATURES[name], _values(feature)) for name, feature in known.items()),
     )
 
 
-def _sentence(known: Mapping[str, Feature], n_images: int) -> str:
+def _sentence(known: Mapping[str, Feature], n_images: int, modules: str) -> str:
     # Correlation is no amount: it can be zero or negative, and a share of it says nothing.
     amounts = {name: feature for name, feature in known.items() if name != "correlation"} or known
     name, most = max(amounts.items(), key=lambda item: abs(item[1].change))
     over = f"over {number(n_images)} validation images"
     if abs(most.change) < UNMOVED:
-        return f"T and C left texture as it was: no feature's mean changed by {UNMOVED:.0%} or more, {over}."
+        return f"{modules} left texture as it was: no feature's mean changed by {UNMOVED:.0%} or more, {over}."
     what = _FEATURES[name][0].lower()
     return (
-        f"T and C moved {what} most: from {most.original:.3g} in the image to {most.seen:.3g} in what the network sees "
-        f"({most.change:+.0%}), mean {over}."
+        f"{modules} moved {what} most: from {most.original:.3g} in the image to {most.seen:.3g} in what the network "
+        f"sees ({most.change:+.0%}), mean {over}."
     )
 
 

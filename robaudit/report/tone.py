@@ -37,9 +37,9 @@ class Tone:
     legend: tuple[tuple[str, Look], ...] = (("image", _IMAGE), ("network sees", _SEEN))
 
 
-def tone(found: Measured) -> Tone:
-    """Draw what the network sees of a picture of one grey against that grey."""
-    sentence = _sentence(found)
+def tone(found: Measured, modules: str) -> Tone:
+    """Draw what the network sees of a picture of one grey against that grey. `modules` is `T and C`, `T` or `C`."""
+    sentence = _sentence(found, modules)
     return Tone(
         sentence=sentence,
         meaning=_MEANING,
@@ -60,14 +60,15 @@ def _values(grey: Sequence[int], seen: Sequence[float]) -> tuple[Value, ...]:
     return tuple(Value(at, level / 255, f"grey {at}: {level:.0f}") for at, level in zip(grey, seen, strict=True))
 
 
-def _sentence(found: Measured) -> str:
+def _sentence(found: Measured, modules: str) -> str:
+    s = "" if "and" in modules else "s"
     points = list(zip(found.grey, found.seen, strict=True))
     if max(abs(seen - grey) for grey, seen in points) <= UNCHANGED:
-        return "T and C leave plain grey as it is, to one level of 255."
+        return f"{modules} leave{s} plain grey as it is, to one level of 255."
     slopes = [((b[1] - a[1]) / (b[0] - a[0]), a[0], b[0]) for a, b in pairwise(points)]
     (flat, *flat_at), (steep, *steep_at) = min(slopes), max(slopes)
     return (
-        "Shown pictures of one grey, T and C act as a contrast curve: it rises least between grey "
+        f"Shown pictures of one grey, {modules} act{s} as a contrast curve: it rises least between grey "
         f"{flat_at[0]} and {flat_at[1]} of 255, by {flat:.2f} of a level per level, and most between {steep_at[0]} and "
         f"{steep_at[1]}, by {steep:.2f}."
     )

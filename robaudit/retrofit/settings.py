@@ -191,7 +191,7 @@ def train_config(preset: str | None = None, **chosen: Any) -> TrainConfig:
     chosen = {name: _as_stated(name, value) for name, value in chosen.items() if value is not None}
     values = PRESETS.get(preset or "", {})
     if chosen.get("robust", "none") != "none":
-        values = values | ROBUST
+        values = ROBUST | values  # what a preset says was asked for by its name
     if chosen.get("front") == "none":
         values = values | {"alpha": 1.0}
     values = values | chosen

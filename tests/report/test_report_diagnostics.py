@@ -106,9 +106,9 @@ def test_the_texture_that_moved_is_a_table_and_a_sentence(diagnosed_folder: Path
 
 def test_texture_that_stays_is_said_to_stay_and_what_is_not_there_is_a_dash():
     contrast = Feature(original=3.2, after_texture=3.21, after_colour=None, moved=0.1)
-    found = moved(Measured(n_images=9, levels=32, patch=20, distance=3, features={"contrast": contrast}))
+    found = moved(Measured(n_images=9, levels=32, patch=20, distance=3, features={"contrast": contrast}), "T")
     assert found is not None
-    assert found.sentence.startswith("T and C left texture as it was: no feature's mean changed by 1% or more, over 9")
+    assert found.sentence.startswith("T left texture as it was: no feature's mean changed by 1% or more, over 9")
     assert found.rows[0].values[2] == "–"
 
 
@@ -129,7 +129,22 @@ def test_plain_grey_is_drawn_beside_itself_and_its_flattest_and_steepest_parts_a
 
 
 def test_grey_that_stays_is_said_to_stay():
-    assert tone(Plain(grey=(0, 255), seen=(0.4, 254.2))).sentence.startswith("T and C leave plain grey as it is")
+    plain = Plain(grey=(0, 255), seen=(0.4, 254.2))
+    assert tone(plain, "T and C").sentence.startswith("T and C leave plain grey as it is")
+    assert tone(plain, "C").sentence.startswith("C leaves plain grey as it is")
+
+
+def test_what_one_module_did_is_not_laid_at_both_their_doors(diagnosed_folder: Path):
+    record = audited(diagnosed_folder)
+    assert record.model.front is not None
+    front = record.model.front.model_copy(update={"modules": "C"})
+    found = read_diagnostics(record.model_copy(update={"model": record.model.model_copy(update={"front": front})}))
+    assert found is not None
+    assert found.texture is not None
+    assert found.tone is not None
+    assert found.texture.sentence.startswith("C moved contrast most")
+    assert found.texture.headings[2] == "after C"
+    assert "C acts as a contrast curve" in found.tone.sentence
 
 
 def test_a_folder_of_before_texture_was_measured_still_has_the_rest(diagnosed_folder: Path):

@@ -464,6 +464,8 @@ def test_the_paper_preset_is_what_the_source_states_and_can_be_overridden():
     assert config.texture.glcm_on == "color"
     assert {"epochs", "alpha", "levels", "weight_decay"} <= set(config.ours())
     assert not {"patience", "batch_size", "glcm_on", "trains"} & set(config.ours())
+    robust = train_config("paper", robust="fgsm")
+    assert (robust.patience, robust.schedule) == (30, "cosine")
 
 
 @pytest.mark.parametrize(
