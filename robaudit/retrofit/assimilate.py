@@ -169,7 +169,7 @@ def assimilate(
         identity = {name: _plain(value) for name, value in inputs.items()}
         if not restart and goes_on(folder, identity):
             refuse_foreign(out)  # what an interrupted --restart is about to replace
-        elif not restart and (finished := _finished(out, inputs)):
+        elif not restart and (finished := _finished(out, identity)):
             tidy(out)
             progress.say(f"{out}: already made with these settings; nothing to do")
             return finished
@@ -321,7 +321,7 @@ def _data_info(data: Location, images: Images) -> DataInfo:
     )
 
 
-def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:
+def _finished(out: Path, identity: Mapping[str, Any]) -> TrainingRecord | None:
     """The record of an earlier run with the same inputs; None where there is no earlier run.
 
     Raises:
@@ -334,7 +334,7 @@ def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:
         record = TrainingRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValidationError):
         raise OutputError(f"{path}: cannot be read; use --restart to replace the folder") from None
-    different = [name for name, value in inputs.items() if _anywhere(getattr(record, name)) != _anywhere(value)]
+    different = [name for name, value in identity.items() if _plain(getattr(record, name)) != value]
     if different:
         raise OutputError(
             f"{out}: was made with other {' and '.join(different)}; use --restart to replace it, or another --out"
@@ -347,15 +347,11 @@ def _finished(out: Path, inputs: Mapping[str, object]) -> TrainingRecord | None:
     return record
 
 
-def _anywhere(value: object) -> object:
-    """An input without its path: a moved model or folder is still the same, by its hash."""
-    return value.model_copy(update={"path": ""}) if isinstance(value, ModelInfo | DataInfo) else value
-
-
 def _plain(value: object) -> object:
-    """An input as JSON, without its path."""
-    value = _anywhere(value)
-    return value.model_dump(mode="json") if isinstance(value, ModelInfo | DataInfo) else value
+    """An input as JSON, without its path: a moved model or folder is still the same, by its hash."""
+    if not isinstance(value, ModelInfo | DataInfo):
+        return value
+    return value.model_copy(update={"path": ""}).model_dump(mode="json")
 
 
 def _lines(path: Path) -> list[str]:
