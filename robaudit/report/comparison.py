@@ -23,7 +23,7 @@ from robaudit.report.rival import Rivals, read_recipe, rivals, what_they_add
 from robaudit.report.sides import two_sides
 from robaudit.report.sources import Source, read_source
 from robaudit.report.training import Training, read_training
-from robaudit.report.verdict import TONES, verdict
+from robaudit.report.verdict import TONES, of_both, verdict
 from robaudit.report.words import capital, eps, listed, number
 from robaudit.significance import p_value
 
@@ -36,6 +36,8 @@ class PairedRow:
     n_images: str
     only_before: str
     only_after: str
+    tested: str
+    """What the test counted instead, where it did; mostly empty."""
     p: str
     answer: str
     tone: str
@@ -140,6 +142,7 @@ def _paired_rows(paired: Paired) -> tuple[PairedRow, ...]:
             n_images=number(test.n_images),
             only_before=number(test.only_before),
             only_after=number(test.only_after),
+            tested=of_both(*test.tested) if test.tested else "",
             p=p_value(test.p),
             answer=test.answer,
             tone=TONES[test.answer],

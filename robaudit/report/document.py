@@ -17,6 +17,9 @@ class PairedDocument(Record):
     n_images: Count
     only_before: Count
     only_after: Count
+    tested: tuple[Count, Count] | None
+    """only_before and only_after under those attacks alone that both models faced, where the test is of these and they
+    differ; null where it is of the two above."""
     p: float
     """Exact McNemar, two-sided; under attack corrected by Holm over the eps."""
     answer: Literal["improved", "worse", "no evidence"]
@@ -64,6 +67,7 @@ def _paired(tests: Paired) -> tuple[PairedDocument, ...]:
             n_images=test.n_images,
             only_before=test.only_before,
             only_after=test.only_after,
+            tested=test.tested,
             p=test.p,
             answer=test.answer,
         )

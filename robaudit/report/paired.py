@@ -26,6 +26,9 @@ class PairedTest:
     """Images only the model before answers correctly."""
     only_after: int
     """Images only the model after answers correctly."""
+    tested: tuple[int, int] | None
+    """The same two counts under those attacks alone that both models faced, where the test is of these and they differ;
+    None where it is of the two above."""
     p: float
     """Two-sided; over the eps of the grid adjusted by Holm, clean is tested alone."""
 
@@ -107,10 +110,11 @@ def _test(pairs: _Pairs, alike: _Pairs, eps_255: int) -> PairedTest:
     """
     counted, counted_alike = _discordant(pairs, eps_255), _discordant(alike, eps_255)
     if counted[1] > counted[0]:
-        return PairedTest(eps_255, len(pairs), *counted, p=mcnemar(*counted))
+        return PairedTest(eps_255, len(pairs), *counted, tested=None, p=mcnemar(*counted))
     if counted_alike[0] >= counted_alike[1]:
-        return PairedTest(eps_255, len(pairs), *counted_alike, p=mcnemar(*counted_alike))
-    return PairedTest(eps_255, len(pairs), *counted, p=1.0)
+        tested = None if counted_alike == counted else counted_alike
+        return PairedTest(eps_255, len(pairs), *counted, tested=tested, p=mcnemar(*counted_alike))
+    return PairedTest(eps_255, len(pairs), *counted, tested=None, p=1.0)
 
 
 def _without(attacks: Collection[str], row: ImageRow) -> ImageRow:

@@ -175,10 +175,11 @@ def _attacked(before: AuditRecord, after: AuditRecord, paired: Paired | None, na
     if paired is None:
         return counts
     test = next(test for test in paired[1] if test.eps_255 == first.eps_255)
+    otherwise = f" ({of_both(*reversed(test.tested))})" if test.tested else ""
     return (
         f"{counts} Of the same images, {number(test.only_after)} are withstood only by {names.the_after} and "
-        f"{number(test.only_before)} only by {names.the_before}: {in_words(test.answer)} (exact McNemar test, "
-        f"{p_value(test.p)} after Holm’s correction over {len(paired[1])} eps)."
+        f"{number(test.only_before)} only by {names.the_before}{otherwise}: {in_words(test.answer)} (exact McNemar "
+        f"test, {p_value(test.p)} after Holm’s correction over {len(paired[1])} eps)."
     )
 
 
@@ -196,6 +197,11 @@ def measured(tally: Tally) -> str:
     shown = cell(tally)
     unanswered = f", {number(tally.n_errors)} of them unanswered and counted as wrong" if tally.n_errors else ""
     return f"{of(tally)} images ({shown.percent}, 95% interval {shown.interval}{unanswered})"
+
+
+def of_both(first: int, second: int) -> str:
+    """Word the counts that a test is of where the second model alone faced further attacks."""
+    return f"under the attacks that both faced: {number(first)} and {number(second)}"
 
 
 def in_words(answer: Answer) -> str:

@@ -22,7 +22,7 @@ from robaudit.records import Check, FileRef, FrontInfo, ImageRow, Loading, Verdi
 from robaudit.report.comparison import Comparison, compare_sources, read_comparison
 from robaudit.report.curves import SURVIVORS
 from robaudit.report.document import document
-from robaudit.report.html import read_page
+from robaudit.report.html import read_page, render
 from robaudit.report.sources import Source, read_source
 from robaudit.report.terminal import page_summary
 from robaudit.tally import Sums
@@ -107,12 +107,7 @@ def test_other_attack_settings_forbid_a_claim_and_are_named():
 
 def test_a_loss_under_the_attacks_of_both_is_said_although_one_more_was_run(tmp_path: Path):
     """What that attack means for the claims is said wherever the verdict is: first screen, terminal and JSON."""
-    rows = [row.model_copy(update={"fooled_at": {**row.fooled_at, "bpda": 0 if row.prediction != row.label else None}})
-            for row in make_rows(resistance=0.6, seed=2)]  # fmt: skip
-    after = make_record(rows, model=make_model(front=True))
-    last = after.attacks[-1].model_copy(update={"scope": "survivors", "points": after.worst_case.points})
-    after = after.model_copy(update={"attacks": (*after.attacks[:-1], last)})
-    page = compare_sources(audit(make_rows(resistance=3, seed=1)), Source(after, tuple(rows), {}))
+    page = compare_sources(audit(make_rows(resistance=3, seed=1)), attacked_harder(make_rows(resistance=0.6, seed=2)))
     assert page.verdict.tone == "worse"
     meaning = (
         "The assimilated model alone faced bpda too, which can only lower a curve: "
@@ -123,6 +118,40 @@ def test_a_loss_under_the_attacks_of_both_is_said_although_one_more_was_run(tmp_
     assert meaning in page_summary(page, tmp_path)
     assert meaning in json.loads(document(page, tmp_path))["sentences"]
     assert compared(0.6).harder == ""
+
+
+def attacked_harder(rows: list[ImageRow], *fallen: int) -> Source:
+    """An audit of a retrofit that faced BPDA too, on survivors; it fells the images at these positions, at 1/255."""
+    rows = [
+        row.model_copy(update={"fooled_at": {**row.fooled_at, "bpda": 1 if position in fallen else None}})
+        if row.prediction == row.label else row.model_copy(update={"fooled_at": {**row.fooled_at, "bpda": 0}})
+        for position, row in enumerate(rows)
+    ]  # fmt: skip
+    record = make_record(rows, model=make_model(front=True))
+    last = record.attacks[-1].model_copy(update={"scope": "survivors", "points": record.worst_case.points})
+    return Source(record.model_copy(update={"attacks": (*record.attacks[:-1], last)}), tuple(rows), {})
+
+
+def test_where_a_test_leaves_further_attacks_out_the_counts_are_those_under_all_and_it_says_its_own(tmp_path: Path):
+    """The same model twice, and further attacks that fell images of the second: nothing is known to be worse."""
+    rows = make_rows(resistance=3, seed=1)
+    stands = [i for i, row in enumerate(rows) if min(99 if eps is None else eps for eps in row.fooled_at.values()) > 4]
+    page = compare_sources(audit(rows), attacked_harder(rows, *stands[:3]))
+    said = (
+        "0 are withstood only by the assimilated model and 3 only by the vanilla model (under the attacks that both "
+        "faced: 0 and 0): no evidence of a change (exact McNemar test, p = 1.000"
+    )
+    assert said in page.verdict.sentences[0]
+    [shown] = [row for row in page.paired if row.eps == "4/255"]
+    assert (shown.only_before, shown.only_after, shown.tested) == (
+        "3",
+        "0",
+        "under the attacks that both faced: 0 and 0",
+    )
+    assert shown.tested in render(page)
+    told = {test["eps_255"]: test for test in json.loads(document(page, tmp_path))["paired"]}
+    assert (told[4]["only_before"], told[4]["only_after"], told[4]["tested"]) == (3, 0, [0, 0])
+    assert told[0]["tested"] is None
 
 
 def test_images_left_out_are_said_aloud():

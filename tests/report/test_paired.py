@@ -78,6 +78,20 @@ def test_a_model_that_was_attacked_harder_is_improved_under_all_attacks_and_wors
     assert answers(strong, attacked_harder(strong, bpda=1)) == ["no evidence", "no evidence"]
 
 
+def test_counts_are_under_all_attacks_and_those_of_a_test_without_the_further_ones_stand_beside_them():
+    """Ten each way under PGD; BPDA fells six of the ten that only the second withstands, and two that both do."""
+    before = [row(f"{i}.png", pgd=None if i < 12 else 1) for i in range(22)]
+    after = [row(f"{i}.png", pgd=None if i < 2 or i >= 12 else 1) for i in range(22)]
+    harder = [
+        each.model_copy(update={"fooled_at": {**each.fooled_at, "bpda": 1 if i < 2 or i >= 16 else None}})
+        for i, each in enumerate(after)
+    ]
+    _, [test] = paired_tests(before, harder, (1,), further=["bpda"])
+    assert (test.only_before, test.only_after, test.tested, test.p) == (12, 4, (10, 10), 1.0)
+    _, [alike] = paired_tests(before, after, (1,))
+    assert (alike.only_before, alike.only_after, alike.tested) == (10, 10, None)
+
+
 def test_a_gain_that_the_further_attack_turns_into_a_loss_is_neither():
     before = [row(f"{i}.png", pgd=2 if i < 7 else 1) for i in range(20)]
     after = attacked_harder([row(f"{i}.png", pgd=3) for i in range(20)], bpda=1)
