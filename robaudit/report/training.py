@@ -197,17 +197,21 @@ def _sentence(epochs: Sequence[Epoch], recorded: _Recorded) -> str:
     kept = recorded.best
     last, clean, attack = epochs[-1].epoch, _clean(kept), kept.val.under_attack
     if attack is None:
-        why = f"Kept is epoch {kept.epoch}, where the loss is lowest: {of(clean)} are right ({percent(clean)})."
+        why = (
+            f"Kept is epoch {kept.epoch}, where, of the epochs trained, the loss is lowest: {of(clean)} are right "
+            f"({percent(clean)})."
+        )
     else:
         weighed = ", weighed by class," if recorded.settings.get("class_weights") else ""
         why = (
-            f"Kept is epoch {kept.epoch}, where most{weighed} are right under PGD of {attack.steps} steps at "
-            f"{attack.eps_255}/255: {of(_attacked(kept))} ({percent(_attacked(kept))}); without attack "
-            f"{of(clean)} are ({percent(clean)})."
+            f"Kept is epoch {kept.epoch}, where, of the epochs trained, most{weighed} are right under PGD of "
+            f"{attack.steps} steps at {attack.eps_255}/255: {of(_attacked(kept))} ({percent(_attacked(kept))}); without "
+            f"attack {of(clean)} are ({percent(clean)})."
         )
     return (
         f"{number(last)} {'epoch' if last == 1 else 'epochs'}; loss and accuracy are of the {number(clean.n_images)} "
-        f"validation images. {why} Epoch 0 is the model before the first step.{_course(epochs, recorded)}"
+        f"validation images. {why}{_better_before(epochs[0], kept)} Epoch 0 is the model before the first step."
+        f"{_course(epochs, recorded)}"
     )
 
 
@@ -219,6 +223,16 @@ def _course(epochs: Sequence[Epoch], recorded: _Recorded) -> str:
         if epoch.fell_back
     ]
     return "".join(blind) + _ENDINGS.get(recorded.stopped, "")
+
+
+def _better_before(before: Epoch, kept: Epoch) -> str:
+    """Say where the model before the first step did better at what the epoch was chosen by; it is never kept itself."""
+    if kept.val.under_attack is None:
+        loss = before.val.losses.total
+        return f" Before the first step the loss was lower ({loss:.4g})." if loss < kept.val.losses.total else ""
+    if before.val.under_attack is None or _attacked(before).n_correct <= _attacked(kept).n_correct:
+        return ""
+    return f" Before the first step more withstood it: {of(_attacked(before))} ({percent(_attacked(before))})."
 
 
 def _loss_values(epochs: Sequence[Epoch], name: str, top: float) -> tuple[Value, ...]:

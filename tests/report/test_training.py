@@ -21,7 +21,10 @@ def read(record: AuditRecord) -> Training:
 def test_curves_are_drawn_from_epoch_0_and_the_best_epoch_is_named(folder: Path):
     training = read(audited(folder))
     assert training.sentence.startswith("3 epochs; loss and accuracy are of the 40 validation images.")
-    assert "Kept is epoch 2, where the loss is lowest: 22 of 40 are right (55.0%)." in training.sentence
+    assert (
+        "Kept is epoch 2, where, of the epochs trained, the loss is lowest: 22 of 40 are right (55.0%)."
+        in training.sentence
+    )
     assert training.headings == ("loss", "cross-entropy", "GLCM loss", "correct")
     assert [row.losses[0] for row in training.rows] == ["0.9", "0.6", "0.3", "0.4"]
     assert [tick.label for tick in training.losses.y_ticks] == ["0", "1.4", "2.7"]
@@ -38,19 +41,38 @@ def test_losses_are_drawn_to_scale(folder: Path):
     assert total[0] == pytest.approx(bottom + (top - bottom) * 0.9 / 2.7, abs=0.01)
 
 
-def test_an_adversarial_training_shows_what_stands_under_attack_and_why_its_epoch_was_kept(folder: Path):
+def with_epochs(folder: Path, **changes: list[object]) -> Training:
+    """What is read of a training whose epoch 2 was kept; `changes` replace what was measured, an entry an epoch."""
     path, record = folder / "metrics.jsonl", folder / "training.json"
     epochs = [json.loads(line) for line in path.read_text().splitlines()]
-    for epoch, n_correct in zip(epochs, (4, 9, 12, 10), strict=True):
-        epoch["val"]["under_attack"] = {"n_correct": n_correct, "n_images": 40, "eps_255": 4, "steps": 3}
+    for name, values in changes.items():
+        for epoch, value in zip(epochs, values, strict=True):
+            epoch["val"][name] = value
     path.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
     record.write_text(json.dumps({"best": epochs[2], "settings": {"class_weights": "balanced"}}))
     assert "epoch 2, where most, weighed by class, are right under PGD" in read(audited(folder)).sentence
     record.write_text(json.dumps({"best": epochs[2]}))
-    training = read(audited(folder))
+    return read(audited(folder))
+
+
+def under_attack(*n_correct: int) -> list[object]:
+    return [{"n_correct": n, "n_images": 40, "eps_255": 4, "steps": 3} for n in n_correct]
+
+
+def test_a_kept_epoch_that_is_worse_than_the_model_before_the_first_step_is_said_to_be(folder: Path):
+    assert "Before the first step" not in with_epochs(folder).sentence
+    losses: list[object] = [{"total": total, "cross_entropy": total, "texture": 0} for total in (0.0165, 0.6, 0.3, 0.4)]
+    said = with_epochs(folder, losses=losses).sentence
+    assert " (55.0%). Before the first step the loss was lower (0.0165). Epoch 0 is" in said
+    said = with_epochs(folder, under_attack=under_attack(20, 9, 12, 10)).sentence
+    assert " (55.0%). Before the first step more withstood it: 20 of 40 (50.0%). Epoch 0 is" in said
+
+
+def test_an_adversarial_training_shows_what_stands_under_attack_and_why_its_epoch_was_kept(folder: Path):
+    training = with_epochs(folder, under_attack=under_attack(4, 9, 12, 10))
     assert (
-        "Kept is epoch 2, where most are right under PGD of 3 steps at 4/255: 12 of 40 (30.0%); without attack "
-        "22 of 40 are (55.0%)." in training.sentence
+        "Kept is epoch 2, where, of the epochs trained, most are right under PGD of 3 steps at 4/255: 12 of 40 "
+        "(30.0%); without attack 22 of 40 are (55.0%). Epoch 0 is" in training.sentence
     )
     assert [entry.name for entry in training.accuracy_legend] == ["without attack", "under attack"]
     assert training.headings[-2:] == ("correct without attack", "correct under attack")
