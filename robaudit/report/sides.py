@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robaudit.records import AUDIT_FILE, AuditRecord
-from robaudit.report.chart import AFTER, BEFORE, Look, look_among_many
+from robaudit.report.chart import AFTER, BEFORE, MARKERS, Look, look_among_many
 from robaudit.report.naming import Naming
 
 
@@ -30,9 +30,12 @@ def one_side(record: AuditRecord) -> tuple[Side, ...]:
 
 
 def many_sides(names: Sequence[str], records: Sequence[AuditRecord]) -> tuple[Side, ...]:
-    """Each audit has its own colour, marker and dashes."""
-    named = zip(names, records, strict=True)
-    return tuple(Side(name, look_among_many(position), record) for position, (name, record) in enumerate(named))
+    """Each audit has its own colour, marker and dashes.
+
+    Of more than there are markers the later ones begin again after the first's: that one is drawn beside all of them.
+    """
+    looks = [look_among_many(position and 1 + (position - 1) % (len(MARKERS) - 1)) for position in range(len(names))]
+    return tuple(Side(*named) for named in zip(names, looks, records, strict=True))
 
 
 def names_from_paths(paths: Sequence[Path]) -> list[str]:

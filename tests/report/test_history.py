@@ -201,6 +201,8 @@ def test_of_too_many_audits_the_first_and_the_last_are_drawn():
     page = many(*[audit(3)] * (MOST_DRAWN + 3))
     assert len(page.shared.worst_case.chart.lines) == MOST_DRAWN
     assert page.left_out == "v1, v2 and v3"
+    looks = [line.look for line in page.shared.worst_case.chart.lines]
+    assert len(set(looks)) == len({look.marker for look in looks}) == MOST_DRAWN, "and no two look alike"
     assert len(page.shared.counts.groups[0].rows) == MOST_DRAWN + 3
 
 
