@@ -28,5 +28,6 @@ def naming(before: AuditRecord, after: AuditRecord, *, rivals: bool = False) -> 
     if rivals:
         return Naming("fine-tuned", "assimilated")
     if before.model.front is None and after.model.front is not None:
-        return Naming("vanilla", "assimilated")
+        made_from = after.model.front.vanilla.sha256
+        return Naming("vanilla" if before.model.sha256 == made_from else "before", "assimilated")
     return Naming("before", "after")

@@ -134,14 +134,20 @@ def what_they_add(pair: Rivals, tests: Sequence[PairedTest], why: str, *, n_test
 
 
 def unattributed(before: AuditRecord, after: AuditRecord) -> list[str]:
-    """Say that a change may be the training's alone, where the second model alone has T and C."""
+    """Say that a change may be the training's alone, where the second model alone has T and C.
+
+    A first model that is not the vanilla one may itself be of such a training, and its folder be out of reach.
+    """
     if before.model.front is not None or after.model.front is None:
         return []
     modules = listed(after.model.front.modules.split("+"))
     add, them = ("add", "them") if "and" in modules else ("adds", "it")
+    unknown = f"What {modules} {add} over the same (adversarial) fine-tuning without {them} is not known"
+    if before.model.sha256 == after.model.front.vanilla.sha256:
+        return [f"{unknown}: there is no audit of that (assimilate --front none)."]
     return [
-        f"What {modules} {add} over the same (adversarial) fine-tuning without {them} is not known: there is no audit "
-        "of that (assimilate --front none)."
+        f"{unknown} from these audits: whether the first is of that (assimilate --front none) is told by the folders "
+        "of both models, which must be reachable under the paths in the records."
     ]
 
 

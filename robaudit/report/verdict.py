@@ -244,7 +244,7 @@ def _wrong_vanilla(before: AuditRecord, after: AuditRecord) -> list[Alarm]:
         why = "Both compute with your own code, and its source has another hash in each; scan both with the same."
         return [Alarm("The code of the model changed between the audits", (why,))]
     made_from = f"The assimilated model was made from {front.vanilla.path} (SHA-256 {front.vanilla.sha256[:12]}…)."
-    audited = f"The vanilla audit is of {before.model.path} (SHA-256 {before.model.sha256[:12]}…)."
+    audited = f"The first audit is of {before.model.path} (SHA-256 {before.model.sha256[:12]}…)."
     return [Alarm("The assimilated model was made from another model", (made_from, audited))]
 
 

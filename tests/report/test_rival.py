@@ -62,6 +62,22 @@ def test_a_gain_over_the_rival_is_said_to_be_what_t_and_c_add(tmp_path: Path):
     assert not page.verdict.alarms, "made from vanilla, not from its rival"
 
 
+def test_where_the_folders_are_out_of_reach_nothing_is_said_of_the_first_model(tmp_path: Path):
+    """The records name them from a working folder that is not this one's."""
+    alone, with_front = audit(tmp_path / "alone", 3, front=False), audit(tmp_path / "both", 40, front=True)
+    (tmp_path / "alone" / "model").rename(tmp_path / "moved")
+    page = read_comparison(alone, with_front)
+    assert (page.names.before, page.names.after) == ("before", "assimilated")
+    assert page.verdict.sentences[-1] == (
+        "What T and C add over the same (adversarial) fine-tuning without them is not known from these audits: whether "
+        "the first is of that (assimilate --front none) is told by the folders of both models, which must be reachable "
+        "under the paths in the records."
+    )
+    assert "vanilla" not in " ".join([page.title, page.verdict.headline, *page.verdict.sentences]).lower()
+    [alarm] = page.verdict.alarms
+    assert alarm.title == "The assimilated model was made from another model"
+
+
 def test_a_loss_is_said_as_plainly(tmp_path: Path):
     said = sentence(audit(tmp_path / "alone", 40, front=False), audit(tmp_path / "both", 2, front=True))
     assert said.startswith("T and C cost robust accuracy at ")
