@@ -11,7 +11,7 @@ from robaudit.alike import attack_settings, measured_with, order_of_search
 from robaudit.errors import PolicyError, SettingsError
 from robaudit.gates.policy import AccuracyRule, AttackRule, CleanRule, Mode
 from robaudit.gates.verdicts import Estimate, Outcome
-from robaudit.intervals import outwards, wilson
+from robaudit.intervals import at_most, outwards, wilson
 from robaudit.records import AttackCurve, AuditRecord, ClassTallies, Tally, by_eps
 
 Z_SQUARED = Fraction("1.959963984540054") ** 2
@@ -33,10 +33,13 @@ def judge_accuracy(
     if rule.at_least is not None:
         if not (after and after.n_images):
             return Outcome.INCONCLUSIVE, "not measured", None
-        estimate = _share(after)
-        outcome = share_at_least(after.n_correct, after.n_images, Fraction(rule.at_least), mode)
-        at_most = "" if isinstance(rule, CleanRule) else "at most "  # robust accuracy is an upper bound
-        return outcome, f"{at_most}{_counts(after)} ({_percent(estimate, floor)}){_survivors(rule, audit)}", estimate
+        estimate, bound = _share(after), Fraction(rule.at_least)
+        if isinstance(rule, CleanRule):
+            found = f"{_counts(after)} ({_rounded(estimate.value, floor)}, {_interval(estimate)})"
+        else:  # robust accuracy is an upper bound
+            found = f"at most {_counts(after)} ({at_most(estimate.value, bound)}, {_interval(estimate)})"
+        outcome = share_at_least(after.n_correct, after.n_images, bound, mode)
+        return outcome, f"{found}{_survivors(rule, audit)}", estimate
 
     assert rule.max_drop is not None, "the policy lets no rule pass without a bound"
     if baseline is None:
@@ -52,7 +55,7 @@ def judge_accuracy(
     if differing := [name for name, value in ours.items() if theirs[name] != value]:
         return Outcome.INCONCLUSIVE, f"the two audits differ in {_listed(differing)}; audit both alike", None
     estimate = _drop(before, after)
-    found = f"from {_counts(before)} to {_counts(after)} (drop {_percent(estimate, ceil)})"
+    found = f"from {_counts(before)} to {_counts(after)} (drop {_rounded(estimate.value, ceil)}, {_interval(estimate)})"
     return _at_most(estimate, Fraction(rule.max_drop), mode), found, estimate
 
 
@@ -175,7 +178,11 @@ def _counts(tally: Tally) -> str:
     return f"{tally.n_correct} of {tally.n_images}"
 
 
-def _percent(estimate: Estimate, rounded: Callable[[Fraction], int]) -> str:
-    """Percentages, the value rounded to the worse and the interval outwards: a missed bound never reads as met."""
+def _rounded(value: Fraction, to_the_worse: Callable[[Fraction], int]) -> str:
+    """A percentage that never reads as meeting a bound that was missed."""
+    return f"{to_the_worse(value * 1000) / 10:.1f}%"
+
+
+def _interval(estimate: Estimate) -> str:
     low, high = outwards(estimate.low, estimate.high)
-    return f"{rounded(estimate.value * 1000) / 10:.1f}%, 95% interval {low} to {high}%"
+    return f"95% interval {low} to {high}%"

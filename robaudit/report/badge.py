@@ -1,13 +1,11 @@
 """A badge for a README: worst-case accuracy at one eps, as a small SVG that needs nothing beside it."""
 
 from dataclasses import dataclass
-from fractions import Fraction
-from math import ceil
 
 from robaudit.errors import SettingsError
-from robaudit.records import AuditRecord, Tally, by_eps
+from robaudit.records import AuditRecord, by_eps
 from robaudit.report.html import render_template
-from robaudit.report.words import NOT_MEASURED, eps, of
+from robaudit.report.words import eps, of, percent_at_most
 from robaudit.tally import headline_eps
 
 _COLOURS = {"measured": "#1d4f91", "inconclusive": "#7a4a00", "unfinished": "#52606d"}
@@ -57,15 +55,10 @@ def badge(record: AuditRecord, eps_255: int | None = None) -> str:
     is_doubted = record.learnt_from or any(check.is_left_out for check in record.checks)
     kind = "inconclusive" if is_doubted else record.verdict.kind
     state = "unfinished" if record.status == "partial" else kind
-    said = f"≤ {_rounded_up(point)}" if state == "measured" else state
+    said = f"≤ {percent_at_most(point)}" if state == "measured" else state
     name = f"robust accuracy at {eps(chosen)}"
     detail = f"{name}: {said} ({of(point)} images)" if state == "measured" else f"{name}: {said}"
     return render_template("badge.svg.j2", badge=_laid_out(detail, name, said, _COLOURS[state]))
-
-
-def _rounded_up(tally: Tally) -> str:
-    """A share in percent that is no lower than what was counted: it is said to be a bound."""
-    return f"{ceil(Fraction(1000 * tally.n_correct, tally.n_images)) / 10:.1f}%" if tally.n_images else NOT_MEASURED
 
 
 def _laid_out(title: str, left: str, right: str, colour: str) -> Badge:

@@ -14,7 +14,7 @@ from robaudit.report.sides import Side, one_side
 from robaudit.report.sources import Source, read_source
 from robaudit.report.training import Training, read_training
 from robaudit.report.verdict import Figure, Verdict, doubts, headline_tallies, measured, reading
-from robaudit.report.words import eps, of, percent
+from robaudit.report.words import eps, of, percent_at_most
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def _verdict(record: AuditRecord, side: Side) -> Verdict:
     point = headline_point(record)
     if believable(record):
         headline = (
-            f"At most {of(point)} images ({percent(point)}) stay correct when every pixel may change by "
+            f"At most {of(point)} images ({percent_at_most(point)}) stay correct when every pixel may change by "
             f"{eps(point.eps_255)}."
         )
         tone, label = "none", "Measured"

@@ -1,8 +1,9 @@
 """How names and numbers are worded, in the page and in the terminal alike."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
-from robaudit.intervals import outwards, wilson
+from robaudit.intervals import at_most, outwards, wilson
 from robaudit.records import Tally
 
 UPPER_BOUND = (
@@ -68,6 +69,11 @@ def share(tally: Tally) -> float:
 def percent(tally: Tally) -> str:
     """Word the share of correct answers."""
     return f"{share(tally):.1%}" if tally.n_images else NOT_MEASURED
+
+
+def percent_at_most(tally: Tally) -> str:
+    """Word the share of correct answers where it is said to be a bound."""
+    return at_most(Fraction(tally.n_correct, tally.n_images)) if tally.n_images else NOT_MEASURED
 
 
 def interval(tally: Tally) -> str:

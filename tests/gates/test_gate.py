@@ -119,8 +119,26 @@ def test_newcombe_reproduces_the_published_example() -> None:
 
 
 def test_a_share_that_misses_its_threshold_never_reads_as_met(policy_of: PolicyOf, audit_of: AuditOf) -> None:
-    verdicts = gate(audit_of(8996, 10_000), policy=policy_of(f"{LENIENT}{WORST}at_least = 0.90"))
+    verdicts = gate(audit_of(8996, 10_000), policy=policy_of(f"{LENIENT}{CLEAN}at_least = 0.90"))
     assert "8996 of 10000 (89.9%" in verdicts.rules[0].found
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "at_least", "said"),
+    [
+        (8996, 10_000, "0.90", "89.96%"),
+        (1, 12, "0.05", "8.4%"),
+        (1, 12, "0.083333334", "8.33333334%"),
+        (1, 12, "0.9", "8.4%"),
+        (12, 12, "1", "100.0%"),
+        (0, 12, "0.5", "0.0%"),
+    ],
+)
+def test_a_bound_is_no_lower_than_what_was_counted_and_a_missed_threshold_does_not_read_as_met(
+    policy_of: PolicyOf, audit_of: AuditOf, correct: int, total: int, at_least: str, said: str
+) -> None:
+    verdicts = gate(audit_of(correct, total), policy=policy_of(f"{LENIENT}{WORST}at_least = {at_least}"))
+    assert verdicts.rules[0].found.startswith(f"at most {correct} of {total} ({said}, 95% interval ")
 
 
 def test_a_rule_may_have_its_own_mode(policy_of: PolicyOf, audit_of: AuditOf) -> None:

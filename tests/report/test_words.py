@@ -11,6 +11,7 @@ from robaudit.report.words import (
     listed,
     of,
     percent,
+    percent_at_most,
 )
 from robaudit.significance import p_value
 from robaudit.tally import headline_eps
@@ -45,6 +46,8 @@ def test_counts_and_shares():
     assert of(Tally(n_correct=1072, n_images=3000)) == "1,072 of 3,000"
     assert percent(Tally(n_correct=1, n_images=3)) == "33.3%"
     assert percent(Tally(n_correct=0, n_images=0)) == "–"
+    assert percent_at_most(Tally(n_correct=1, n_images=3)) == "33.4%"
+    assert percent_at_most(Tally(n_correct=0, n_images=0)) == "–"
     assert p_value(0.0004) == "p < 0.001"
     assert p_value(0.04) == "p = 0.040"
     assert p_value(0.0496) == "p = 0.0496"
