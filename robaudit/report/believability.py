@@ -51,8 +51,8 @@ class Checks:
 
 
 def believable(*records: AuditRecord) -> bool:
-    """Whether all audits stand by their numbers."""
-    return all(record.verdict.kind == "measured" for record in records)
+    """Whether all audits stand by their numbers, and none is of images that were learnt from."""
+    return all(record.verdict.kind == "measured" and record.learnt_from is None for record in records)
 
 
 def checks_of(sides: Sequence[Side]) -> tuple[Checks, ...]:

@@ -69,7 +69,7 @@ def _verdict(record: AuditRecord, side: Side) -> Verdict:
 
 
 def _sentences(record: AuditRecord) -> tuple[str, ...]:
-    said = () if record.verdict.kind == "inconclusive" else (record.verdict.sentence,)
+    said = (record.verdict.sentence,) if believable(record) else ()
     return (*said, f"Without any attack the model is right about {measured(record.clean)}.")
 
 

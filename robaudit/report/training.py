@@ -205,8 +205,8 @@ def _sentence(epochs: Sequence[Epoch], recorded: _Recorded) -> str:
         weighed = ", weighed by class," if recorded.settings.get("class_weights") else ""
         why = (
             f"Kept is epoch {kept.epoch}, where, of the epochs trained, most{weighed} are right under PGD of "
-            f"{attack.steps} steps at {attack.eps_255}/255: {of(_attacked(kept))} ({percent(_attacked(kept))}); without "
-            f"attack {of(clean)} are ({percent(clean)})."
+            f"{attack.steps} steps at {attack.eps_255}/255: {of(_attacked(kept))} ({percent(_attacked(kept))}); "
+            f"without attack {of(clean)} are ({percent(clean)})."
         )
     return (
         f"{number(last)} {'epoch' if last == 1 else 'epochs'}; loss and accuracy are of the {number(clean.n_images)} "

@@ -162,17 +162,19 @@ def test_images_left_out_are_said_aloud():
     assert alarm.sentences == (f"Every number is of the {len(rows)} images that could be read.",)
 
 
-def test_images_learnt_from_are_said_aloud_wherever_a_change_is_claimed(tmp_path: Path):
+def test_of_images_learnt_from_no_change_is_claimed_and_why_is_said_aloud(tmp_path: Path):
     """On page, terminal and JSON alike: a gain on images that one model was trained on is none."""
     why = "12 of 16 images were learnt from."
     learnt = Check(id="not-learnt-from", status="warning", value=0.75, threshold=0, why=why, remedy="Scan others.")
     page = compared(30, checks=(learnt,))
+    assert (page.verdict.label, page.tests) == ("Inconclusive", None)
     [alarm] = page.verdict.alarms
     assert alarm.title == "The assimilated audit is of images that its model may have learnt from"
     assert alarm.sentences == (why, "Scan others.")
     assert any(why in line for line in page_summary(page, tmp_path))
     assert why in json.loads(document(page, tmp_path))["alarms"][0]
-    assert compared(30, checks=(learnt.model_copy(update={"status": "passed"}),)).verdict.alarms == ()
+    page = compared(30, checks=(learnt.model_copy(update={"status": "passed"}),))
+    assert (page.verdict.tone, page.verdict.alarms) == ("improved", ())
 
 
 def test_a_retrofit_of_another_model_is_said_aloud():

@@ -136,8 +136,10 @@ def test_images_learnt_from_are_said_of_each_audit():
     learnt = Check(
         id="not-learnt-from", status="warning", value=1, threshold=0, why="All were learnt from.", remedy="r"
     )
-    [alarm] = many(audit(3), audit(30, 2, checks=(learnt,)), audit(3)).verdict.alarms
+    page = many(audit(3), audit(30, 2, checks=(learnt,)), audit(3))
+    [alarm] = page.verdict.alarms
     assert alarm.sentences == ("v1: All were learnt from.",)
+    assert (page.entries[1].verdict, page.entries[1].why) == ("inconclusive", "an audit is inconclusive")
 
 
 def test_an_inconclusive_first_audit_leaves_nothing_to_claim():

@@ -8,7 +8,7 @@ from made_up_audits import make_data, make_model, make_record, make_rows
 from test_page import Page, assert_static
 
 from robaudit.errors import SettingsError
-from robaudit.records import Loading, Verdict
+from robaudit.records import NOT_LEARNT_FROM, Check, Loading, Verdict
 from robaudit.report.html import compare, read_page, write_report
 from robaudit.report.single import SingleAudit, single_audit
 from robaudit.report.sources import Source
@@ -60,6 +60,15 @@ def test_an_inconclusive_audit_says_so_before_any_number():
     [alarm] = verdict.alarms
     assert alarm.title == "This audit is inconclusive"
     assert "Gradients are masked." in alarm.sentences
+
+
+def test_an_audit_of_images_learnt_from_is_what_badge_and_gate_call_it():
+    learnt = Check(id=NOT_LEARNT_FROM, status="warning", value=1, threshold=0, why="All were.", remedy="Scan others.")
+    verdict = alone(checks=(learnt,)).verdict
+    assert verdict.label == "Inconclusive"
+    assert "stay correct" not in verdict.headline + "".join(verdict.sentences)
+    [alarm] = verdict.alarms
+    assert alarm.title == "This audit is of images that its model may have learnt from"
 
 
 def test_the_method_says_how_images_were_shown_and_the_model_was_read_where_that_was_chosen():
