@@ -1,6 +1,6 @@
 """Which two audits may stand side by side, and which may be tested against each other image by image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from robaudit.alike import PROTOCOL, asked_in_words, attack_settings, measured_with, order_of_search, other_question
 from robaudit.errors import RecordError
@@ -53,18 +53,26 @@ def further_attacks(before: AuditRecord, after: AuditRecord) -> tuple[str, ...]:
     return tuple(attack.name for attack in after.attacks if attack.name not in first and ran_on_survivors(attack))
 
 
-def what_further_attacks_mean(names: Sequence[str], attacks: Sequence[str]) -> str:
+def what_further_attacks_mean(first: str, further: Mapping[str, Sequence[str]]) -> str:
     """Say who was attacked harder than the first model, and what is claimed of these; empty where nobody was.
 
     Args:
-        names: of the models.
-        attacks: what they alone were put through.
+        first: name of the first model.
+        further: name of another -> `further_attacks` of it.
     """
-    if not attacks:
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, attacks in further.items():
+        alike.setdefault(tuple(attacks), []).append(name)
+    faced = [
+        f"{listed(names)} faced {listed([attack_name(attack) for attack in attacks])}"
+        for attacks, names in alike.items()
+        if attacks
+    ]
+    if not faced:
         return ""
     return (
-        f"{listed(names)} alone faced {listed([attack_name(name) for name in attacks])} too, which can only lower a "
-        "curve: improved means under all attacks, worse under those that both models faced."
+        f"Beyond the attacks of {first}, {'; '.join(faced)}, which can only lower a curve: improved means under all "
+        "attacks, worse under those that both models faced."
     )
 
 

@@ -112,7 +112,7 @@ def compare_sources(
     further = further_attacks(first, second)
     grid = first.threat_model.eps_255
     paired = paired_tests(before.rows, after.rows, grid, further=further) if claim else None
-    harder = what_further_attacks_mean([capital(names.the_after)], further) if claim else ""
+    harder = what_further_attacks_mean(names.the_before, {names.the_after: further}) if claim else ""
     added = what_they_add(pair, paired[1] if paired else (), why_untested(first, second)) if pair else None
     walls = [Hung("before", names.before, before), Hung("after", names.after, after)]
     if without_glcm:

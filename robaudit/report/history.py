@@ -144,13 +144,11 @@ def _raw(first: Source, other: Source) -> Paired:
 
 
 def _attacked_harder(sides: Sequence[Side], whys: Sequence[str]) -> str:
-    further = {
-        side.name: alone
-        for side, why in zip(sides, whys, strict=True)
-        if not why and (alone := further_attacks(sides[0].record, side.record))
-    }
-    attacks = list(dict.fromkeys(attack for alone in further.values() for attack in alone))
-    return what_further_attacks_mean(list(further), attacks)
+    first = sides[0]
+    tested = [side for side, why in zip(sides, whys, strict=True) if not why]
+    return what_further_attacks_mean(
+        first.name, {side.name: further_attacks(first.record, side.record) for side in tested}
+    )
 
 
 def _entry(side: Side, first: Side, why: str, tests: Paired | None) -> Entry:

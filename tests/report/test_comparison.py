@@ -110,7 +110,7 @@ def test_a_loss_under_the_attacks_of_both_is_said_although_one_more_was_run(tmp_
     page = compare_sources(audit(make_rows(resistance=3, seed=1)), attacked_harder(make_rows(resistance=0.6, seed=2)))
     assert page.verdict.tone == "worse"
     meaning = (
-        "The assimilated model alone faced bpda too, which can only lower a curve: "
+        "Beyond the attacks of the vanilla model, the assimilated model faced bpda, which can only lower a curve: "
         "improved means under all attacks, worse under those that both models faced."
     )
     assert page.harder == meaning

@@ -52,11 +52,18 @@ def test_p_is_corrected_over_all_audits_and_eps_at_once():
 
 def test_who_faced_further_attacks_is_said_and_may_still_be_called_worse():
     source = audit(0.6, 3)
-    further = source.record.attacks[-1].model_copy(update={"name": "bpda", "scope": "survivors"})
-    harder = source.record.model_copy(update={"attacks": (*source.record.attacks, further)})
-    page = many(audit(3), Source(harder, source.rows, {}), audit(3))
+
+    def attacked_harder(*names: str) -> Source:
+        curve = source.record.attacks[-1].model_copy(update={"scope": "survivors"})
+        further = [curve.model_copy(update={"name": name}) for name in names]
+        attacks = (*source.record.attacks, *further)
+        return Source(source.record.model_copy(update={"attacks": attacks}), source.rows, {})
+
+    page = many(audit(3), attacked_harder("bpda"), attacked_harder("bpda", "square"), audit(3), attacked_harder("bpda"))
     assert page.entries[1].answer == "worse"
-    assert page.harder.startswith("v1 alone faced bpda too")
+    assert page.harder.startswith(
+        "Beyond the attacks of v0, v1 and v4 faced bpda; v2 faced bpda and Square, which can "
+    )
     assert page.harder in page.verdict.sentences
     assert many(audit(3), source, audit(3)).harder == ""
 
