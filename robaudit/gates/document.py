@@ -23,6 +23,8 @@ class JudgedAudit(Record):
     """Images audited; where the audit is partial, so far."""
     n_skipped: Count
     """Images that could not be read and were left out."""
+    note: str | None
+    """What a reader must know about these images first."""
     created: datetime
     status: Literal["complete", "partial"]
     verdict: Literal["measured", "inconclusive"]
@@ -103,6 +105,7 @@ def _audit(record: AuditRecord) -> JudgedAudit:
         data_sha256=record.data.sha256,
         n_images=record.clean.n_images,
         n_skipped=record.data.n_skipped,
+        note=record.data.note,
         created=record.created,
         status=record.status,
         verdict=record.verdict.kind,

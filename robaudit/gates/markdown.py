@@ -18,7 +18,7 @@ _ROOM_FOR_FACTS = 16 * 1024
 
 def markdown(verdicts: Verdicts) -> str:
     """Write the verdicts as Markdown of at most 64 KiB; rules that did not pass come first, so they stay."""
-    head = [f"## robaudit gate: {verdicts.outcome}", "", *_doubts(verdicts)]
+    head = [f"## robaudit gate: {verdicts.outcome}", "", *_note(verdicts.audit.data), *_doubts(verdicts)]
     head += ["| | rule | measured | line |", "|---|---|---|---|"]
     facts = list(_within(_ROOM_FOR_FACTS, _facts(verdicts), "* and more, left out here"))
     foot = [
@@ -45,6 +45,10 @@ def _within(room: int, lines: Iterable[str], and_more: str) -> Iterator[str]:
             yield and_more
             return
         yield line
+
+
+def _note(data: DataInfo) -> list[str]:
+    return [f"About the images: {_text(data.note)}", ""] if data.note else []
 
 
 def _doubts(verdicts: Verdicts) -> Iterator[str]:

@@ -68,15 +68,26 @@ def audit_summary(record: AuditRecord, console: "Console") -> "RenderableType":
 
 
 def page_summary(page: "Page", written: Path) -> list[str]:
-    """Tell of a page in a few lines: the verdict, the numbers behind it, and where to read on."""
+    """Tell of a page in a few lines: the verdict, the numbers and checks behind it, and where to read on."""
     verdict = page.verdict
     return [
         *page.shared.notes,
         verdict.headline,
         *(f"{alarm.title}: {' '.join(alarm.sentences)}" for alarm in verdict.alarms),
         *verdict.sentences,
+        *_checks_spoken(page),
         page.shared.upper_bound,
         f"Next: open {written}",
+    ]
+
+
+def _checks_spoken(page: "Page") -> list[str]:
+    if page.kind == "history":  # its sentences sum them up
+        return []
+    return [
+        line
+        for checks in page.shared.checks
+        for line in (checks.sentence, *(f"{row.id}, {row.status}: {row.why}" for row in checks.loud))
     ]
 
 

@@ -117,6 +117,19 @@ def test_junit_counts_what_it_holds(judged: Verdicts) -> None:
     assert len(suite.findall("testcase/error")) == 2
 
 
+def test_what_must_be_known_of_the_images_first_is_said(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    audit = audit_of(60)
+    noted = audit.model_copy(update={"data": audit.data.model_copy(update={"note": "Synthetic phantoms"})})
+    verdicts, plain = (gate(each, policy=policy_of(PASSES)) for each in (noted, audit))
+    assert markdown(verdicts).splitlines()[2] == "About the images: Synthetic phantoms"
+    properties = {each.get("name"): each.get("value") for each in ET.fromstring(junit(verdicts)).iter("property")}
+    assert properties["about the images"] == "Synthetic phantoms"
+    assert json.loads(document(verdicts))["audit"]["note"] == "Synthetic phantoms"
+    assert "About" not in markdown(plain)
+    assert "about the images" not in junit(plain)
+    assert json.loads(document(plain))["audit"]["note"] is None
+
+
 def test_junit_keeps_to_what_gitlab_reads(judged: Verdicts, hostile: Verdicts, policy_of: PolicyOf) -> None:
     """GitLab shows classname as suite, reads the body of a failure, and drops a second case of the same name."""
     for verdicts in (judged, hostile, gate(judged.audit, policy=policy_of(FAILS + FAILS + PASSES + PASSES))):

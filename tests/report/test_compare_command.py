@@ -46,6 +46,23 @@ def test_json_is_one_document_and_nothing_else(tmp_path: Path, before: Path, aft
     assert (tmp_path / "report" / "index.html").is_file()
 
 
+@pytest.mark.parametrize("n_audits", [1, 2, 3])
+def test_json_has_the_notes_and_the_checks_that_spoke_up(tmp_path: Path, before: Path, after: Path, n_audits: int):
+    said = {"value": 1, "threshold": 0, "remedy": "Mend."}
+    loud = {"id": "realisable", "status": "warning", "why": "3 of 10 do not survive 8 bits."}
+    quiet = {"id": "unbounded", "status": "passed", "why": "All fell."}
+    edit(before, lambda record: record.update(checks=[said | loud, said | quiet]))
+    edit(before, lambda record: record["data"].update(note="Synthetic phantoms"))
+    audits = [str(path) for path in (before, after, after)[:n_audits]]
+    result = CliRunner().invoke(app, ["compare", *audits, "--out", str(tmp_path / "report"), "--json"])
+    told = PageDocument.model_validate_json(result.stdout)
+    assert told.notes == ("Synthetic phantoms",)
+    assert len(told.checks) == n_audits
+    assert told.checks[0].sentence.startswith("Of the 2 checks that apply to ")
+    assert [check.model_dump() for check in told.checks[0].loud] == [loud]
+    assert not any(checks.loud for checks in told.checks[1:])
+
+
 def test_a_page_for_mail_is_one_file(tmp_path: Path, before: Path):
     result = CliRunner().invoke(app, ["compare", str(before), "--single-file", "--out", str(tmp_path / "mail")])
     assert result.exit_code == 0

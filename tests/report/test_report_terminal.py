@@ -3,12 +3,14 @@ from math import ceil, floor, sqrt
 from pathlib import Path
 
 import pytest
-from made_up_audits import GRID, make_data, make_model, make_record, make_rows
+from made_up_audits import GRID, make_data, make_model, make_record, make_rows, write_audit
 from rich.console import Console
 
 from robaudit.records import AuditRecord, Check, Verdict
 from robaudit.report.comparison import read_comparison
+from robaudit.report.html import read_page
 from robaudit.report.terminal import page_summary, print_audit
+from robaudit.report.words import UPPER_BOUND
 
 ROWS = make_rows(n_per_class=50)
 
@@ -181,4 +183,15 @@ def test_a_comparison_is_told_in_a_few_lines(before: Path, after: Path):
     lines = page_summary(read_comparison(before, after), Path("out/report/index.html"))
     assert "assimilated model" in lines[0]
     assert lines[-1] == "Next: open out/report/index.html"
-    assert len(lines) <= 6
+    assert len(lines) <= 8
+
+
+def test_checks_that_spoke_up_are_told_after_the_numbers(tmp_path: Path):
+    loud = Check(id="M2", status="warning", value=0.1, threshold=0.0, why="Square did better.", remedy="Look.")
+    rows = make_rows()
+    path = write_audit(tmp_path, make_record(rows, checks=(loud,)), rows)
+    lines = page_summary(read_page([path]), Path("index.html"))
+    at = lines.index("M2, warning: Square did better.")
+    assert lines[at - 1].startswith("Of the ")
+    assert lines[at + 1] == UPPER_BOUND
+    assert "M2" not in " ".join(page_summary(read_page([path] * 3), Path("index.html"))), "many are summed up"
