@@ -77,7 +77,7 @@ def document(page: Page, written: Path) -> str:
         tone=verdict.tone,
         headline=verdict.headline,
         sentences=verdict.sentences,
-        alarms=tuple(f"{alarm.title}: {' '.join(alarm.sentences)}" for alarm in verdict.alarms),
+        alarms=tuple(alarm.line for alarm in verdict.alarms),
         checks=tuple(map(_checks, page.shared.checks)),
         upper_bound=page.shared.upper_bound,
         paired=_paired(page.tests) if isinstance(page, Comparison) and page.tests else None,

@@ -15,7 +15,7 @@ from robaudit.report.recall import headline_point, worst_class
 from robaudit.report.rival import Recipe, read_recipe, rivals, what_they_add
 from robaudit.report.sides import Side, many_sides, names_from_paths
 from robaudit.report.sources import Source, read_source
-from robaudit.report.verdict import LABELS, TONES, Alarm, Verdict, change, everywhere, in_words, tone_of
+from robaudit.report.verdict import LABELS, TONES, Alarm, Verdict, change, doubts, everywhere, in_words, tone_of
 from robaudit.report.words import eps, listed, number
 from robaudit.significance import p_value
 
@@ -239,10 +239,6 @@ def _checks_spoken(sides: Sequence[Side]) -> str:
 
 
 def _alarms(sides: Sequence[Side]) -> list[Alarm]:
-    """One alarm for all that cannot be relied on; the page of each has the rest."""
-    doubtful = [
-        f"{side.name}: {side.record.verdict.sentence}" for side in sides if side.record.verdict.kind == "inconclusive"
-    ]
-    learnt = [f"{side.name}: {check.why}" for side in sides if (check := side.record.learnt_from)]
-    found = (*doubtful, *learnt)
-    return [Alarm("Not all of these audits can be relied on", found)] if found else []
+    """One alarm for all that the pages of the audits raise one each for."""
+    found = tuple(alarm.line for side in sides for alarm in doubts(side.record, f"the {side.name} audit"))
+    return [Alarm("Not all of these audits can be relied on in full", found)] if found else []

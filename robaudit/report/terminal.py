@@ -73,7 +73,7 @@ def page_summary(page: "Page", written: Path) -> list[str]:
     return [
         *page.shared.notes,
         verdict.headline,
-        *(f"{alarm.title}: {' '.join(alarm.sentences)}" for alarm in verdict.alarms),
+        *(alarm.line for alarm in verdict.alarms),
         *verdict.sentences,
         *_checks_spoken(page),
         page.shared.upper_bound,

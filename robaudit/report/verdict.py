@@ -25,6 +25,11 @@ class Alarm:
     title: str
     sentences: tuple[str, ...]
 
+    @property
+    def line(self) -> str:
+        """All of it, where there is a line for it."""
+        return f"{self.title}: {' '.join(self.sentences)}"
+
 
 @dataclass(frozen=True)
 class Reading:

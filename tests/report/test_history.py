@@ -136,7 +136,7 @@ def test_what_is_not_comparable_is_listed_and_not_tested():
     assert page.verdict.headline == "Against v0, worst-case robust accuracy at 4/255 is higher in v4."
     assert "Nothing is claimed of v1, v2 and v3; the table says why." in page.verdict.sentences
     [alarm] = page.verdict.alarms
-    assert alarm.sentences == ("v3: Masked.",)
+    assert alarm.sentences == ("The v3 audit is inconclusive: Masked.",)
 
 
 def test_images_learnt_from_are_said_of_each_audit():
@@ -145,8 +145,18 @@ def test_images_learnt_from_are_said_of_each_audit():
     )
     page = many(audit(3), audit(30, 2, checks=(learnt,)), audit(3))
     [alarm] = page.verdict.alarms
-    assert alarm.sentences == ("v1: All were learnt from.",)
+    [said] = alarm.sentences
+    assert said == "The v1 audit is of images that its model may have learnt from: All were learnt from. r"
     assert (page.entries[1].verdict, page.entries[1].why) == ("inconclusive", "an audit is inconclusive")
+
+
+def test_images_left_out_are_said_of_each_audit():
+    rows = make_rows(n_per_class=40)
+    page = many(audit(3), audit(3, data=make_data(rows, n_skipped=3)), audit(3))
+    [alarm] = page.verdict.alarms
+    assert alarm.sentences == (
+        "The v1 audit left out 3 unreadable images: Every number is of the 80 images that could be read.",
+    )
 
 
 def test_an_inconclusive_first_audit_leaves_nothing_to_claim():
