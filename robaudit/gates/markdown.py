@@ -12,7 +12,6 @@ LARGEST_BYTES = 64 * 1024
 
 _ANSWERS = {Outcome.PASSED: "passed", Outcome.FAILED: "**failed**", Outcome.INCONCLUSIVE: "**inconclusive**"}
 _LONGEST_CELL = 600
-_MOST_DOUBTS = 4
 _ROOM_FOR_FACTS = 16 * 1024
 
 
@@ -52,7 +51,7 @@ def _note(data: DataInfo) -> list[str]:
 
 
 def _doubts(verdicts: Verdicts) -> Iterator[str]:
-    for doubt in verdicts.doubts[:_MOST_DOUBTS]:
+    for doubt in verdicts.doubts:
         yield f"> {_text(doubt)}"
         yield ""
 

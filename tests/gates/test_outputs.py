@@ -23,7 +23,7 @@ from robaudit.gates.openmetrics import openmetrics
 from robaudit.gates.policy import Policy
 from robaudit.gates.sarif import sarif
 from robaudit.gates.verdicts import Verdicts
-from robaudit.records import AuditRecord, Check, Verdict
+from robaudit.records import NOT_LEARNT_FROM, AuditRecord, Check, Verdict
 
 SCHEMAS = Path(__file__).parent / "schemas"
 JENKINS = xmlschema.XMLSchema(str(SCHEMAS / "junit-10.xsd"))
@@ -271,14 +271,30 @@ def test_markdown_says_what_failed_first(judged: Verdicts) -> None:
     assert ["passed" in row for row in rows] == [False] * 4 + [True] * 2
 
 
+def in_every_doubt(audit_of: AuditOf, name: str) -> AuditRecord:
+    """An audit that is unfinished, inconclusive, of images learnt from, and left out a check; `name` is all it says."""
+    check = Check(id=name, status="failed", value=None, threshold=None, why=name, remedy=name)
+    left_out, learnt = (
+        check.model_copy(update={"id": id_, "status": "warning", "value": value})
+        for id_, value in (("transfer", None), (NOT_LEARNT_FROM, 1))
+    )
+    audit = audit_of(60, checks=((check,) * 30) + (left_out, learnt), verdict=doubtful(name), status="partial")
+    return audit.model_copy(update={"data": audit.data.model_copy(update={"note": name})})
+
+
+def test_markdown_says_every_doubt(policy_of: PolicyOf, audit_of: AuditOf) -> None:
+    audit = in_every_doubt(audit_of, "a")
+    verdicts = gate(audit, policy=policy_of(PASSES), baseline=audit)
+    assert len(verdicts.doubts) == markdown(verdicts).count("\n> ") == 8
+
+
 @pytest.mark.parametrize("name", ["cancer", "肺" * 3000, "<" * 3000])
 def test_markdown_stays_below_64_kib(policy_of: PolicyOf, audit_of: AuditOf, name: str) -> None:
-    """However many rules there are, however long the names, and however many checks spoke up."""
-    check = Check(id=name, status="failed", value=None, threshold=None, why=name, remedy=name)
-    audit = audit_of(60, checks=(check,) * 30, verdict=doubtful(name), status="partial")
+    """However many rules there are, however long the names, however many checks spoke up, and whatever is doubted."""
+    audit = in_every_doubt(audit_of, name)
     counts = audit.clean.model_copy(update={"per_class": {name: audit.clean.per_class["cancer"]}})
     many = PASSES.replace("at_least", f'class = "{name}"\nat_least') * 900 + FAILS
-    text = markdown(gate(audit.model_copy(update={"clean": counts}), policy=policy_of(many), baseline=None))
+    text = markdown(gate(audit.model_copy(update={"clean": counts}), policy=policy_of(many), baseline=audit))
     assert 30_000 < len(text.encode()) <= LARGEST_BYTES
     assert "**failed**" in text
     assert "| and more rules, left out here |" in text
