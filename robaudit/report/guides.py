@@ -29,11 +29,15 @@ def guides() -> dict[str, Path]:
 
 
 def read_guides() -> tuple[Guide, ...]:
-    """Render every page; headings move down one level, as the page that holds them has one of its own."""
+    """Render every page, to be a section of one that holds them all."""
     from markdown_it import MarkdownIt
 
     renderer = MarkdownIt("commonmark", {"html": False})
     return tuple(
-        Guide(id_, renderer.render(file.read_text(encoding="utf-8").replace("# ", "## ", 1)))
-        for id_, file in guides().items()
+        Guide(id_, renderer.render(_as_section(file.read_text(encoding="utf-8")))) for id_, file in guides().items()
     )
+
+
+def _as_section(text: str) -> str:
+    """Headings move down one level, as the page has one of its own, and links between pages lead to sections."""
+    return re.sub(r"\]\(([a-z-]+)\.md\)", r"](#\1)", text.replace("# ", "## ", 1))

@@ -32,6 +32,17 @@ def test_every_check_of_a_report_leads_to_where_it_is_explained(audit: Path, tmp
     assert 'href="index.html"' in explained
 
 
+def test_every_link_of_a_report_leads_somewhere(audit: Path, tmp_path: Path):
+    page = write_report(read_page([audit]), tmp_path / "site")
+    texts = {path.name: path.read_text(encoding="utf-8") for path in page.parent.glob("*.html")}
+    assert texts.keys() == {"index.html", "checks.html"}
+    for name, text in texts.items():
+        for link in re.findall(r'href="([^"]*)"', text):
+            file, _, anchor = link.partition("#")
+            assert (page.parent / (file or name)).is_file(), (name, link)
+            assert not anchor or f'id="{anchor}"' in texts[file or name], (name, link)
+
+
 def test_a_page_to_mail_links_to_nothing_beside_it(audit: Path, tmp_path: Path):
     page = write_report(read_page([audit]), tmp_path / "mail", single_file=True)
     assert "checks.html" not in page.read_text(encoding="utf-8")
