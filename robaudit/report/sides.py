@@ -39,15 +39,20 @@ def many_sides(names: Sequence[str], records: Sequence[AuditRecord]) -> tuple[Si
 
 
 def names_from_paths(paths: Sequence[Path]) -> list[str]:
-    """Call each audit by the shortest end of its path that no other has: the folder's name, mostly."""
+    """Call each audit by the shortest end of its path that no other has: the folder's name, mostly.
+
+    What is given several times is numbered.
+    """
     places = [_place(path.resolve()) for path in paths]
-    names = [place[-1] for place in places]
+    names = {place: place[-1] for place in places}
     for depth in range(2, max(map(len, places)) + 1):
-        taken = Counter(names)
-        names = [
-            "/".join(place[-depth:]) if taken[name] > 1 else name for place, name in zip(places, names, strict=True)
-        ]
-    return names
+        taken = Counter(names.values())
+        names = {place: "/".join(place[-depth:]) if taken[name] > 1 else name for place, name in names.items()}
+    given = Counter(places)
+    return [
+        f"{names[place]} ({places[: position + 1].count(place)})" if given[place] > 1 else names[place]
+        for position, place in enumerate(places)
+    ]
 
 
 def _place(path: Path) -> tuple[str, ...]:

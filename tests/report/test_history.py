@@ -230,6 +230,11 @@ def test_audits_are_called_by_what_tells_them_apart(tmp_path: Path):
     assert names_from_paths([*paths, tmp_path / "old.json"]) == ["monday/before", "tuesday/before", "after", "old"]
 
 
+def test_an_audit_given_twice_is_numbered_and_no_path_of_this_machine_is_shown(tmp_path: Path):
+    before, after = (tmp_path / name / "audit.json" for name in ("before", "after"))
+    assert names_from_paths([before, after, before]) == ["before (1)", "after", "before (2)"]
+
+
 def test_the_page_stands_under_the_strictest_policy(tmp_path: Path):
     paths = []
     for position, resistance in enumerate((2.5, 6, 1)):
