@@ -5,7 +5,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol, TextIO
@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=_UNFINISHED, suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
     temporary = Path(name)
     try:
         yield temporary
@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); free space or choose another --out") from None
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); free space or choose another place") from None
     finally:
         with suppress(OSError):  # a disk that can no longer be written keeps it; the next run removes it
             temporary.unlink(missing_ok=True)
@@ -94,6 +94,19 @@ def require_apart(out: Path, read: Iterable[Path | None]) -> None:
     for path in filter(None, read):
         if any(file.is_file() and out.samefile(file) for file in (path, *path.rglob("*"))):
             raise OutputError(f"{out}: is there already and belongs to what is read ({path}); write to another file")
+
+
+def require_distinct(outs: Sequence[Path]) -> None:
+    """Refuse to write one file twice, by whatever name.
+
+    Raises:
+        OutputError: two of these are one file.
+    """
+    taken: set[Path] = set()
+    for out in outs:
+        if out.resolve() in taken:
+            raise OutputError(f"{out}: is named for two outputs; give each a file of its own")
+        taken.add(out.resolve())
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def gate(
 
     Under GitHub Actions, rules that did not pass become annotations at their line of the policy.
     """
-    from robaudit.files import require_apart
+    from robaudit.files import require_apart, require_distinct
     from robaudit.gates import code_quality as quality
     from robaudit.gates.document import document
     from robaudit.gates.gate import gate as judge
@@ -62,7 +62,9 @@ def gate(
     from robaudit.gates.sarif import sarif as as_sarif
     from robaudit.records import read_audit
 
-    for out in filter(None, (junit, sarif, markdown, code_quality, openmetrics)):
+    outs = [out for out in (junit, sarif, markdown, code_quality, openmetrics) if out is not None]
+    require_distinct(outs)
+    for out in outs:
         require_apart(out, (audit, policy, baseline))
     verdicts = judge(
         read_audit(audit),

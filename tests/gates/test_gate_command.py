@@ -50,7 +50,7 @@ def test_exit_zero_changes_the_code_and_nothing_else(place: Path) -> None:
 
 
 def test_exit_zero_never_hides_an_error(place: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match=r"cannot be written .*; choose another place$"):
         gate("--exit-zero", "--junit", "audit.json/junit.xml")
     (place / "ci" / "robaudit.toml").write_text(RULE + "at_leest = 1\n", encoding="utf-8")
     with pytest.raises(PolicyError, match=r"ci/robaudit\.toml:6: rule 1, at_leest"):
@@ -73,6 +73,14 @@ def test_no_output_is_written_over_what_is_read(place: Path, read: str) -> None:
         gate("--baseline", "before.json", "--markdown", "first.md", "--junit", read)
     assert (place / read).read_bytes() == content
     assert not (place / "first.md").exists()
+
+
+@pytest.mark.parametrize("again", ["ci/out.xml", "ci/../ci/out.xml", "link.xml"])
+def test_no_two_outputs_are_written_to_one_file(place: Path, again: str) -> None:
+    (place / "link.xml").symlink_to("ci/out.xml")
+    with pytest.raises(OutputError, match=r"\.xml: is named for two outputs; give each a file of its own"):
+        gate("--junit", "ci/out.xml", "--sarif", again)
+    assert not (place / "ci" / "out.xml").exists()
 
 
 def test_json_is_one_document_and_nothing_else(place: Path) -> None:
