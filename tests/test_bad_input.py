@@ -160,6 +160,8 @@ def test_a_mistake_with_the_model_or_the_images(
         (("--attacks", "pgd,pgd"), r"--attacks pgd,pgd: .*none twice"),
         (("--eps", "0"), r"--eps 0: wanted different whole numbers from 1 to 255"),
         (("--eps", "300"), r"--eps 300: wanted"),
+        (("--eps", "4-"), r"--eps 4-: wanted whole numbers, such as"),
+        (("--eps", "4.."), r"--eps 4\.\.: wanted whole numbers, such as"),
         (("--eps", "abc"), r"--eps abc: wanted whole numbers, such as"),
         (("--eps", "1,1"), r"--eps 1,1: wanted different"),
         (("--eps", "0.0313"), r"--eps 0\.0313: wanted whole numbers"),

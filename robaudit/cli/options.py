@@ -297,10 +297,11 @@ def whole_numbers(option: str, text: str) -> list[int]:
     found: list[int] = []
     try:
         for part in text.replace("..", "-").split(","):
-            first, _, last = part.partition("-")
-            if not 0 <= int(last or first) - int(first) <= MAX_RANGE:
+            first, dash, last = part.partition("-")
+            low, high = int(first), int(last if dash else first)
+            if not 0 <= high - low <= MAX_RANGE:
                 raise ValueError
-            found += range(int(first), int(last or first) + 1)
+            found += range(low, high + 1)
     except ValueError:
         raise SettingsError(f"{option} {text}: wanted whole numbers, such as 1,2,4 or 1-8") from None
     return found
