@@ -1,5 +1,6 @@
 """examples/ci and action.yml: valid for the servers they are for, and their commands really run."""
 
+import json
 import re
 import shlex
 import shutil
@@ -17,6 +18,7 @@ import yaml
 from phantom_repository import EXAMPLES, REPOSITORY, SCAN, run
 
 from robaudit.cli.main import app
+from robaudit.errors import ExitCode
 
 ACTION = REPOSITORY / "action.yml"
 WORKFLOW, GITLAB = EXAMPLES / "github-workflow.yml", EXAMPLES / "gitlab-ci.yml"
@@ -82,6 +84,17 @@ def test_the_pipeline_of_jenkins_is_balanced() -> None:
     bare = re.sub(r"//.*|'''.*?'''|'[^'\n]*'|\"[^\"\n]*\"", "", JENKINS.read_text("utf-8"), flags=re.DOTALL)
     for opening, closing in ("{}", "()", "[]"):
         assert bare.count(opening) == bare.count(closing)
+
+
+def test_findings_are_uploaded_where_the_gate_has_judged() -> None:
+    """Of input that cannot be used there is no SARIF file, and the upload would fail beside the step that says why."""
+    [upload] = [step for step in read(WORKFLOW)["jobs"]["audit"]["steps"] if "upload-sarif" in step.get("uses", "")]
+    condition = re.fullmatch(
+        r"always\(\) && contains\(fromJSON\('(.*)'\), steps\.judge\.outputs\.exit-code\)", upload["if"]
+    )
+    assert condition is not None
+    judged = {ExitCode.OK, ExitCode.GATE_FAILED, ExitCode.INCONCLUSIVE}
+    assert set(json.loads(condition[1])) == {str(int(code)) for code in judged}
 
 
 def calls(path: Path) -> Iterator[list[str]]:
