@@ -34,6 +34,8 @@ class Tone:
     sentence: str
     meaning: str
     chart: Chart
+    rows: tuple[tuple[str, str], ...]
+    """The numbers of the chart: grey of the image, grey that the network sees."""
     legend: tuple[tuple[str, Look], ...] = (("image", _IMAGE), ("network sees", _SEEN))
 
 
@@ -53,6 +55,7 @@ def tone(found: Measured, modules: str) -> Tone:
             description=sentence,
             height_label=lambda height: f"{255 * height:.0f}",
         ),
+        rows=tuple((str(grey), f"{seen:.1f}") for grey, seen in zip(found.grey, found.seen, strict=True)),
     )
 
 

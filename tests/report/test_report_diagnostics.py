@@ -120,6 +120,7 @@ def test_plain_grey_is_drawn_beside_itself_and_its_flattest_and_steepest_parts_a
         "least between grey 0 and 100 of 255, by 0.20 of a level per level, and most between 100 and 200, by 2.00."
         in (found.sentence)
     )
+    assert found.rows == (("0", "0.0"), ("100", "20.0"), ("200", "220.0"), ("255", "255.0"))
     image, seen = (re.findall(r"([\d.]+),([\d.]+)", line.path) for line in found.chart.lines)
     top, bottom = HALF.top, HALF.height - HALF.bottom
     heights = [(bottom - float(y)) / (bottom - top) for _, y in seen]
