@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from robaudit.records import AuditRecord, Check
 from robaudit.report.guides import GUIDES_PAGE, guides
 from robaudit.report.sides import Side
-from robaudit.report.words import NOT_MEASURED, attack_name, capital, listed, number
+from robaudit.report.words import NOT_MEASURED, attack_name, capital, images, listed, number
 
 MOST_ON_FIRST_SCREEN = 6
 
@@ -78,8 +78,11 @@ def _sentence(checks: Sequence[Check], subject: str) -> str:
     if not checks:
         return f"No believability checks were run in {subject}."
     asked = [check.id for check in checks if check.status != "not_applicable"]
-    checked = f"{len(asked)} checks that apply to {subject}"
     n_loud = sum(check.speaks_up for check in checks)
+    if len(asked) == 1:
+        the_one = f"The one check that applies to {subject}"
+        return f"{the_one} spoke up:" if n_loud else f"{the_one} did not speak up: {asked[0]}."
+    checked = f"{len(asked)} checks that apply to {subject}"
     if not n_loud:
         named = f": {listed(asked)}" if 0 < len(asked) <= MOST_ON_FIRST_SCREEN else ""
         return f"None of the {checked} spoke up{named}."
@@ -105,7 +108,7 @@ def _reading(value: float | None) -> str:
 
 
 def _notes(check: Check) -> str:
-    notes = [f"on a sample of {number(check.sample_size)} images"] if check.sample_size is not None else []
+    notes = [f"on a sample of {images(check.sample_size)}"] if check.sample_size is not None else []
     notes += [f"95% interval {check.interval[0]:g} to {check.interval[1]:g}"] if check.interval else []
     notes += [f"repaired by {attack_name(check.repaired_by)}"] if check.repaired_by else []
     return "; ".join(notes)

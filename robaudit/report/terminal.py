@@ -9,7 +9,18 @@ from robaudit.intervals import wilson
 from robaudit.records import AuditRecord, Tally, by_eps
 from robaudit.report.curves import ran_on_survivors
 from robaudit.report.recall import headline_point, recall_kinds, worst_class
-from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, eps, interval, listed, number, of, percent
+from robaudit.report.words import (
+    NOT_MEASURED,
+    UPPER_BOUND,
+    attack_name,
+    eps,
+    images,
+    interval,
+    listed,
+    number,
+    of,
+    percent,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod, RenderableType
@@ -201,6 +212,6 @@ def _closing(record: AuditRecord) -> list[str]:
     worst = worst_class(record)
     worst_line = f"Worst class at {eps(eps_255)}: {worst[0]}, {of(worst[1])} ({percent(worst[1])})." if worst else ""
     errors = record.clean.n_errors
-    error_line = f"{number(errors)} images got no answer and count as wrong." if errors else ""
+    error_line = f"{images(errors)} got no answer, counted as wrong." if errors else ""
     checks_line = "" if record.checks else "No believability checks were run."
     return [line for line in (worst_line, error_line, checks_line, UPPER_BOUND) if line]

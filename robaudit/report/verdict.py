@@ -14,7 +14,7 @@ from robaudit.report.paired import Answer, Paired, PairedTest
 from robaudit.report.recall import headline_point
 from robaudit.report.rival import unattributed
 from robaudit.report.sides import Side, two_sides
-from robaudit.report.words import NOT_MEASURED, capital, eps, eps_ranges, listed, number, of, share
+from robaudit.report.words import NOT_MEASURED, capital, eps, eps_ranges, images, listed, number, of, share
 from robaudit.significance import p_value
 
 
@@ -226,8 +226,8 @@ def doubts(record: AuditRecord, name: str) -> list[Alarm]:
             Alarm(f"{capital(name)} is of images that its model may have learnt from", (check.why, check.remedy))
         )
     if n_skipped := record.data.n_skipped:
-        rest = f"Every number is of the {number(record.data.n_images)} images that could be read."
-        found.append(Alarm(f"{capital(name)} left out {number(n_skipped)} unreadable images", (rest,)))
+        rest = f"Every number is of the other {images(record.data.n_images)}."
+        found.append(Alarm(f"{capital(name)} left out {images(n_skipped)} that could not be read", (rest,)))
     return found
 
 

@@ -56,6 +56,11 @@ def number(value: float) -> str:
     return f"{value:,}"
 
 
+def images(n: int) -> str:
+    """Word a number of images."""
+    return f"{number(n)} image{'s' * (n != 1)}"
+
+
 def of(tally: Tally) -> str:
     """Word a tally as counts."""
     return f"{number(tally.n_correct)} of {number(tally.n_images)}"

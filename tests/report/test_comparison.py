@@ -158,8 +158,10 @@ def test_images_left_out_are_said_aloud():
     rows = make_rows(seed=1)
     page = compare_sources(audit(rows, data=make_data(rows, n_skipped=500)), audit(rows, model=make_model(front=True)))
     [alarm] = page.verdict.alarms
-    assert alarm.title.endswith("left out 500 unreadable images")
-    assert alarm.sentences == (f"Every number is of the {len(rows)} images that could be read.",)
+    assert alarm.title.endswith("left out 500 images that could not be read")
+    assert alarm.sentences == (f"Every number is of the other {len(rows)} images.",)
+    page = compare_sources(audit(rows, data=make_data(rows, n_skipped=1)), audit(rows))
+    assert page.verdict.alarms[0].title.endswith("left out 1 image that could not be read")
 
 
 def test_of_images_learnt_from_no_change_is_claimed_and_why_is_said_aloud(tmp_path: Path):
@@ -235,7 +237,9 @@ def test_absent_checks_are_said_plainly_and_loud_ones_named():
     assert [row.id for row in page.shared.checks[1].quiet] == ["P2"]
     idle = quiet.model_copy(update={"id": "P3", "status": "not_applicable"})
     page = compared(6, checks=(quiet, idle))
-    assert sentences(page)[1] == "None of the 1 checks that apply to the assimilated audit spoke up: P2."
+    assert sentences(page)[1] == "The one check that applies to the assimilated audit did not speak up: P2."
+    page = compared(6, checks=(loud, idle))
+    assert sentences(page)[1] == "The one check that applies to the assimilated audit spoke up:"
 
 
 def test_of_many_loud_checks_the_first_screen_shows_the_worst_and_counts_the_rest():

@@ -155,7 +155,7 @@ def test_images_left_out_are_said_of_each_audit():
     page = many(audit(3), audit(3, data=make_data(rows, n_skipped=3)), audit(3))
     [alarm] = page.verdict.alarms
     assert alarm.sentences == (
-        "The v1 audit left out 3 unreadable images: Every number is of the 80 images that could be read.",
+        "The v1 audit left out 3 images that could not be read: Every number is of the other 80 images.",
     )
 
 

@@ -192,6 +192,6 @@ def test_checks_that_spoke_up_are_told_after_the_numbers(tmp_path: Path):
     path = write_audit(tmp_path, make_record(rows, checks=(loud,)), rows)
     lines = page_summary(read_page([path]), Path("index.html"))
     at = lines.index("M2, warning: Square did better.")
-    assert lines[at - 1].startswith("Of the ")
+    assert lines[at - 1].startswith("The one check that applies to ")
     assert lines[at + 1] == UPPER_BOUND
     assert "M2" not in " ".join(page_summary(read_page([path] * 3), Path("index.html"))), "many are summed up"
