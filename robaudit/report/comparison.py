@@ -1,12 +1,9 @@
 """Two audits -> what the page of a comparison says."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from robaudit.records import AuditRecord
-from robaudit.report.believability import believable
 from robaudit.report.comparable import (
     further_attacks,
     require_comparable,
@@ -24,7 +21,7 @@ from robaudit.report.sides import two_sides
 from robaudit.report.sources import Source, read_source
 from robaudit.report.training import Training, read_training
 from robaudit.report.verdict import TONES, of_both, verdict
-from robaudit.report.words import capital, eps, listed, number
+from robaudit.report.words import capital, eps, number
 from robaudit.significance import p_value
 
 
@@ -107,32 +104,25 @@ def compare_sources(
     if without_glcm:
         require_comparable(first, without_glcm.record)
     names = naming(first, second, rivals=pair is not None)
-    differing = unpairable(first, second)
-    claim = believable(first, second) and not differing
+    why = why_untested(first, second)
     further = further_attacks(first, second)
     grid = first.threat_model.eps_255
-    paired = paired_tests(before.rows, after.rows, grid, further=further) if claim else None
-    harder = what_further_attacks_mean(names.the_before, {names.the_after: further}) if claim else ""
-    added = what_they_add(pair, paired[1] if paired else (), why_untested(first, second)) if pair else None
+    paired = None if why else paired_tests(before.rows, after.rows, grid, further=further)
+    harder = "" if why else what_further_attacks_mean(names.the_before, {names.the_after: further})
+    added = what_they_add(pair, paired[1] if paired else (), why) if pair else None
     walls = [Hung("before", names.before, before), Hung("after", names.after, after)]
     if without_glcm:
         walls.append(Hung("without-glcm", WITHOUT_GLCM, without_glcm, roles=FRONT_ROLES))
     return Comparison(
         title=f"{capital(names.before)} against {names.after}",
-        verdict=verdict(first, second, paired, differing, names, added, harder),
+        verdict=verdict(first, second, paired, unpairable(first, second), names, added, harder),
         shared=shared(two_sides(first, second, names), walls=walls, training=training, diagnosed=diagnosed),
         names=names,
         tests=paired,
         paired=_paired_rows(paired) if paired else (),
-        unpaired=_why_unpaired(first, second, differing),
+        unpaired=why,
         harder=harder,
     )
-
-
-def _why_unpaired(before: AuditRecord, after: AuditRecord, differing: Sequence[str]) -> str:
-    if not believable(before, after):
-        return "An audit is inconclusive, and a test of doubtful counts is a doubtful test."
-    return f"The two audits differ in {listed(differing)}." if differing else ""
 
 
 def _paired_rows(paired: Paired) -> tuple[PairedRow, ...]:

@@ -269,7 +269,7 @@ def test_an_attack_that_ran_on_survivors_is_said_to_have():
     assert [plot.table.groups[0].note for plot in page.shared.attacks] == [
         "", "", "", f"{SURVIVORS}; added by the check gradient-free"
     ]  # fmt: skip
-    assert page.unpaired == "The two audits differ in settings of PGD.", "another scope is another measurement"
+    assert page.unpaired == "the audits differ in settings of PGD", "another scope is another measurement"
 
 
 def test_every_attack_is_drawn_from_clean_to_the_largest_eps():
