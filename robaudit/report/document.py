@@ -87,7 +87,7 @@ def document(page: Page, written: Path) -> str:
 
 
 def _checks(checks: Checks) -> ChecksDocument:
-    loud = tuple(LoudDocument(id=row.id, status=row.status, why=row.why) for row in checks.loud)  # type: ignore[arg-type]
+    loud = tuple(LoudDocument(id=row.id, status=row.status, why=row.why) for row in checks.loud)
     return ChecksDocument(audit=checks.name, sentence=checks.sentence, loud=loud)
 
 
