@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from robaudit.attack.curve import Measured
-from robaudit.files import replacing
+from robaudit.files import discard, replacing
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.images import ImageRef, Images
 from robaudit.records import GalleryItem
@@ -20,6 +21,8 @@ from robaudit.records import GalleryItem
 GALLERY_FOLDER = "gallery"
 PICTURES_PER_CLASS = 2
 MAX_PICTURES = 8
+HASH_LENGTH = 16
+"""Hexadecimal digits that the name of a picture begins with."""
 
 
 def gallery_ids(images: Images) -> frozenset[str]:
@@ -62,9 +65,21 @@ def write_pictures(
     )
 
 
+def discard_pictures(folder: Path) -> None:
+    """Remove pictures that `write_pictures` made, and their folder where nothing else lies in it.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    gallery = folder / GALLERY_FOLDER
+    discard(gallery, *(picture.name for picture in gallery.glob(f"{'[0-9a-f]' * HASH_LENGTH}-*.png")))
+    with suppress(OSError):
+        gallery.rmdir()
+
+
 def _write_all(folder: Path, ref: ImageRef, pictures: dict[str, Tensor]) -> dict[str, str]:
     # Named after the id's hash: an id may hold anything a file name can, and two ids never share one.
-    name = hashlib.sha256(ref.id.encode()).hexdigest()[:16]
+    name = hashlib.sha256(ref.id.encode()).hexdigest()[:HASH_LENGTH]
     files = {role: f"{GALLERY_FOLDER}/{name}-{role}.png" for role in pictures}
     for role, picture in pictures.items():
         with replacing(folder / files[role]) as temporary:

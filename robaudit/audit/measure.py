@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -15,7 +14,7 @@ from robaudit import tally
 from robaudit.attack.batching import Sight
 from robaudit.attack.curve import Engine, Measured, Pursued
 from robaudit.audit.believe import Doubts, gradient_counts, spent
-from robaudit.audit.gallery import GALLERY_FOLDER, gallery_ids, write_pictures
+from robaudit.audit.gallery import GALLERY_FOLDER, discard_pictures, gallery_ids, write_pictures
 from robaudit.audit.journal import Entry, InOrder, Journal, open_journal, refuse_other, require_own_journal
 from robaudit.audit.record import filled, identity
 from robaudit.checks.evidence import Share
@@ -43,6 +42,8 @@ from robaudit.records import (
 )
 
 PARTIAL_EVERY_SECONDS = 60.0
+LEFTOVERS = (JOURNAL_FILE, PARTIAL_AUDIT_FILE)
+"""What only an unfinished scan needs."""
 
 
 @dataclass
@@ -83,7 +84,7 @@ class Measurement:
             elif finished := self._finished(asked):  # by another process meanwhile
                 return finished
             record = self._measured(preprocessing, overlap, wanted)
-            _tidy(self.out)
+            discard(self.out, *LEFTOVERS)
         return record
 
     def _finished(self, wanted: dict[str, Any]) -> AuditRecord | None:
@@ -96,8 +97,8 @@ class Measurement:
         read_rows(path, record)
         self.require_clean(record.clean)
         self.progress.say(f"{path} holds this scan already; --restart measures again")
-        with suppress(OSError):  # an archive that may not be written is as good
-            _tidy(self.out)
+        with suppress(OutputError):  # an archive that may not be written is as good
+            discard(self.out, *LEFTOVERS)
         return record
 
     def _measured(self, preprocessing: Check, overlap: Share | None, wanted: dict[str, Any]) -> AuditRecord:
@@ -211,14 +212,9 @@ def _entry(measured: Measured, gallery: GalleryItem | None, seconds: float) -> E
     )
 
 
-def _tidy(out: Path) -> None:
-    """Remove what only an unfinished scan needs."""
-    for leftover in (JOURNAL_FILE, PARTIAL_AUDIT_FILE):
-        (out / leftover).unlink(missing_ok=True)
-
-
 def _discard(out: Path) -> None:
     """Remove what a scan wrote, and nothing else."""
-    discard(out / REPORT_FOLDER, PAGE_FILE)  # it would look like a page of what comes now
-    discard(out, AUDIT_FILE, PARTIAL_AUDIT_FILE, IMAGES_FILE, JOURNAL_FILE)
-    shutil.rmtree(out / GALLERY_FOLDER, ignore_errors=True)
+    if any((out / name).exists() for name in (AUDIT_FILE, JOURNAL_FILE)):
+        discard(out / REPORT_FOLDER, PAGE_FILE)  # it would look like a page of what comes now
+    discard(out, AUDIT_FILE, IMAGES_FILE, *LEFTOVERS)
+    discard_pictures(out)

@@ -273,13 +273,24 @@ def test_restart_replaces_what_is_there_and_nothing_else(
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(finished[1], out)
-    (out / "notes.txt").write_text("mine")
+    mine = [out / "notes.txt", out / "gallery" / "holiday.png"]
+    for file in mine:
+        file.write_text("mine")
     record = small_scan(model, data, out, eps=(3,), restart=True)
     assert read_audit(out / "audit.json") == record
     assert record.threat_model.eps_255 == (3,)
-    assert (out / "notes.txt").read_text() == "mine"
+    assert [file.read_text() for file in mine] == ["mine", "mine"]
     named = {out / file for item in record.artifacts for file in item.files.values()}
-    assert set((out / "gallery").iterdir()) == named, "pictures of the old scan are gone"
+    assert set((out / "gallery").iterdir()) == {*named, mine[1]}, "pictures of the old scan are gone"
+
+
+def test_restart_leaves_a_page_where_no_scan_was(model: Path, data: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report" / "index.html"
+    page.parent.mkdir()
+    page.write_text("mine")
+    with pytest.raises(KeyboardInterrupt):
+        small_scan(model, data, tmp_path, restart=True, progress=Watcher(1, interrupt))
+    assert page.read_text() == "mine"
 
 
 # Interrupted, resumed, reordered, sharded
