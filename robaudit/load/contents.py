@@ -33,6 +33,7 @@ from robaudit.load.torch_pickle import (
     module_tensors,
     without_strays,
 )
+from robaudit.load.unchanged import stamped
 
 MAX_PLAIN_ENTRIES = 64
 
@@ -60,14 +61,15 @@ def damaged(path: Path, error: BaseException) -> ModelError:
 
 
 def _read_folder(path: Path) -> Contents:
-    folder = read_folder(path)
+    configs = stamped(read_folder(path).config_files)
+    folder = read_folder(path)  # what they say as they were stamped
     inner = _read_file(folder.weights)
     of_configs = [sha256_of(file) for file in folder.config_files]
     require_as_trained(path, {"weights": inner.sha256, "config": of_configs[0]})
     digest = hashlib.sha256("".join([*of_configs, inner.sha256]).encode()).hexdigest()
     return replace(
         inner, kind=folder.kind, path=path, sha256=digest, metadata=folder.config, weights_kind=inner.kind,
-        weights_sha256=inner.sha256,
+        weights_sha256=inner.sha256, files={**configs, **inner.files},
     )  # fmt: skip
 
 
@@ -77,9 +79,10 @@ def _read_file(path: Path) -> Contents:
         raise ModelError(f"{path}: is no regular file; pass a model file or folder")
     if status.st_size == 0:
         raise ModelError(f"{path}: is empty; fetch or save it again")
+    files = stamped([path])
     with path.open("rb") as file:
         head = file.read(512)
-    base = Contents(Kind.PICKLE, path, sha256=sha256_of(path), size_bytes=status.st_size, weights=path)
+    base = Contents(Kind.PICKLE, path, sha256_of(path), status.st_size, files, weights=path)
     if head.startswith(b"PK\x03\x04"):
         return _read_zip(base)
     if re.match(rb".{6}\0\0\{", head, re.DOTALL):  # the length of its header, and a JSON object

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robaudit.load.torch_pickle import DATA_GLOBALS, Groups
+from robaudit.load.unchanged import Stamp
 
 
 class Kind(StrEnum):
@@ -43,6 +44,8 @@ class Contents:
     sha256: str
     """Of the file; of a folder, over its configuration and weights."""
     size_bytes: int
+    files: Mapping[Path, Stamp]
+    """What it was read from, as each was before."""
     groups: Groups = field(default_factory=dict)
     """Tensors by the keys that lead to their dictionary: () is the top, ("state_dict",) one level down."""
     globals: frozenset[str] = frozenset()

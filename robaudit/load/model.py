@@ -27,6 +27,7 @@ from robaudit.load.own_code import code_sha256
 from robaudit.load.recipe import recipe_of
 from robaudit.load.stated import Stated, stated
 from robaudit.load.trial import tried, with_channels
+from robaudit.load.unchanged import require_unchanged
 from robaudit.records import FileRef, FrontInfo, InputSize, Loading, ModelInfo
 
 DEFAULT_SIZE = (224, 224)
@@ -75,7 +76,8 @@ def load_model(
         device: torch device.
 
     Raises:
-        ModelError: missing, damaged, needs code to load, does not fit the architecture, or has other classes.
+        ModelError: missing, damaged, needs code to load, does not fit the architecture, has other classes, or its files
+            changed meanwhile.
     """
     contents = replace(read_contents(local_folder(path)), path=path)
     own = stated(contents)
@@ -111,11 +113,13 @@ def load_model(
     front = retrofitted.front if retrofitted else None
     outputs = Outputs(threshold=DEFAULT_THRESHOLD if decides_at is None else decides_at)
     classifier = Classifier(answered.backbone, normalised, in_chans=network.in_chans, front=front, outputs=outputs)
+    sha256 = _sha256(contents, network)
+    require_unchanged({**network.files, **contents.files})  # of a file in both, as it was first
     return LoadedModel(
         classifier.eval().to(_device(device)),
         ModelInfo(
             path=str(path),
-            sha256=_sha256(contents, network),
+            sha256=sha256,
             code_sha256=code_sha256(network.module, network.factory),
             arch=network.arch,
             n_classes=len(names),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from robaudit.load.scripted import read_scripted
 from robaudit.load.state import State, branches, state_for
 from robaudit.load.stated import stated
 from robaudit.load.trusted import call_factory, load_trusted, require_trust
+from robaudit.load.unchanged import Stamp, stamped
 from robaudit.load.weights import misfit, put_into, read_weights
 from robaudit.typed import flag
 
@@ -82,8 +83,8 @@ class Network:
     """Where in the file its state dict lay; None for the top."""
     left_out: tuple[str, ...] = ()
     """What the pickle would have imported beside the weights."""
-    files: tuple[Path, ...] = ()
-    """Of a program: what holds it."""
+    files: Mapping[Path, Stamp] = field(default_factory=dict)
+    """Of a program: what holds it, as each was before it was read."""
     factory: str | None = None
     """The user's own code that made it."""
     normalization: Values | None = None
@@ -303,8 +304,9 @@ def _from_program(contents: Contents, may_run_code: bool) -> Network:
     path, kind, file = contents.path, contents.file_kind, contents.weights
     assert file is not None
     if may_run_code and kind is not Kind.ONNX:  # which has no code to run
+        held = stamped([file])
         module = load_trusted(file, kind, trusted_hash(contents))
-        trusted = _of_channels(module, kind, stated(contents).channels, (file,))
+        trusted = _of_channels(module, kind, stated(contents).channels, held)
         return replace(trusted, runs_code=True, inside=_inside(contents))
     if kind in RUNS_CODE:
         raise ModelError(_needs_trust(contents, f"is {RUNS_CODE[kind]}: it would import {_imports(contents)}"))
@@ -340,30 +342,31 @@ def _inside(contents: Contents) -> Values | None:
 
 
 def _read_program(file: Path, kind: Kind, channels: int | None) -> Network:
+    held = stamped([file])
     if kind is Kind.ONNX:
         graph, shape, beside = read_onnx(file)
-        return _traced(graph, kind, shape, (file, *beside))
+        return _traced(graph, kind, shape, held | beside)
     if kind is Kind.EXPORTED_PROGRAM:
         exported, shape = read_exported(file)
-        return _traced(exported, kind, shape, (file,))
-    return _of_channels(read_scripted(file), kind, channels, (file,))
+        return _traced(exported, kind, shape, held)
+    return _of_channels(read_scripted(file), kind, channels, held)
 
 
-def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files: tuple[Path, ...]) -> Network:
+def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files: Mapping[Path, Stamp]) -> Network:
     if len(shape) != 4:
         raise ProgramError(f"its input has {len(shape)} dimensions, wanted batch, channels, height, width")
     batch, channels, height, width = shape
     if width in READ_CHANNELS and (channels is None or channels > max(READ_CHANNELS)):
         raise ModelError(
-            f"{files[0]}: its input is (batch, {channels or 'height'}, {height or 'width'}, {width}): it seems to want "
-            "channels last, and robaudit gives (batch, channels, height, width); export it with "
+            f"{next(iter(files))}: its input is (batch, {channels or 'height'}, {height or 'width'}, {width}): it seems "
+            "to want channels last, and robaudit gives (batch, channels, height, width); export it with "
             "x.permute(0, 2, 3, 1) in front"
         )
     size = (height, width) if height is not None and width is not None else None
     return replace(_of_channels(network, kind, channels, files), size=size, batch=batch)
 
 
-def _of_channels(module: nn.Module, kind: Kind, channels: int | None, files: tuple[Path, ...]) -> Network:
+def _of_channels(module: nn.Module, kind: Kind, channels: int | None, files: Mapping[Path, Stamp]) -> Network:
     asks, channels = channels is None, channels or first_channels(module)
     return Network(module, kind.value, channels, asks_channels=asks, is_program=True, files=files)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robaudit.errors import ModelError, first_line
 from robaudit.load.kinds import ProgramError
 from robaudit.load.onnx_operators import OPERATORS, Operator
+from robaudit.load.unchanged import Stamp, stamped
 
 DOMAINS = ("", "ai.onnx")
 MAX_NODES = 200_000
@@ -92,8 +93,8 @@ class _Numbers:
     def __init__(self, path: Path) -> None:
         self._folder = path.parent
         self._size_bytes = path.stat().st_size
-        self.files: dict[Path, None] = {}
-        """Beside the file, that numbers were read from."""
+        self.files: dict[Path, Stamp] = {}
+        """Beside the file, that numbers were read from, as each was before."""
         self.in_float32 = False
         """Whether numbers of half or double precision become float32."""
 
@@ -123,7 +124,7 @@ class _Numbers:
         length = int(entries.get("length", size - offset))
         if not 0 <= offset <= offset + length <= size:
             raise ProgramError(f"{name}: holds {size} bytes, the file wants {length} from {offset}")
-        self.files[file] = None
+        self.files = stamped([file]) | self.files
         with file.open("rb") as opened:
             opened.seek(offset)
             described.raw_data = opened.read(length)
@@ -131,7 +132,7 @@ class _Numbers:
         described.ClearField("data_location")
 
 
-def read_onnx(path: Path) -> tuple[OnnxNetwork, tuple[int | None, ...], tuple[Path, ...]]:
+def read_onnx(path: Path) -> tuple[OnnxNetwork, tuple[int | None, ...], dict[Path, Stamp]]:
     """The network of an ONNX file, the sizes of its input (None where they may vary), and files its numbers lie in.
 
     Raises:
@@ -149,7 +150,7 @@ def read_onnx(path: Path) -> tuple[OnnxNetwork, tuple[int | None, ...], tuple[Pa
         graph = _Graph(model, numbers)
     except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ProgramError(f"{type(error).__name__} {first_line(error)}") from None
-    return OnnxNetwork(graph), graph.input_shape, tuple(numbers.files)
+    return OnnxNetwork(graph), graph.input_shape, numbers.files
 
 
 def onnx_operators(path: Path) -> tuple[str, ...]:

@@ -82,4 +82,4 @@ def recipe_of(network: Network, head: Mapping[str, str | int | float | None]) ->
     if network.library is not None:
         kind, described = network.library
         config["library"] = {"kind": kind.value, "config": json.loads(json.dumps(described))}
-    return Recipe(network.files, config)
+    return Recipe(tuple(network.files), config)

@@ -20,7 +20,9 @@ from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.contents import read_contents
 from robaudit.load.description import describe
+from robaudit.load.kinds import Contents
 from robaudit.load.model import load_model
+from robaudit.load.network import Asked, Network, read_network
 from robaudit.load.normalization import IMAGENET_MEAN, IMAGENET_STD
 from robaudit.retrofit.assimilate import with_front
 from robaudit.retrofit.checkpoint import write_model
@@ -220,6 +222,23 @@ def test_the_hash_is_that_of_the_weights(tmp_path: Path) -> None:
         torch.save(weights(made=network(2 + index)), tmp_path / "m.pt")
         hashes.add(load_model(tmp_path / "m.pt", arch=ARCH).info.sha256)
     assert len(hashes) == 2
+
+
+@pytest.mark.parametrize("changed", ["model.safetensors", "config.json"])
+def test_a_file_that_is_replaced_between_its_hash_and_its_weights_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """As by a training that saves its best: the record would name other weights than were measured."""
+    folder = write_folder(tmp_path / "model")
+    other = write_folder(tmp_path / "other")
+
+    def after_hashing(contents: Contents, asked: Asked) -> Network:
+        (other / changed).replace(folder / changed)
+        return read_network(contents, asked)
+
+    monkeypatch.setattr("robaudit.load.model.read_network", after_hashing)
+    with pytest.raises(ModelError, match=rf"{changed}: changed while it was read; start again"):
+        load_model(folder)
 
 
 # Classes

@@ -23,6 +23,7 @@ from robaudit.load.description import describe
 from robaudit.load.kinds import Kind
 from robaudit.load.model import load_model
 from robaudit.load.module import from_module
+from robaudit.load.network import read_network
 from robaudit.load.own_code import code_sha256
 from robaudit.load.trusted import call_factory
 from robaudit.retrofit.assimilate import with_front
@@ -377,7 +378,9 @@ def test_a_program_may_resize(tmp_path: Path) -> None:
         torch.testing.assert_close(answers(tmp_path / "m", PICTURES), made(PICTURES), **CLOSE)
 
 
-def test_numbers_beside_a_graph_are_part_of_what_the_model_is(tmp_path: Path, network: nn.Module) -> None:
+def test_numbers_beside_a_graph_are_part_of_what_the_model_is(
+    tmp_path: Path, network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
     onnx = pytest.importorskip("onnx")
     file, beside = tmp_path / "m.onnx", tmp_path / "m.onnx.data"
     onnx_by_trace(network, PICTURES, file)
@@ -390,6 +393,15 @@ def test_numbers_beside_a_graph_are_part_of_what_the_model_is(tmp_path: Path, ne
     beside.write_bytes(content)
     found.append(load_model(file, input_size=(16, 16)).info.sha256)
     assert len({alone.sha256, *found}) == 3
+
+    def before_hashing(*arguments: Any) -> Any:
+        read = read_network(*arguments)
+        beside.write_bytes(content + b"more")
+        return read
+
+    monkeypatch.setattr("robaudit.load.model.read_network", before_hashing)
+    with pytest.raises(ModelError, match=r"m\.onnx\.data: changed while it was read"):
+        load_model(file, input_size=(16, 16))
 
 
 def test_the_users_own_code_is_part_of_what_the_model_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
