@@ -1,4 +1,7 @@
-"""A table of images, CSV or Parquet, with columns path and label, and split, patient_id, sha256 if known."""
+"""A table of images, CSV or Parquet, with columns path and label, and split, patient_id, sha256 if known.
+
+One that robaudit wrote also says what each image was called.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,12 @@ from robaudit.load.patients import patient_key
 from robaudit.load.remote import CHAIN, STORES, Location, Remote, is_in_store, is_url, located
 from robaudit.load.table import as_whole, in_one_line, read_table
 
-COLUMNS = ("path", "label", "split", "patient_id", "sha256")
+OWN_ID = "robaudit_id"
+"""What an image was called where it was listed first: it keeps its name wherever manifest and data lie."""
+COLUMNS = ("path", "label", "split", "patient_id", "sha256", OWN_ID)
 """Of a manifest that robaudit writes."""
 _NEEDED = ("path", "label")
-_READ = (*_NEEDED, "split", "patient_id", "sha256")
+_READ = COLUMNS
 
 
 def read_manifest(path: Location) -> list[Listed]:
@@ -52,18 +57,25 @@ def _refuse_half_divided(path: Location, numbers: list[int], listed: list[Listed
 def _refuse_twice(path: Location, numbers: list[int], listed: list[Listed]) -> None:
     lines: defaultdict[str, list[int]] = defaultdict(list)
     for number, item in zip(numbers, listed, strict=True):
-        lines[os.path.normpath(str(item.path))].append(number)
+        for name in _names(item):
+            lines[name].append(number)
     for item in listed:
-        if len(found := lines[os.path.normpath(str(item.path))]) > 1:
+        if len(found := max(map(lines.__getitem__, _names(item)), key=len)) > 1:
             shown = ", ".join(map(str, found[:5]))
             raise DataError(
                 f"{path}: lists {in_one_line(item.id)} {len(found)} times (lines {shown}); keep one row per image"
             )
 
 
+def _names(item: Listed) -> tuple[str, str]:
+    """By which it is another than the others: where it lies, and what it is called."""
+    return f"path {os.path.normpath(str(item.path))}", f"id {item.id}"
+
+
 def _listed(path: Location, number: int, row: Mapping[str, str]) -> Listed:
     id_, label, pinned = _posix(path, row["path"]), row["label"], row.get("sha256", "").lower()
-    if not id_ or not label or "\0" in id_:
+    own_id = row.get(OWN_ID, "")
+    if not id_ or not label or "\0" in id_ + own_id:
         raise DataError(f"{path}: line {number} names no path or no label; correct or remove it")
     if is_url(id_) and not _may_name(path, id_):
         places = "its own store" if isinstance(path, Remote) else f"disk or one of {', '.join(STORES[:-1])}"
@@ -77,7 +89,7 @@ def _listed(path: Location, number: int, row: Mapping[str, str]) -> Listed:
             "or say in a column sha256 which bytes are meant"
         )
     return Listed(
-        id=id_,
+        id=own_id or id_,
         path=located(id_) if is_url(id_) else path.parent / id_,
         label=label,
         split=_part(path, number, row.get("split", "")),

@@ -358,8 +358,8 @@ def _traced(network: nn.Module, kind: Kind, shape: tuple[int | None, ...], files
     batch, channels, height, width = shape
     if width in READ_CHANNELS and (channels is None or channels > max(READ_CHANNELS)):
         raise ModelError(
-            f"{next(iter(files))}: its input is (batch, {channels or 'height'}, {height or 'width'}, {width}): it seems "
-            "to want channels last, and robaudit gives (batch, channels, height, width); export it with "
+            f"{next(iter(files))}: its input is (batch, {channels or 'height'}, {height or 'width'}, {width}): it "
+            "seems to want channels last, and robaudit gives (batch, channels, height, width); export it with "
             "x.permute(0, 2, 3, 1) in front"
         )
     size = (height, width) if height is not None and width is not None else None

@@ -28,7 +28,7 @@ _FIFTHS: Mapping[Split, int] = {"train": 3, "val": 4, "test": 5}
 """Where each part ends; whole numbers, so that no rounding decides."""
 
 Group = list[ImageRef]
-Row = tuple[str, str, Split, str, str]
+Row = tuple[str, str, Split, str, str, str]
 """`COLUMNS` of a manifest."""
 
 
@@ -143,4 +143,5 @@ def _pin(path: Location) -> str:
 def _row(image: ImageRef | Listed, part: Split, folder: Path, sha256: str) -> Row:
     """A row of the manifest; the hash of the file lets it lie outside the manifest's folder."""
     path = str(image.path) if isinstance(image.path, Remote) else Path(os.path.relpath(image.path, folder)).as_posix()
-    return path, image.label, part, image.patient or "", sha256
+    of_file = image.id.rpartition("#")[0] if image.member else image.id  # which of its pictures, listing adds again
+    return path, image.label, part, image.patient or "", sha256, of_file

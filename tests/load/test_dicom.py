@@ -338,15 +338,19 @@ def test_patients_are_known_by_hash_and_stay_in_one_part(tmp_path: Path) -> None
         for series in range(2):
             name = f"{'ab'[patient % 2]}/{patient:02d}-{series}.dcm"
             files[name] = different(2 * patient + series, PatientID=f"MRN-{patient}", PatientName="Doe^Jane")
+    files["b/frames.dcm"] = different(100, n_frames=3, PatientID="MRN-frames")
     data = write(tmp_path / "data", files)
     write_split(data, tmp_path / "split.csv", seed=0)
     text = (tmp_path / "split.csv").read_text(encoding="utf-8")
     assert "MRN" not in text
     assert "Doe" not in text
     parts: dict[str, set[str]] = {}
+    found_ids = set()
     for part in ("train", "val", "test"):
         for ref in open_images(tmp_path / "split.csv", part).refs:
             parts.setdefault(Path(ref.id).name[:2], set()).add(part)
+            found_ids.add(ref.id)
+    assert found_ids == {ref.id for ref in open_images(data).refs}, "frames included"
     assert {len(found) for found in parts.values()} == {1}
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import random
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -586,6 +587,17 @@ def test_an_unreadable_image_stays_in_its_patients_part(tmp_path: Path) -> None:
     parts = parts_of(tmp_path / "split.csv")
     assert all(parts[f"a/bad-{index}.png"] == parts[f"a/{index:02d}.png"] for index in range(10))
     assert open_images(tmp_path / "split.csv", "train", on_bad_image="skip").n_skipped == 6
+
+
+def test_a_split_keeps_the_names_of_images_wherever_it_and_they_lie(tmp_path: Path) -> None:
+    data, moved = folder(tmp_path / "data", {"a": 10, "b": 10}), tmp_path / "else" / "where"
+    shutil.copytree(data, moved)
+    manifests = [tmp_path / "split.csv", tmp_path / "deeper" / "out" / "split.csv", tmp_path / "third.csv"]
+    for source, manifest in zip((data, data, moved), manifests, strict=True):
+        write_split(source, manifest, seed=0)
+    found = [open_images(manifest, "test") for manifest in manifests]
+    assert len({images.sha256 for images in found}) == 1
+    assert {ref.id for ref in found[0].refs} < {ref.id for ref in open_images(data).refs}
 
 
 def test_a_split_depends_on_bytes_and_seed_alone(tmp_path: Path) -> None:

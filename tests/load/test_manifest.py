@@ -215,6 +215,13 @@ def test_a_faulty_row_is_named_by_its_number(tmp_path: Path, lines: tuple[str, .
     assert "\n" not in str(refusal.value)
 
 
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    """A table that robaudit wrote says what they were called; of one name, one would stand for both."""
+    rows = (f"{picture(tmp_path / name, 1).name},a,x" for name in ("0.png", "1.png"))
+    with pytest.raises(DataError, match=r"lists x 2 times \(lines 2, 3\)"):
+        read_manifest(write(tmp_path / "m.csv", "path,label,robaudit_id", *rows))
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
