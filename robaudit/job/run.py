@@ -149,7 +149,8 @@ def run(
         if restart:
             discard(stages.report, PAGE_FILE)
         options = {name: value for name, value in (reading or {}).items() if name != "limit"}
-        parts = divided(data, stages.out / SPLIT_FILE, seed=seed, progress=progress, **options)
+        keep = stages.before.exists() and not restart
+        parts = divided(data, stages.out / SPLIT_FILE, seed=seed, keep=keep, progress=progress, **options)
         return _run_stages(model, parts, stages, measured, trained, without_glcm, progress)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,8 +13,8 @@ from typing import Any
 
 from scipy.cluster.hierarchy import DisjointSet
 
-from robaudit.errors import DataError
-from robaudit.files import replacing, sha256_of
+from robaudit.errors import DataError, OutputError
+from robaudit.files import sha256_of, write_text
 from robaudit.load.images import ImageRef, Images, open_images
 from robaudit.load.listed import Listed, Split
 from robaudit.load.listing import has_splits
@@ -32,7 +33,9 @@ Row = tuple[str, str, Split, str, str, str]
 """`COLUMNS` of a manifest."""
 
 
-def divided(path: Location, manifest: Path, *, seed: int, progress: Progress, **options: Any) -> Location:
+def divided(
+    path: Location, manifest: Path, *, seed: int, keep: bool = False, progress: Progress, **options: Any
+) -> Location:
     """Where the parts of images are: the data itself, or a manifest of a fresh split.
 
     Raises:
@@ -40,7 +43,7 @@ def divided(path: Location, manifest: Path, *, seed: int, progress: Progress, **
     """
     if has_splits(path):
         return path
-    write_split(path, manifest, seed=seed, progress=progress, **options)
+    write_split(path, manifest, seed=seed, keep=keep, progress=progress, **options)
     progress.say(
         f"{path} is not divided: split 60/20/20 per class, written to {manifest.name} in the output folder; its test "
         "part, which training does not see, is the one to scan"
@@ -48,15 +51,32 @@ def divided(path: Location, manifest: Path, *, seed: int, progress: Progress, **
     return manifest
 
 
-def write_split(path: Location, manifest: Path, *, seed: int, progress: Progress | None = None, **options: Any) -> None:
+def write_split(
+    path: Location,
+    manifest: Path,
+    *,
+    seed: int,
+    keep: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> None:
     """Split an undivided data folder 60/20/20 per class and write the parts as a manifest, itself valid DATA.
 
     Images of one patient share a part where patients are known, and so do identical pictures, so no test image is seen
     in training; which part is decided by image hash and seed. Unreadable images that `on_bad_image` skips are listed
     as well.
 
+    Args:
+        path: the data folder.
+        manifest: what to write.
+        seed: of the draw.
+        keep: results stand on a manifest that is there, so it must not become another.
+        progress: told of every image.
+        options: of `open_images`.
+
     Raises:
         DataError: as for `open_images`, or a class has too few images for three parts.
+        OutputError: the manifest cannot be written, or is to be kept and would be another.
     """
     if isinstance(path, Remote) and not is_in_store(path.url):
         raise DataError(
@@ -69,10 +89,21 @@ def write_split(path: Location, manifest: Path, *, seed: int, progress: Progress
     _require_all_parts(path, images, groups, part_of)
     rows = {_row(ref, part_of[ref.id], manifest.parent, sha256_of(ref.path)) for ref in images.refs}
     rows |= _rows_of_skipped(images, part_of, manifest.parent)
-    with replacing(manifest) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows(sorted(rows))
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    writer.writerows(sorted(rows))
+    if keep and manifest.exists() and _meant(manifest.read_text(encoding="utf-8")) != _meant(text.getvalue()):
+        raise OutputError(
+            f"{manifest}: results beside it stand on another split (other images, classes or seed); choose another "
+            "--out, or replace them with --restart"
+        )
+    write_text(manifest, text.getvalue())
+
+
+def _meant(manifest: str) -> list[list[str]]:
+    """What a manifest says beyond where the images lie: they may have moved."""
+    return sorted(row[1:] for row in csv.reader(io.StringIO(manifest, newline="")))
 
 
 def _groups(refs: Sequence[ImageRef]) -> list[Group]:

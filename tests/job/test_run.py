@@ -141,6 +141,14 @@ def test_the_same_demo_again_reuses_what_is_there(finished: tuple[Path, Told]) -
     assert sum("holds this scan already" in line or "already made" in line for line in told.lines) == 5
 
 
+def test_a_demo_of_another_seed_leaves_a_finished_one_as_it_is(finished: tuple[Path, Told]) -> None:
+    out, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    with pytest.raises(OutputError, match=r"holds a demo of seed 0, wanted 1; .*--restart"):
+        demo(out=out, seed=1)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
 def test_phantoms_depend_on_the_seed_alone(tmp_path: Path) -> None:
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):
         phantoms.write_phantoms(tmp_path / name, seed, Told())
@@ -195,9 +203,14 @@ def test_undivided_data_is_split_and_both_scans_take_its_test_part(
     for stage in ("before", "after"):
         assert read_audit(out / stage / "audit.json").data.sha256 == expected.sha256
         rows = [json.loads(line) for line in (out / stage / "images.jsonl").read_text().splitlines()]
-        assert {(out / row["id"]).resolve() for row in rows} == parts["test"]
+        assert {(undivided / row["id"]).resolve() for row in rows} == parts["test"]
     training = json.loads((out / "assimilated" / "training.json").read_text(encoding="utf-8"))
     assert (training["train"]["n_images"], training["val"]["n_images"]) == (18, 6)
+
+    before = (out / "split.csv").read_bytes()
+    with pytest.raises(OutputError, match=r"split\.csv: results beside it stand on another split .*--restart"):
+        run(model, undivided, out=out, seed=1, scanning=SCANNING, training={"epochs": 1})
+    assert (out / "split.csv").read_bytes() == before
 
 
 def test_a_threshold_holds_for_every_stage_and_is_part_of_what_was_asked(undivided: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from robaudit.errors import DataError, SettingsError
+from robaudit.errors import DataError, OutputError, SettingsError
 from robaudit.load.images import Images, open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.splitting import write_split
@@ -598,6 +598,18 @@ def test_a_split_keeps_the_names_of_images_wherever_it_and_they_lie(tmp_path: Pa
     found = [open_images(manifest, "test") for manifest in manifests]
     assert len({images.sha256 for images in found}) == 1
     assert {ref.id for ref in found[0].refs} < {ref.id for ref in open_images(data).refs}
+
+
+def test_a_split_that_is_to_be_kept_is_replaced_by_none_but_its_like(tmp_path: Path) -> None:
+    data, moved, manifest = folder(tmp_path / "data", {"a": 10, "b": 10}), tmp_path / "moved", tmp_path / "split.csv"
+    shutil.copytree(data, moved)
+    write_split(data, manifest, seed=0, keep=True)
+    write_split(moved, manifest, seed=0, keep=True)
+    assert open_images(manifest, "train").refs[0].path.resolve().is_relative_to(moved)
+    before = manifest.read_bytes()
+    with pytest.raises(OutputError, match="stand on another split"):
+        write_split(data, manifest, seed=1, keep=True)
+    assert manifest.read_bytes() == before
 
 
 def test_a_split_depends_on_bytes_and_seed_alone(tmp_path: Path) -> None:
