@@ -78,8 +78,14 @@ def discard(folder: Path, *names: str) -> None:
         raise OutputError(f"{folder}: cannot be replaced ({error.strerror}); choose another --out") from None
 
 
+def landing(out: Path) -> Path:
+    """Where `out` is in the end: what takes its place would else replace a link, not what the link leads to."""
+    return Path(os.path.realpath(out)) if out.is_symlink() else out
+
+
 def workplace_of(out: Path) -> Path:
     """The hidden folder beside `out` where a retrofit is made until it is whole."""
+    out = landing(out)
     return out.parent / f".{out.name}.unfinished"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from robaudit.errors import OutputError
@@ -16,9 +17,9 @@ def require_outside_images(out: Path, data: Location) -> None:
     Raises:
         OutputError: it lies where images are looked for.
     """
-    if not isinstance(data, Path) or not data.is_dir() or not out.resolve().is_relative_to(data.resolve()):
+    if not isinstance(data, Path) or not data.is_dir() or not _lies_in(out, data):
         return
-    below = out.resolve().relative_to(data.resolve()).parts
+    below = _real(out).relative_to(_real(data)).parts
     if any(name.startswith(".") for name in below):
         return  # hidden folders are not looked into
     if not below or part_named(below[0]) in SPLIT_NAMES or not has_splits(data):
@@ -34,7 +35,7 @@ def require_other_than_model(out: Path, model: Path) -> None:
     Raises:
         OutputError: the model is at `out`, or lies in it.
     """
-    if model.resolve().is_relative_to(out.resolve()):
+    if _lies_in(model, out):
         raise OutputError(
             f"{out}: holds the model that is to be retrofitted, and which it is compared with; choose another --out"
         )
@@ -46,5 +47,14 @@ def require_other_than_data(out: Path, data: Location) -> None:
     Raises:
         OutputError: the images or their manifest are at `out`, or lie in it.
     """
-    if isinstance(data, Path) and data.resolve().is_relative_to(out.resolve()):
+    if isinstance(data, Path) and _lies_in(data, out):
         raise OutputError(f"{out}: holds the images to learn from ({data}); move them away, or choose another --out")
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return _real(path).is_relative_to(_real(folder))
+
+
+def _real(path: Path) -> Path:
+    """With every link followed; `Path.resolve` raises RuntimeError for one that leads in a circle."""
+    return Path(os.path.realpath(path))

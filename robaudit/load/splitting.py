@@ -39,7 +39,7 @@ def divided(
     """Where the parts of images are: the data itself, or a manifest of a fresh split.
 
     Raises:
-        DataError: as for `write_split`.
+        DataError, OutputError: as for `write_split`.
     """
     if has_splits(path):
         return path

@@ -12,7 +12,7 @@ from pydantic import NonNegativeFloat, PositiveInt, ValidationError
 
 from robaudit import __version__
 from robaudit.errors import ModelError, OutputError, SettingsError
-from robaudit.files import sha256_of, write_text
+from robaudit.files import landing, sha256_of, write_text
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.float32 import true_float32
 from robaudit.front.front import Front, Modules
@@ -127,7 +127,7 @@ def assimilate(
         InputError: the model, data, settings or output folder cannot be used.
         TrainingError: the loss was not finite before any epoch was completed; nothing is written.
     """
-    model, data, out = Path(model), located(data), Path(out)
+    model, data, out = Path(model), located(data), landing(Path(out))
     progress = progress or Silent()
     loading = {name: settings.pop(name) for name in FURTHER_OPTIONS if name in settings}
     given(load_model, model, **loading)

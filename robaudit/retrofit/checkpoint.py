@@ -230,7 +230,7 @@ def take_place(folder: Path, out: Path) -> None:
     older = out.parent / f".{out.name}.replaced"
     if out.exists():
         refuse_foreign(out)
-        shutil.rmtree(older, ignore_errors=True)
+        _remove(older)
         out.rename(older)
     try:
         folder.replace(out)
@@ -243,23 +243,32 @@ def take_place(folder: Path, out: Path) -> None:
 
 def tidy(out: Path) -> None:
     """Remove what a finished retrofit has no use for."""
-    shutil.rmtree(out.parent / f".{out.name}.replaced", ignore_errors=True)
+    _remove(out.parent / f".{out.name}.replaced")
     for name in (STATE_FILE, IDENTITY_FILE, LOCK_FILE):
         with suppress(OSError):
             (out / name).unlink(missing_ok=True)
+
+
+def _remove(older: Path) -> None:
+    with suppress(OSError):
+        older.unlink()  # a link, and not what it leads to
+    shutil.rmtree(older, ignore_errors=True)
 
 
 def require_movable(out: Path) -> None:
     """Refuse, before any training, a folder whose place another cannot take.
 
     Raises:
-        OutputError: it is a mount point, as a volume of a container is, or the current folder or one above that.
+        OutputError: it is a mount point, as a volume of a container is, the current folder or one above that, or a
+            link in a circle.
     """
     here = Path.cwd()
     if os.path.ismount(out):
         why = "is a mount point"
-    elif out.resolve() in (here, *here.parents):
+    elif Path(os.path.realpath(out)) in (here, *here.parents):
         why = "is the current folder, or holds it"
+    elif out.is_symlink():
+        raise OutputError(f"{out}: is a link that leads in a circle; remove it, or choose another --out")
     else:
         return
     raise OutputError(f"{out}: {why}, and no finished folder can take its place; pass one in it as --out")

@@ -272,6 +272,19 @@ def test_a_finished_folder_is_reused_and_other_settings_need_restart(model, data
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_the_place_of_a_link_is_where_it_leads(model, data, tmp_path):
+    """Dangling at first, then replaced; and an older link in the way of what is replaced goes, not its folder."""
+    link, disk, kept = tmp_path / "link", tmp_path / "disk", tmp_path / "kept"
+    kept.mkdir()
+    link.symlink_to(disk / "out")
+    assimilate(model, data, out=link, **CHEAP)
+    (disk / ".out.replaced").symlink_to(kept)
+    assimilate(model, data, out=link, restart=True, **CHEAP)
+    assert link.is_symlink()
+    assert (link / "training.json").samefile(disk / "out" / "training.json")
+    assert sorted(path.name for path in (*tmp_path.iterdir(), *disk.iterdir())) == ["disk", "kept", "link", "out"]
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_a_folder_that_changed_after_training_is_neither_reused_nor_loaded(model, data, tmp_path, name):
     out = tmp_path / "out"
@@ -384,7 +397,10 @@ def test_a_folder_whose_place_no_other_can_take_is_refused_before_training(model
     monkeypatch.setattr("os.path.ismount", lambda path: path == tmp_path / "volume")
     with pytest.raises(OutputError, match=r"volume: is a mount point, .*; pass one in it"):
         assimilate(model, data, out=tmp_path / "volume", **QUICK)
-    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(OutputError, match=r"circle: is a link that leads in a circle"):
+        assimilate(model, data, out=tmp_path / "circle", **QUICK)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["circle", "here"]
 
 
 def test_the_split_to_learn_from_is_never_replaced_by_its_own_retrofit(model, data, tmp_path):
