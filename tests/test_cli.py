@@ -1,5 +1,6 @@
 """The contract of the command line: exit codes, one line per error, and no torch before it is needed."""
 
+import errno
 import json
 import re
 import subprocess
@@ -102,6 +103,25 @@ def test_an_interrupted_command_says_that_it_can_be_continued(
         main.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "robaudit: interrupted; the same command continues\n"
+
+
+def test_a_folder_that_may_not_be_entered_is_unusable_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Looking whether a file exists raises there: `Path.exists` is silent of files that are missing alone."""
+
+    def locked(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "exists", locked)
+    monkeypatch.setattr(sys, "argv", ["robaudit", "status", "locked/in"])
+    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith("robaudit: locked/in/audit.json: may not be read or written (Permission denied); ")
+    assert len(told.splitlines()) == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

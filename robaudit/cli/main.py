@@ -109,6 +109,9 @@ def _unforeseen(error: Exception) -> ExitCode:
         _fail(f"{error.filename or 'stdout'}: cannot be written ({error.strerror}); free space")
         drop_stdout()
         return ExitCode.UNUSABLE_INPUT
+    if isinstance(error, PermissionError) and error.filename is not None:
+        _fail(f"{error.filename}: may not be read or written ({error.strerror}); ask for the right to, or pass another")
+        return ExitCode.UNUSABLE_INPUT
     _fail(f"internal error: {_one_line(error)}; please report it{_with_traceback()}")
     return ExitCode.INTERNAL_ERROR
 
