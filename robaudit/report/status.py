@@ -135,12 +135,12 @@ def _of_scan(folder: Path) -> Status | None:
     if audit.exists():
         record = read_audit(audit)
         n = record.clean.n_images
-        return _status(folder, "scan", folder, audit, n, n, "images", record.verdict.sentence)
+        return _status(folder, "scan", folder, audit, n, n, "images", record.verdict.sentence, is_finished=True)
     if not journal.exists():
         return None
     found: list[Any] = _whole_lines(journal, json.loads)
     if not found:
-        return _status(folder, "scan", folder, journal, 0, None, "images", "begun")
+        return _status(folder, "scan", folder, journal, 0, None, "images", "begun", is_finished=False)
     header, *entries = found
     try:
         identity = _Journal.model_validate(header).identity
@@ -148,7 +148,7 @@ def _of_scan(folder: Path) -> Status | None:
     except (KeyError, TypeError, ValidationError):
         raise _damaged(journal) from None
     total, said = identity.data.n_images, _curve(list(rows.values()), identity.threat_model.eps_255)
-    return _status(folder, "scan", folder, journal, len(rows), total, "images", said)
+    return _status(folder, "scan", folder, journal, len(rows), total, "images", said, is_finished=False)
 
 
 def _curve(rows: Sequence[ImageRow], grid: Sequence[int]) -> str:
@@ -163,7 +163,8 @@ def _of_retrofit(out: Path) -> Status | None:
     if finished.exists() and not unfinished.exists():
         record = _read(finished, _Trained.model_validate_json)
         n, best = record.n_epochs, record.best.epoch
-        return _status(out, "assimilate", out, finished, n, n, "epochs", f"keeps the weights of epoch {best}")
+        said = f"keeps the weights of epoch {best}"
+        return _status(out, "assimilate", out, finished, n, n, "epochs", said, is_finished=True)
     if not unfinished.exists():
         return None
     metrics, identity = unfinished / METRICS_FILE, unfinished / IDENTITY_FILE
@@ -202,7 +203,9 @@ def _stage(folder: Path) -> Status | None:
 
 def _of_report(folder: Path) -> Status | None:
     page = folder / PAGE_FILE
-    return _status(folder, "report", folder, page, None, None, None, f"open {page}") if page.exists() else None
+    if not page.exists():
+        return None
+    return _status(folder, "report", folder, page, None, None, None, f"open {page}", is_finished=True)
 
 
 def _begun(folder: Path) -> Status | None:
@@ -222,26 +225,26 @@ def _status(
     unit: Literal["images", "epochs", "stages"] | None,
     says: str,
     *,
-    is_finished: bool | None = None,
+    is_finished: bool,
 ) -> Status:
     """Put together what was read, with who holds the folder `held` now and when the file `newest` was written."""
     process = holder_of(held)
-    finished = newest.name != JOURNAL_FILE if is_finished is None else is_finished
+    unheld: Literal["finished", "stopped"] = "finished" if is_finished else "stopped"
     written = datetime.fromtimestamp(newest.stat().st_mtime, UTC) if newest.exists() else None
     return Status(
-        path=str(folder), kind=kind, state="running" if process is not None else "finished" if finished else "stopped",
+        path=str(folder), kind=kind, state=unheld if process is None else "running",
         process=process, done=done, total=total, unit=unit, says=says, last_written=written,
     )  # fmt: skip
 
 
-def _whole_lines(path: Path, parse: Callable[[str], T]) -> list[T]:
-    """Every line but one that is being written."""
-    return _read(path, lambda text: [parse(line) for line in text.split("\n")[:-1]])
+def _whole_lines(path: Path, parse: Callable[[bytes], T]) -> list[T]:
+    """Every line but one that is being written, which may end within a letter."""
+    return _read(path, lambda content: [parse(line) for line in content.split(b"\n")[:-1]])
 
 
-def _read(path: Path, parse: Callable[[str], T]) -> T:
+def _read(path: Path, parse: Callable[[bytes], T]) -> T:
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse(path.read_bytes())
     except OSError as error:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):  # also what pydantic raises

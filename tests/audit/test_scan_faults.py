@@ -22,7 +22,7 @@ from robaudit.errors import DataError, OutputError
 from robaudit.files import alone_in
 from robaudit.load.images import open_images
 from robaudit.load.model import load_model
-from robaudit.records import read_rows
+from robaudit.records import ImageRow, read_rows
 from robaudit.report.status import lines, read_status
 
 REPOSITORY = Path(__file__).parents[2]
@@ -236,6 +236,17 @@ def test_no_worst_case_is_told_before_an_image_is_done(model: Path, data: Path, 
     assert watcher.lines[-1] == "stopped before the first image was done"
     status = read_status(tmp_path)
     assert (status.state, status.done, status.total, status.says) == ("stopped", 0, N_IMAGES, "begun")
+
+
+def test_a_line_torn_within_a_letter_is_no_damage(tmp_path: Path) -> None:
+    """A scan drops it and goes on: nobody may be told to start again."""
+    header = {"identity": {"data": {"n_images": 2}, "threat_model": {"eps_255": [1]}}}
+    row = ImageRow(id="café.png", sha256="0" * 64, label="a", prediction="a", fooled_at={"fgsm": None})
+    line = json.dumps({"row": row.model_dump()}, ensure_ascii=False).encode()
+    torn = line[: line.index("é".encode()) + 1]
+    (tmp_path / "images.partial.jsonl").write_bytes(json.dumps(header).encode() + b"\n" + line + b"\n" + torn)
+    status = read_status(tmp_path)
+    assert (status.state, status.done, status.total) == ("stopped", 1, 2)
 
 
 LOSSES = {"total": 0.5, "cross_entropy": 0.5, "texture": 0.0}
