@@ -5,25 +5,46 @@ Nothing that becomes of them may stop the work or change its exit code: a gate t
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import select
+import stat
 import sys
+from contextlib import suppress
+from typing import Any
 
 from robaudit.errors import SettingsError
 
 
-class _Outlet(io.FileIO):
+class _Stdout(io.FileIO):
     """A file descriptor that takes every byte, also when nobody is left to read it."""
 
-    def __init__(self, descriptor: int, ignored: type[OSError]) -> None:
-        super().__init__(descriptor, "wb", closefd=False)
-        self._ignored = ignored
-
-    def write(self, data: object, /) -> int:
+    def write(self, data: Any, /) -> int:
         try:
-            return super().write(data)  # type: ignore[arg-type]
-        except self._ignored:
-            return memoryview(data).nbytes  # type: ignore[arg-type]
+            while (written := super().write(data)) is None:  # a pipe that another program made non-blocking is full
+                select.select([], [self], [])
+        except OSError as error:
+            if not _nobody_reads(error, self.fileno()):
+                raise
+            return memoryview(data).nbytes
+        return written
+
+
+class _Stderr(io.FileIO):
+    """Likewise, and whatever else goes wrong: words are let go, and waited for by nobody."""
+
+    def write(self, data: Any, /) -> int:
+        with suppress(OSError):
+            if (written := super().write(data)) is not None:
+                return written
+        return memoryview(data).nbytes
+
+
+def _nobody_reads(error: OSError, descriptor: int) -> bool:
+    """Whether the reader of a pipe has left, or the terminal is gone; a disk that fails so has lost a result."""
+    gone = error.errno == errno.EIO and stat.S_ISCHR(os.fstat(descriptor).st_mode)
+    return gone or isinstance(error, BrokenPipeError)
 
 
 def settle_streams() -> None:
@@ -41,11 +62,14 @@ def settle_streams() -> None:
         # Bytes of a file name that are no text in the locale come out as they went in.
         errors = "backslashreplace" if sys.stdout.isatty() else "surrogateescape"
         sys.stdout = io.TextIOWrapper(
-            io.BufferedWriter(_Outlet(1, BrokenPipeError)), encoding, errors, line_buffering=sys.stdout.isatty()
+            io.BufferedWriter(_Stdout(1, "wb", closefd=False)), encoding, errors, line_buffering=sys.stdout.isatty()
         )
     if stderr_is_own:
         sys.stderr = io.TextIOWrapper(
-            io.BufferedWriter(_Outlet(2, OSError)), sys.stderr.encoding, "backslashreplace", line_buffering=True
+            io.BufferedWriter(_Stderr(2, "wb", closefd=False)),
+            sys.stderr.encoding,
+            "backslashreplace",
+            line_buffering=True,
         )
 
 

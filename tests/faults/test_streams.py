@@ -5,13 +5,16 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from robaudit.cli.console import event, to_stderr
+from robaudit.cli.streams import _Stdout
 from robaudit.records import AuditRecord
 
 REPOSITORY = Path(__file__).parents[2]
@@ -44,6 +47,34 @@ def test_a_gate_that_failed_has_failed_whether_or_not_anybody_reads_it(gate: lis
     assert done.returncode == 1, done
     assert b"Traceback" not in done.stderr
     assert b"Exception" not in done.stderr
+
+
+@pytest.fixture
+def full_pipe() -> Iterator[tuple[int, int]]:
+    """A pipe that does not block, as other programs leave the one they share with us, and is full; its two ends."""
+    reader, full = os.pipe()
+    os.set_blocking(full, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(full, b"x" * 2**16)
+    yield reader, full
+    for end in (reader, full):
+        os.close(end)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="terminals and pipes of POSIX")
+def test_a_gate_that_failed_has_failed_without_terminal_or_room(gate: list[str], full_pipe: tuple[int, int]) -> None:
+    terminal, gone = os.openpty()
+    os.close(terminal)
+    assert subprocess.run(gate, cwd=REPOSITORY, stdout=gone, stderr=full_pipe[1], check=False).returncode == 1
+    os.close(gone)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes of POSIX")
+def test_a_result_waits_for_room(full_pipe: tuple[int, int]) -> None:
+    reader, full = full_pipe
+    threading.Timer(0.2, os.read, (reader, 2**20)).start()
+    assert _Stdout(full, "wb", closefd=False).write(b"result") == len(b"result")
 
 
 def test_words_do_not_end_up_in_the_result_where_stderr_is_closed(gate: list[str]) -> None:
