@@ -29,10 +29,18 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside `path`; on success it takes its place in one step, on failure it is removed.
 
     What it holds is on the disk before it takes its place: after a power failure there is the old file or the new one.
+    A link stays, and what it leads to is replaced; a device or a pipe is yielded itself, and takes what is written.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            yield path
+            return
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+    path = landing(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=_UNFINISHED, suffix=path.suffix, dir=path.parent)

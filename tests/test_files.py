@@ -1,5 +1,7 @@
 """No file is ever seen half-written."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,24 @@ def test_a_full_disk_is_an_output_error(tmp_path: Path) -> None:
 def test_a_file_is_known_by_its_bytes(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "true.txt").write_text("old")
+    for name, leads_to in (("link", "true.txt"), ("dangling", "new.txt")):
+        (tmp_path / name).symlink_to(leads_to)
+        write_text(tmp_path / name, "new")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / leads_to).read_text() == "new"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
+def test_a_pipe_takes_what_is_written_and_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "words")
+    assert os.read(reader, 100) == b"words"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    assert names(tmp_path) == {"pipe"}
