@@ -3,7 +3,8 @@
 import errno
 import hashlib
 import os
-import tempfile
+import secrets
+import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -43,14 +44,16 @@ def replacing(path: Path) -> Iterator[Path]:
     path = landing(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=_UNFINISHED, suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        temporary = path.parent / f"{_UNFINISHED}{secrets.token_hex(8)}{path.suffix}"
+        temporary.touch(exist_ok=False)
+        # As the umask has it. What a writer puts in its place, as safetensors does, has another.
+        mode = stat.S_IMODE(temporary.stat().st_mode)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o644)
+        with suppress(OSError):  # a file system without modes
+            temporary.chmod(mode)
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

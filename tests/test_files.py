@@ -57,9 +57,19 @@ def test_a_temporary_file_keeps_the_suffix_by_which_writers_choose_a_format(tmp_
         assert temporary.name.startswith(".")
 
 
-def test_the_result_can_be_read_by_others(tmp_path: Path) -> None:
-    write_text(tmp_path / "a.txt", "x")
-    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_who_may_read_the_result_is_as_the_umask_says(tmp_path: Path, umask: int, mode: int) -> None:
+    """Also where the writer puts a file of its own there, as safetensors does, that nobody else may read."""
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "a.txt", "x")
+        with replacing(tmp_path / "b.txt") as temporary:
+            temporary.unlink()
+            temporary.touch(0o600)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
 
 
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:

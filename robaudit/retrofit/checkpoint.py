@@ -226,7 +226,6 @@ def take_place(folder: Path, out: Path) -> None:
     Raises:
         OutputError: something else is at `out`.
     """
-    folder.chmod(0o755)
     older = out.parent / f".{out.name}.replaced"
     if out.exists():
         refuse_foreign(out)
