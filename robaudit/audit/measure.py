@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from robaudit.audit.gallery import GALLERY_FOLDER, discard_pictures, gallery_ids
 from robaudit.audit.journal import Entry, InOrder, Journal, open_journal, refuse_other, require_own_journal
 from robaudit.audit.record import filled, identity
 from robaudit.checks.evidence import Share
-from robaudit.errors import OutputError
+from robaudit.errors import OutputError, RecordError
 from robaudit.files import alone_in, discard, write_lines, write_text
 from robaudit.fleet.fleet import Fleet
 from robaudit.fleet.worker import place_of
@@ -37,6 +38,7 @@ from robaudit.records import (
     GalleryItem,
     ImageRow,
     Tally,
+    file_of,
     read_audit,
     read_rows,
 )
@@ -92,9 +94,13 @@ class Measurement:
         path = self.out / AUDIT_FILE
         if not path.exists():
             return None
-        record = read_audit(path)
-        refuse_other(path, identity(record), wanted)
-        read_rows(path, record)
+        try:
+            record = read_audit(path)
+            refuse_other(path, identity(record), wanted)
+            read_rows(path, record)
+            _require_pictures(self.out, record)
+        except RecordError as error:
+            raise OutputError(f"{error}; here --restart measures again") from None
         self.require_clean(record.clean)
         self.progress.say(f"{path} holds this scan already; --restart measures again")
         with suppress(OutputError):  # an archive that may not be written is as good
@@ -210,6 +216,12 @@ def _entry(measured: Measured, gallery: GalleryItem | None, seconds: float) -> E
         observed=measured.observed,
         gallery=gallery,
     )
+
+
+def _require_pictures(out: Path, record: AuditRecord) -> None:
+    for name in chain.from_iterable(item.files.values() for item in record.artifacts):
+        if not file_of(out, name).is_file():
+            raise RecordError(f"{out / name}: is gone; put it back")
 
 
 def _discard(out: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robaudit.errors import SettingsError
+from robaudit.errors import OutputError, SettingsError
 from robaudit.files import alone_in, replacing, write_text
 from robaudit.inert import inert
 from robaudit.records import PAGE_FILE, REPORT_FOLDER
@@ -62,13 +62,19 @@ def compare(
 
 
 def write_beside(audit: Path) -> Path:
-    """Write the page of one audit into a folder beside its record.
+    """Write the page of one audit into a folder beside its record; in an archive that is read-only, one may be there.
 
     Raises:
         RecordError: the record cannot be read.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, and holds no page.
     """
-    return write_report(read_single(audit), audit.parent / REPORT_FOLDER)
+    folder = audit.parent / REPORT_FOLDER
+    try:
+        return write_report(read_single(audit), folder)
+    except OutputError:
+        if not (folder / PAGE_FILE).is_file():
+            raise
+        return folder / PAGE_FILE
 
 
 def read_page(audits: Sequence[Path], *, without_glcm: Path | None = None) -> Page:

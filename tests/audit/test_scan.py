@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -212,6 +213,29 @@ def test_a_finished_scan_is_reused_without_attacking_again(model: Path, data: Pa
     assert watcher.n_attacked == 0
     assert "holds this scan already; --restart" in watcher.lines[-1]
     assert before == {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("lost", ["audit.json", "images.jsonl", "gallery"])
+def test_what_is_damaged_of_a_finished_scan_is_told_with_the_way_out(
+    model: Path, data: Path, finished: Finished, tmp_path: Path, lost: str
+) -> None:
+    out = shutil.copytree(finished[1], tmp_path / "out")
+    damaged = next((out / lost).iterdir()) if lost == "gallery" else out / lost
+    damaged.unlink()
+    if lost == "audit.json":
+        damaged.write_text('{"schema_version": 1')
+    with pytest.raises(OutputError, match=rf"{re.escape(str(damaged))}: .*; here --restart measures again"):
+        small_scan(model, data, out)
+
+
+def test_a_page_of_an_archive_that_may_not_be_written_is_as_good(finished: Finished, tmp_path: Path) -> None:
+    audit = shutil.copytree(finished[1], tmp_path / "out") / "audit.json"
+    page = write_beside(audit)
+    (page.parent / ".lock").mkdir()
+    assert write_beside(audit) == page
+    page.unlink()
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_beside(audit)
 
 
 @pytest.mark.parametrize(
