@@ -1,8 +1,10 @@
 """Running out of memory is told from other errors, on whatever device."""
 
+import errno
+
 import pytest
 
-from robaudit.memory import ran_out
+from robaudit.memory import exhausted, ran_out
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,9 @@ def test_memory_that_ran_out_is_known_by_its_class_or_its_words(error: Exception
 @pytest.mark.parametrize("error", [RuntimeError("the size of tensor a must match"), ValueError("out of memory")])
 def test_other_errors_are_other_errors(error: Exception) -> None:
     assert not ran_out(error)
+
+
+def test_a_machine_may_run_out_of_more_than_memory() -> None:
+    out = [MemoryError(), *(OSError(code, "") for code in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE))]
+    assert all(map(exhausted, out))
+    assert not any(map(exhausted, [FileNotFoundError(errno.ENOENT, ""), ValueError(), OSError("truncated")]))

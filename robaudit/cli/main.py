@@ -105,6 +105,9 @@ def _unforeseen(error: Exception) -> ExitCode:
     if ran_out(error):
         _fail(f"{OUT_OF_MEMORY}; pass a smaller --batch-size, or free memory")
         return ExitCode.UNUSABLE_INPUT
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        _fail(f"{error.filename or 'a file'}: cannot be opened ({error.strerror}); allow more, as with ulimit -n")
+        return ExitCode.UNUSABLE_INPUT
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         _fail(f"{error.filename or 'stdout'}: cannot be written ({error.strerror}); free space")
         drop_stdout()

@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from robaudit.errors import DataError
+from robaudit.errors import DataError, OutputError
 from robaudit.load.listed import SPLIT_NAMES, Listed
 from robaudit.load.picture import Picture
 from robaudit.load.refusing import refusing
@@ -176,12 +176,21 @@ def _array(path: Path, modified: int, size: int, member: str) -> NDArray[np.uint
     """An array on disk, unpacked to a temporary file: any image at once, without filling the memory.
 
     `modified` and `size` are part of what is remembered: a file that changes is read again.
+
+    Raises:
+        OutputError: there is no room for temporary files.
     """
     with zipfile.ZipFile(path) as archive:
         header = _header(archive, member)
         with archive.open(member) as packed:
             packed.read(header.size)
-            with tempfile.TemporaryFile() as unpacked:  # the array holds on to it
-                shutil.copyfileobj(packed, unpacked, 2**20)
-                unpacked.flush()
-                return np.memmap(unpacked, np.uint8, mode="r", shape=header.shape)
+            try:
+                with tempfile.TemporaryFile() as unpacked:  # the array holds on to it
+                    shutil.copyfileobj(packed, unpacked, 2**20)
+                    unpacked.flush()
+                    return np.memmap(unpacked, np.uint8, mode="r", shape=header.shape)
+            except OSError as error:
+                raise OutputError(
+                    f"{path}: cannot be unpacked to temporary files ({error.strerror}); free space, or set TMPDIR to a "
+                    f"folder with room for {math.prod(header.shape)} bytes"
+                ) from None

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from PIL import Image, UnidentifiedImageError
 
-from robaudit.errors import DataError
+from robaudit.errors import DataError, RobauditError
 from robaudit.load.remote import Location
+from robaudit.memory import exhausted
 
 LARGE = 2**22
 """Pixels up to which any claim is affordable."""
@@ -31,16 +32,18 @@ def refusing(file: Location, what: str = "image", *, remedy: str = SKIP, words: 
         words: what to say instead of what the decoder says: words of a DICOM decoder may be a patient's.
 
     Raises:
-        DataError: instead of everything else.
+        DataError: instead of everything but what the machine has run out of.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on odd tags; the pixels that come out are what counts
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
-    except DataError:
+    except RobauditError:
         raise
     except Exception as error:  # decoders of damaged files raise anything: struct.error, KeyError, TypeError, ...
+        if exhausted(error):
+            raise
         raise DataError(f"{file}: is no readable {what} ({words or _reason(error)}); {remedy}") from None
 
 

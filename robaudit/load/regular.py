@@ -8,6 +8,7 @@ import stat
 from robaudit.errors import DataError
 from robaudit.load.refusing import SKIP
 from robaudit.load.remote import Location, Remote
+from robaudit.memory import exhausted
 
 MAX_BYTES = 2**31
 """Of one file (2 GiB): a film of 500 frames of 1024x1024 at 16 bits has half of it."""
@@ -30,6 +31,8 @@ def read_bytes(file: Location, pinned: str | None = None) -> bytes:
     try:
         data = read_at_most(file, MAX_BYTES)
     except OSError as error:
+        if exhausted(error):
+            raise
         raise DataError(f"{file}: cannot be read ({error.strerror}); restore it or use --on-bad-image skip") from None
     if pinned not in (None, hashlib.sha256(data).hexdigest()):
         raise DataError(f"{file}: is not the file that the manifest means (sha256 differs); restore it")

@@ -1,5 +1,6 @@
 """Files are made here, pixel by pixel; what comes out is compared with the pixels that went in."""
 
+import errno
 import io
 import random
 import struct
@@ -7,6 +8,7 @@ import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import PIL
@@ -33,6 +35,14 @@ def encoded(pixels: np.ndarray | Image.Image, form: str = "PNG", **options: Any)
 
 def decoded(data: bytes) -> Picture:
     return decode(data, Path("file"))
+
+
+def test_what_the_machine_has_run_out_of_is_not_blamed_on_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --on-bad-image skip, a good image would be left out for it."""
+    for error in (MemoryError(), OSError(errno.EMFILE, "Too many open files")):
+        monkeypatch.setattr(Image, "open", Mock(side_effect=error))
+        with pytest.raises(type(error)):
+            decoded(encoded(noise(0)))
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

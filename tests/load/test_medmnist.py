@@ -1,5 +1,6 @@
 """MedMNIST files as their authors lay them out, and as nobody honest would."""
 
+import errno
 import io
 import pickle
 import zipfile
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robaudit.errors import DataError
+from robaudit.errors import DataError, OutputError
 from robaudit.load.images import open_images
 from robaudit.load.listing import has_splits
 from robaudit.load.view import View
@@ -64,6 +65,19 @@ def test_one_channel_written_as_an_axis_is_grey(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         images.load(images.refs[0], (28, 28))[0], content["test_images"][0, ..., 0] / 255, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("on_bad_image", ["fail", "skip"])
+def test_a_full_disk_is_not_blamed_on_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_bad_image: Any
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = write(tmp_path / "x.npz", **arrays())
+    monkeypatch.setattr("shutil.copyfileobj", full)
+    with pytest.raises(OutputError, match=r"cannot be unpacked to temporary files \(No space left .*; .*TMPDIR"):
+        open_images(path, "test", on_bad_image=on_bad_image)
 
 
 def test_other_arrays_are_no_medmnist(tmp_path: Path) -> None:
