@@ -45,6 +45,12 @@ def event(kind: str, **fields: object) -> None:
     _write(json.dumps({"event": kind, **when, **fields}))
 
 
+def tell_end(code: int) -> None:
+    """Tell a program, last of all, how the command ends."""
+    if _as_json:
+        event("end", exit_code=code)
+
+
 def _write(line: str) -> None:
     """In one piece, newline and all: a signal between two writes would let the next line run into this one."""
     sys.stderr.write(f"{line}\n")

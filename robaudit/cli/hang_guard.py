@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from robaudit.cli.console import to_stderr
+from robaudit.cli.console import tell_end, to_stderr
 from robaudit.errors import ExitCode
 from robaudit.progress import Progress
 
@@ -82,6 +82,7 @@ class HangGuard:
         self._asked = None
         _interrupt()
         time.sleep(GRACE_SECONDS)
+        tell_end(ExitCode.INTERRUPTED)
         os._exit(ExitCode.INTERRUPTED)
 
 

@@ -15,7 +15,7 @@ from robaudit import __version__
 from robaudit.cli.assimilate import assimilate
 from robaudit.cli.badge import badge
 from robaudit.cli.compare import compare
-from robaudit.cli.console import event, logs_json, to_stderr
+from robaudit.cli.console import tell_end, to_stderr
 from robaudit.cli.demo import demo
 from robaudit.cli.export import export
 from robaudit.cli.gate import gate
@@ -83,8 +83,7 @@ def main() -> NoReturn:
         code = ExitCode.UNUSABLE_INPUT
     except Exception as error:
         code = _unforeseen(error)
-    if logs_json():
-        event("end", exit_code=int(code or ExitCode.OK))
+    tell_end(int(code or ExitCode.OK))
     sys.exit(code or ExitCode.OK)
 
 

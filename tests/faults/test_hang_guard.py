@@ -1,5 +1,6 @@
 """A model that never answers: the command ends with 130 and says what it was asked."""
 
+import json
 import subprocess
 import sys
 import time
@@ -11,7 +12,9 @@ from robaudit.progress import Silent
 HANGING = """
 import signal, sys, time
 from robaudit.cli import hang_guard
+from robaudit.cli.console import log_as_json
 from robaudit.progress import Silent
+log_as_json({as_json})
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # as main does
 hang_guard.GRACE_SECONDS = {grace}
 guard = hang_guard.HangGuard(Silent(), 0.2)
@@ -25,8 +28,8 @@ while True:
 """
 
 
-def ended(then: str, grace: float) -> subprocess.CompletedProcess[str]:
-    code = HANGING.format(then=then, grace=grace)
+def ended(then: str, grace: float, as_json: bool = False) -> subprocess.CompletedProcess[str]:
+    code = HANGING.format(then=then, grace=grace, as_json=as_json)
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
 
@@ -41,6 +44,12 @@ def test_a_computation_that_no_signal_reaches_ends_with_its_process() -> None:
     done = ended("pass", grace=0.2)
     assert done.returncode == 130
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_program_is_told_of_that_end_too() -> None:
+    done = ended("pass", grace=0.2, as_json=True)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(each["event"], each.get("exit_code")) for each in events] == [("error", None), ("end", 130)]
 
 
 def test_it_counts_only_while_the_model_is_asked() -> None:
