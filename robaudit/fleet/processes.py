@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from robaudit.errors import SettingsError
 from robaudit.fleet.crew import WorkerLostError
 from robaudit.fleet.worker import Found, Place, Shard, Worker
 
@@ -35,12 +36,22 @@ class ProcessCrew:
         self._devices = [f"cuda:{number % n_devices}" if n_devices else device for number in range(self.size)]
 
     def start(self, number: int) -> Future[Any]:
-        """Start a worker in a fresh process; the one before it may hang."""
+        """Start a worker in a fresh process; the one before it may hang.
+
+        Raises:
+            SettingsError: the system starts no further process.
+        """
         if number in self._pools:
             _end(self._pools[number])
         context = multiprocessing.get_context("spawn")  # a forked process cannot use a GPU
-        pool = self._pools[number] = ProcessPoolExecutor(1, mp_context=context, initializer=_live_with_the_driver)
-        return pool.submit(_start, self._orders, self._devices[number])
+        try:
+            pool = self._pools[number] = ProcessPoolExecutor(1, mp_context=context, initializer=_live_with_the_driver)
+            return pool.submit(_start, self._orders, self._devices[number])
+        except OSError as error:  # /dev/shm that may not be written, or no more open files or processes allowed
+            raise SettingsError(
+                f"--workers {self.size}: no room here for worker {number + 1} ({error.strerror or error}); allow more "
+                "open files and processes, pass fewer, or leave it out"
+            ) from None
 
     def find(self, number: int, shard: Shard | None) -> Future[Any]:
         """Have a worker begin a shard, or go on with its last one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import multiprocessing
@@ -381,6 +382,18 @@ def two_cores(engine: str) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def test_a_machine_that_starts_no_further_process_is_told_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("robaudit.fleet.processes.ProcessPoolExecutor", full)
+    crew = ProcessCrew(3)
+    crew.open(b"", "cpu", 1)
+    with pytest.raises(SettingsError, match=r"--workers 3: no room here for worker 1 \(Too many open files\); .*fewer"):
+        crew.start(0)
+    crew.close()
 
 
 def test_what_a_worker_raises_comes_back_as_it_is() -> None:
