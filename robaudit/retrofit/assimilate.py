@@ -14,6 +14,7 @@ from robaudit import __version__
 from robaudit.errors import ModelError, OutputError, SettingsError
 from robaudit.files import landing, sha256_of, write_text
 from robaudit.fleet.choice import EngineName, Workforce
+from robaudit.fleet.worker import place_of
 from robaudit.float32 import true_float32
 from robaudit.front.front import Front, Modules
 from robaudit.given import checked, given
@@ -32,6 +33,7 @@ from robaudit.progress import Progress, Silent
 from robaudit.records import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.checkpoint import (
     STATE_FILE,
+    elsewhere,
     goes_on,
     identify,
     refuse_foreign,
@@ -176,7 +178,10 @@ def assimilate(
         with trainers(workforce, vanilla.classifier.device, len(training), config.batch_size) as crew:
             if depends_on_sharing(vanilla.classifier.backbone, config.trains):
                 identity["workers"] = crew.size
-            identify(folder, identity, restart=restart)
+            place = place_of(vanilla.classifier.mean.device).decisive
+            identify(folder, identity, place, restart=restart)
+            if words := elsewhere(folder, place):
+                progress.say(f"warning: began with {words}; it goes on, to other weights than without interruption")
             classifier = retrofitted(vanilla, training.channels, config)
             task = Task(training, validation, vanilla.size, config)
             looked_at, pixels, labels = some_of(validation, vanilla.size, vanilla.classifier.device)

@@ -94,8 +94,10 @@ def workplace(out: Path) -> Iterator[Path]:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def identify(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> None:
+def identify(folder: Path, identity: Mapping[str, Any], place: Mapping[str, Any], *, restart: bool) -> None:
     """Make sure that an unfinished training in `folder` is the one that is wanted, or clear it away.
+
+    Where it began, `place`, is kept and may be another: whoever has waited for days on one machine goes on on the next.
 
     Raises:
         OutputError: it belongs to another model, other images or settings.
@@ -103,13 +105,19 @@ def identify(folder: Path, identity: Mapping[str, Any], *, restart: bool) -> Non
     if restart or not (folder / STATE_FILE).exists():
         for name in (STATE_FILE, METRICS_FILE):
             (folder / name).unlink(missing_ok=True)
-        write_text(folder / IDENTITY_FILE, json.dumps(identity, sort_keys=True, indent=2))
+        write_text(folder / IDENTITY_FILE, json.dumps({**identity, "place": place}, sort_keys=True, indent=2))
         return
     if different := _different(folder, identity):
         raise OutputError(
             f"{folder}: an unfinished training with other {' and '.join(different)}; use --restart to discard it, "
             "or another --out"
         )
+
+
+def elsewhere(folder: Path, place: Mapping[str, Any]) -> str:
+    """What was otherwise where the training in `folder` began, in words; empty where nothing was."""
+    began = json.loads((folder / IDENTITY_FILE).read_text(encoding="utf-8")).get("place", place)
+    return ", ".join(f"{key} {began.get(key)}, here {now}" for key, now in place.items() if began.get(key) != now)
 
 
 def goes_on(folder: Path, identity: Mapping[str, Any]) -> bool:

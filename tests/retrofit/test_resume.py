@@ -134,8 +134,12 @@ def test_an_interrupted_restart_goes_on_without_restart(model, data, tmp_path, h
     with pytest.raises(OutputError, match=r"holds notes\.txt, which robaudit assimilate did not write"):
         assimilate(model, data, out=out, **(SETTINGS | {"seed": seed}))
     (out / "notes.txt").unlink()
+    identity = tmp_path / ".out.unfinished" / "identity.json"
+    began = json.loads(identity.read_text())
+    identity.write_text(json.dumps({**began, "place": {**began["place"], "threads": 96}}))
     again = assimilate(model, data, out=out, progress=heard_lines, **(SETTINGS | {"seed": seed}))
     assert "going on after epoch 1" in heard_lines.lines
+    assert f"warning: began with threads 96, here {torch.get_num_threads()}; it goes on" in "".join(heard_lines.lines)
     assert again.created > older.created
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
