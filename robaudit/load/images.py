@@ -207,8 +207,8 @@ def open_images(
         progress: told of every image.
 
     Raises:
-        DataError: nothing there, a missing part, fewer than two classes, an unknown class in `merge`, a patient of the
-            test part in another, an unreadable image, or a slice or window that no image follows.
+        DataError: nothing there, a missing part, fewer than two classes, two of one name, an unknown class in `merge`,
+            a patient of the test part in another, an unreadable image, or a slice or window that no image follows.
         SettingsError: `limit` or `on_bad_image` is none.
     """
     if limit is not None and limit < 1:
@@ -219,6 +219,7 @@ def open_images(
     listing = list_images(path, split)
     if words := words_for(listing.left_out):
         progress.say(words)
+    _refuse_twins(path, listing.labels)
     listing = _merged(path, listing, merge or {})
     found = _examine(listing.items, view, on_bad_image, progress)
     present = sorted({ref.label for ref in found.refs})
@@ -264,6 +265,18 @@ def _spelling(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     """Each name as it is spelt among those known: an accent is one character, or two that look the same."""
     spelt = {unicodedata.normalize("NFC", name): name for name in known}
     return {name: spelt.get(unicodedata.normalize("NFC", name), name) for name in names}
+
+
+def _refuse_twins(path: Location, labels: Iterable[str]) -> None:
+    """Refuse two classes whose names are the same but for how an accent is written: nobody could tell them apart."""
+    first: dict[str, str] = {}
+    for label in sorted(labels):
+        other = first.setdefault(unicodedata.normalize("NFC", label), label)
+        if other != label:
+            raise DataError(
+                f"{path}: has classes {other!a} and {label!a}, one name with its accents written in two ways; rename "
+                "one, or put their images together"
+            )
 
 
 def _require_followed(path: Location, view: View, follow: frozenset[str]) -> None:

@@ -21,7 +21,6 @@ OWN_ID = "robaudit_id"
 COLUMNS = ("path", "label", "split", "patient_id", "sha256", OWN_ID)
 """Of a manifest that robaudit writes."""
 _NEEDED = ("path", "label")
-_READ = COLUMNS
 
 
 def read_manifest(path: Location) -> list[Listed]:
@@ -32,8 +31,8 @@ def read_manifest(path: Location) -> list[Listed]:
             the manifest's folder without saying which bytes it means, a URL that a manifest may not name, or a split in
             some rows only.
     """
-    rows = read_table(path, _READ, _NEEDED)
-    label, patient = as_whole(rows, "label"), as_whole(rows, "patient_id")
+    rows = read_table(path, COLUMNS, _NEEDED, exact=OWN_ID)
+    label, patient = (as_whole(rows, name, exact=OWN_ID) for name in ("label", "patient_id"))
     listed = [
         _listed(path, number, {**row, "label": label(row["label"]), "patient_id": patient(row.get("patient_id", ""))})
         for number, row in rows

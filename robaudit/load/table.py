@@ -25,13 +25,14 @@ _SEPARATORS = (",", ";", "\t", "|")
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def read_table(path: Location, wanted: Sequence[str], needed: Collection[str]) -> Rows:
-    """Every row of a table.
+def read_table(path: Location, wanted: Sequence[str], needed: Collection[str], exact: str) -> Rows:
+    """Every row of a table, without spaces around its values.
 
     Args:
         path: CSV or Parquet, seen from its first bytes.
         wanted: columns to read; those that are not there are empty.
         needed: columns without which it is no table of images.
+        exact: column of tables that no other program has written: a space is part of a value there.
 
     Raises:
         DataError: no table, or one of the needed columns is missing or there twice.
@@ -41,7 +42,8 @@ def read_table(path: Location, wanted: Sequence[str], needed: Collection[str]) -
         with path.open("rb") as file:
             is_parquet = file.read(4) == _PARQUET_MAGIC
         rows = (_parquet_rows if is_parquet else _csv_rows)(path, wanted, needed)
-        return [(number, row) for number, row in rows if any(row.values())]
+        trimmed = ((n, row if exact in row else {name: row[name].strip() for name in row}) for n, row in rows)
+        return [(number, row) for number, row in trimmed if any(row.values())]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as a manifest ({error}); pass a folder of classes") from None
 
@@ -57,7 +59,7 @@ def _csv_rows(path: Location, wanted: Sequence[str], needed: Collection[str]) ->
                 f"{path}: line {reader.line_num} has {len(cells)} cells under {len(header)} column names; "
                 'quote those that hold a separator, as in "a,b"'
             )
-        yield reader.line_num, {name: cells[at].strip() if at < len(cells) else "" for name, at in places.items()}
+        yield reader.line_num, {name: cells[at] if at < len(cells) else "" for name, at in places.items()}
 
 
 def _text(path: Location) -> str:
@@ -109,7 +111,7 @@ def _parquet_rows(
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+    return "" if value is None else str(value)
 
 
 def _places(path: Location, header: Sequence[str], wanted: Sequence[str], needed: Collection[str]) -> dict[str, int]:
@@ -135,12 +137,13 @@ def in_one_line(text: str) -> str:
     return " ".join(text.split())[:300]
 
 
-def as_whole(rows: Rows, column: str) -> Callable[[str], str]:
+def as_whole(rows: Rows, column: str, exact: str) -> Callable[[str], str]:
     """How to read a column's numbers: pandas writes 1 as 1.0 where another row has none.
 
-    Only where all are such: among others, `1.0` may be a name.
+    Only where all are such: among others, `1.0` may be a name, as it is in a table with the column `exact`.
     """
     found: Iterable[str] = (row.get(column, "") for _, row in rows)
-    if all(re.fullmatch(r"-?\d+\.0+", text) for text in found if text):
+    is_exact = any(exact in row for _, row in rows)
+    if not is_exact and all(re.fullmatch(r"-?\d+\.0+", text) for text in found if text):
         return lambda text: text.partition(".")[0]
     return lambda text: text

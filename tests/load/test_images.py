@@ -311,6 +311,14 @@ def test_a_name_is_the_same_however_its_accents_are_encoded(tmp_path: Path) -> N
     assert open_images(data, merge={"benign": ["gutartig \u00e4"]}).classes == ("benign", "krebs", "tumor")
 
 
+def test_two_classes_of_one_name_are_refused(tmp_path: Path) -> None:
+    data = folder(tmp_path, {"cafe\u0301": 1, "caf\u00e9": 1, "tea": 1})
+    if len(list(data.iterdir())) < 3:
+        pytest.skip("this file system takes them for one")
+    with pytest.raises(DataError, match=r"has classes 'cafe\\u0301' and 'caf\\xe9', one name .*; rename one"):
+        open_images(data)
+
+
 def test_the_same_picture_under_two_classes_is_said(tmp_path: Path) -> None:
     data, told = folder(tmp_path, {"a": 2, "b": 2}), Told()
     (data / "a" / "again.png").write_bytes((data / "a" / "01.png").read_bytes())
@@ -598,6 +606,15 @@ def test_a_split_keeps_the_names_of_images_wherever_it_and_they_lie(tmp_path: Pa
     found = [open_images(manifest, "test") for manifest in manifests]
     assert len({images.sha256 for images in found}) == 1
     assert {ref.id for ref in found[0].refs} < {ref.id for ref in open_images(data).refs}
+
+
+@pytest.mark.parametrize("names", [("1.0", "2.0"), ("a ", " b"), ("=1+1", "x;y"), ("caf\u00e9", "cafe")])
+def test_a_split_keeps_the_names_of_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    data = folder(tmp_path / "data", dict.fromkeys(names, 6))
+    write_split(data, tmp_path / "split.csv", seed=0)
+    parts = [open_images(tmp_path / "split.csv", part) for part in ("train", "val", "test")]
+    assert {images.classes for images in parts} == {tuple(sorted(names))}
+    assert sum(map(len, parts)) == 12
 
 
 def test_a_split_that_is_to_be_kept_is_replaced_by_none_but_its_like(tmp_path: Path) -> None:
