@@ -168,26 +168,17 @@ class Journal:
             OutputError: the disk is full.
         """
         start = self._file.tell()
-        self._write(entry)
+        _write(self._file, entry.model_dump_json())
         self.entries.keep(entry.row.id, start)
 
     def append_probe(self, probe: Probe) -> None:
         """Write what one image was asked for a check; likewise."""
-        self._write(probe)
+        _write(self._file, probe.model_dump_json())
         self.probes[_key(probe)] = probe
 
     def asked(self, check: str, name: str) -> dict[str, Probe]:
         """What images answered to one question, by image."""
         return {probe.id: probe for probe in self.probes.values() if (probe.check, probe.name) == (check, name)}
-
-    def _write(self, line: Record) -> None:
-        try:
-            self._file.write(line.model_dump_json().encode() + b"\n")
-            self._file.flush()
-        except OSError as error:
-            raise OutputError(
-                f"{self._file.name}: cannot be written ({error.strerror}); free space, then the same command continues"
-            ) from None
 
 
 def _key(probe: Probe) -> tuple[str, str, str]:
@@ -212,7 +203,7 @@ def open_journal(folder: Path, identity: Mapping[str, Any]) -> Iterator[Journal]
     entries = KeptEntries(path)
     try:
         if not require_own_journal(folder, identity):
-            _begin(path, file, json.dumps({"identity": identity}, sort_keys=True))
+            _write(file, json.dumps({"identity": identity}, sort_keys=True))
         yield Journal(entries, _read_lines(path, entries), file)
     finally:
         entries.close()
@@ -238,12 +229,14 @@ def require_own_journal(folder: Path, identity: Mapping[str, Any]) -> bool:
     return True
 
 
-def _begin(path: Path, file: BinaryIO, header: str) -> None:
+def _write(file: BinaryIO, line: str) -> None:
     try:
-        file.write(header.encode() + b"\n")
+        file.write(line.encode() + b"\n")
         file.flush()  # `robaudit status` reads along
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); free space") from None
+        raise OutputError(
+            f"{file.name}: cannot be written ({error.strerror}); free space, then the same command continues"
+        ) from None
 
 
 def _read_identity(path: Path, line: bytes) -> dict[str, Any]:
