@@ -419,6 +419,13 @@ def test_deep_and_endless_structures_are_survived(tmp_path: Path) -> None:
             state_tensors(contents)
 
 
+def test_numbers_that_no_network_has_are_named(tmp_path: Path) -> None:
+    torch.save({"fc.weight": torch.zeros(2, 2, dtype=torch.float8_e4m3fn)}, tmp_path / "m")
+    contents = read_contents(tmp_path / "m")
+    with pytest.raises(ModelError, match=r"cannot be loaded \(numbers of type \w+\)"):
+        read_weights(contents, state_tensors(contents))
+
+
 def test_a_compressed_bomb_is_refused(tmp_path: Path) -> None:
     bomb = {"m/data.pkl": bytes(40 * 2**20)}
     path = write_zip(tmp_path / "bomb", bomb, zipfile.ZIP_DEFLATED)
