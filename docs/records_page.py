@@ -77,7 +77,7 @@ PLAIN: dict[tuple[str, str], str] = {
     ("ModelInfo", "front"): "Null for a model that was not retrofitted.",
     ("DataInfo", "path"): "As it was given.",
     ("DataInfo", "sha256"): "Of every image's id, label and bytes, and of `shown`; the order of images plays no part.",
-    ("DataInfo", "n_images"): "After `--limit` and `--on-bad-image skip`.",
+    ("DataInfo", "n_images"): "After `--limit`, `--on-bad-image skip` and `--on-learnt-image skip`.",
     ("DataInfo", "per_class"): "Images of each class.",
     ("Check", "id"): "A policy asks for it by this.",
     ("Check", "status"): "A failed check makes the audit inconclusive; a warning is shown first.",

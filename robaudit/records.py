@@ -260,6 +260,8 @@ class DataInfo(Record):
     """The class whose recall is called sensitivity, where the user named it."""
     n_skipped: Count = 0
     """Images that could not be read and were left out (`--on-bad-image skip`); not among `n_images`."""
+    n_learnt_skipped: Count = 0
+    """Images in train or val too, or learnt from, that were left out (`--on-learnt-image skip`); likewise."""
     note: str | None = None
     """What a reader must know about these images first (synthetic, patients unknown, ...)."""
     shown: tuple[str, ...] = ()

@@ -70,6 +70,7 @@ def draft(
             n_images=len(images),
             per_class=images.per_class,
             n_skipped=images.n_skipped,
+            n_learnt_skipped=images.n_learnt_skipped,
             positive=positive,
             note=note,
             shown=images.view.flags,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -60,6 +60,7 @@ def scan(
     merge: Mapping[str, Sequence[str]] | None = None,
     note: str | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
+    on_learnt_image: Literal["keep", "skip"] = "keep",
     batch_size: int | None = None,
     device: str | torch.device = "auto",
     search: str = "descend",
@@ -106,6 +107,8 @@ def scan(
         merge: new class -> folders joined into it.
         note: what a reader must know about the images first.
         on_bad_image: `skip` leaves unreadable images out.
+        on_learnt_image: `skip` leaves out what the train or val part of the data has too, pixel for pixel, or the
+            retrofit has learnt from; `keep` counts them for the check `not-learnt-from`.
         batch_size: padded batch shape, no wider than there are images; None chooses.
         device: torch device, or `auto`; a network in memory stays where it is.
         search: how the smallest fooling eps is looked for: descend, bisect or ascend.
@@ -155,6 +158,9 @@ def scan(
         )  # fmt: skip
         learnt = read_learnt(Path(model))
         refuse_learnt_patients(images, learnt, Path(model))
+    seen = cache(partial(_seen, data, images.view, learnt.pictures, progress))
+    if on_learnt_image == "skip":
+        images = images.without_learnt(seen())
     images = images.ordered_as(loaded.info.classes)
     loaded.require_channels(images.channels, bgr=images.view.bgr)
     if positive is not None and positive not in images.classes:
@@ -181,7 +187,7 @@ def scan(
     )  # fmt: skip
     accepting: dict[str, Any] = {"accept": accept_preprocessing, "expected": expect_clean_accuracy}
     preprocessing = partial(check_preprocessing, loaded, images, progress, **accepting)
-    overlap = partial(_overlap, data, images, learnt.pictures, progress)
+    overlap = partial(_overlap, images, seen)
     with closing(own_engine if crew is None else Fleet(own_engine, images, crew, progress, hang_after)) as examiner:
         measurement = Measurement(
             loaded=loaded, images=images, engine=own_engine, examiner=examiner, draft=started, out=out,
@@ -191,13 +197,18 @@ def scan(
         return measurement.finish(restart)
 
 
-def _overlap(data: Location, images: Images, learnt: Collection[str], progress: Progress) -> Share | None:
-    """How many of the images stand in the train or val part of the same data, or were learnt from by a retrofit.
+def _seen(data: Location, view: View, learnt: Collection[str], progress: Progress) -> frozenset[str]:
+    """Hashes of the pictures in the train or val part of the same data, and of those a retrofit has learnt from."""
+    return frozenset(learnt) | pictures_of(data, ("train", "val"), view, progress)
+
+
+def _overlap(images: Images, seen: Callable[[], frozenset[str]]) -> Share | None:
+    """How many of the images a model has seen.
 
     None where the data has no such part and the model does not say what it has learnt from.
     """
-    seen = {*learnt, *pictures_of(data, ("train", "val"), images.view, progress)}
-    return Share(sum(ref.pixel_sha256 in seen for ref in images.refs), len(images)) if seen else None
+    pictures = seen()
+    return Share(sum(ref.pixel_sha256 in pictures for ref in images.refs), len(images)) if pictures else None
 
 
 def _introduce(
@@ -217,6 +228,7 @@ def _introduce(
         progress.say(f"surrogate: {surrogate.file.path}, for pictures that transfer")
     kind = "grey, attacked in one channel" if images.channels == 1 else "colour"
     skipped = f", {images.n_skipped} unreadable ones skipped" if images.n_skipped else ""
+    skipped += f", {images.n_learnt_skipped} learnt from left out" if images.n_learnt_skipped else ""
     precision = "bfloat16" if engine.speedups.bfloat16 else "float32"
     progress.say(f"images: {len(images)}, {kind}{skipped}")
     progress.say(f"runs on {engine.device}, batches of {engine.width}, gradients in {precision}")

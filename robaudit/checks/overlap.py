@@ -18,7 +18,7 @@ def images_are_new(evidence: Evidence) -> Check:
         0.0,
         finding="were learnt from or are in train or val too, pixel for pixel",
         meaning="Accuracy, clean and under attack, is optimistic.",
-        remedy="Scan other images: the test part without these, or that of the split.csv beside the retrofit.",
+        remedy="Leave these out (--on-learnt-image skip), or scan the test part of the split.csv beside the retrofit.",
         loud="warning",
         beyond_chance=False,
     )

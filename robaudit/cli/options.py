@@ -154,6 +154,15 @@ Note = Annotated[
 OnBadImage = Annotated[
     str, typer.Option(metavar="fail|skip", help="What to do with an unreadable image.", rich_help_panel=DATA)
 ]
+OnLearntImage = Annotated[
+    str,
+    typer.Option(
+        metavar="keep|skip",
+        help="What to do with an image that the train or val part of DATA has too, pixel for pixel, or that the "
+        "retrofit has learnt from: keep it and say so, or leave it out.",
+        rich_help_panel=DATA,
+    ),
+]
 Invert = Annotated[
     bool, typer.Option("--invert", help="Show the model the negative of every image.", rich_help_panel=DATA)
 ]

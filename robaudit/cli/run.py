@@ -73,6 +73,7 @@ def run(
     note: options.Note = None,
     shown: ViewOptions,
     on_bad_image: options.OnBadImage = "fail",
+    on_learnt_image: options.OnLearntImage = "keep",
     seed: options.Seed = 0,
     batch_size: BatchSize = None,
     device: options.Device = "auto",
@@ -88,6 +89,7 @@ def run(
     """
     # Told of what is mistyped first: what computes takes seconds to import.
     said, reading = loading.given(), options.data_options(limit, merge, on_bad_image)
+    learnt = options.choice("--on-learnt-image", on_learnt_image, "keep", "skip")
     asked, budgets = options.names(attacks), options.whole_numbers("--eps", eps)
 
     from robaudit.cli.progress import terminal_progress
@@ -111,6 +113,7 @@ def run(
         scanning={
             "attacks": asked,
             "eps": budgets,
+            "on_learnt_image": learnt,
             "positive": positive,
             "accept_preprocessing": accept_preprocessing,
             "expect_clean_accuracy": expect_clean_accuracy,

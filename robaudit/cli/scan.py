@@ -154,6 +154,7 @@ def scan(
     note: options.Note = None,
     shown: ViewOptions,
     on_bad_image: options.OnBadImage = "fail",
+    on_learnt_image: options.OnLearntImage = "keep",
     seed: options.Seed = 0,
     batch_size: BatchSize = None,
     device: options.Device = "auto",
@@ -179,6 +180,7 @@ def scan(
     given = {
         **loading.given(),
         **options.data_options(limit, merge, on_bad_image),
+        "on_learnt_image": options.choice("--on-learnt-image", on_learnt_image, "keep", "skip"),
         "attacks": options.names(attacks),
         "eps": options.whole_numbers("--eps", eps),
         "protocol": None if protocol is None else options.choice("--protocol", protocol, "nested", "paper"),

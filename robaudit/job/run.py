@@ -238,7 +238,8 @@ def _say_estimate(
     ]
     if has_splits(data):
         learnt_from = [open_images(data, part, **reading, progress=progress) for part in ("train", "val")]
-        _say_overlap(images, learnt_from, progress)
+        if measured.get("on_learnt_image") != "skip":
+            _say_overlap(images, learnt_from, progress)
         sizes = dict(zip(SPLIT_SHARES, (*map(len, learnt_from), len(images)), strict=True))
     else:
         sizes = {part: round(share * len(images)) for part, share in SPLIT_SHARES.items()}
@@ -270,7 +271,7 @@ def _say_overlap(test: Images, learnt_from: Sequence[Images], progress: Progress
     if n_seen:
         progress.say(
             f"warning: {n_seen} of {len(test)} test images are in train or val too, pixel for pixel; accuracy is "
-            "optimistic"
+            "optimistic. --on-learnt-image skip leaves them out"
         )
 
 

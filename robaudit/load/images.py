@@ -82,6 +82,8 @@ class Images:
     channels: Literal[1, 3]
     skipped: tuple[Listed, ...] = ()
     """Unreadable images left out, where the user allowed it."""
+    n_learnt_skipped: int = 0
+    """Images left out because a model has learnt from them, where the user wanted that."""
     numbered: bool = False
     """Whether labels are stored as the numbers of the model's outputs, whatever these are called."""
     view: View = field(default_factory=View)
@@ -131,6 +133,17 @@ class Images:
             pixels = pixels[..., :1] if self.channels == 1 else np.broadcast_to(pixels, (*pixels.shape[:2], 3))
         own = np.require(pixels, requirements=("C", "W"))  # copied only where it has to be
         return self.view.shown(torch.from_numpy(own).permute(2, 0, 1), size)
+
+    def without_learnt(self, pictures: Collection[str]) -> Images:
+        """Those whose pixels are none of these (`ImageRef.pixel_sha256`), which a model has learnt from.
+
+        Raises:
+            DataError: none is left.
+        """
+        refs = tuple(ref for ref in self.refs if ref.pixel_sha256 not in pictures)
+        if not refs:
+            raise DataError(f"{self.root}: all {len(self)} images were learnt from or are in train or val; scan others")
+        return replace(self, refs=refs, n_learnt_skipped=len(self) - len(refs))
 
     def viewed(self, view: View) -> Images:
         """The same images shown to the model in another way."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robaudit.records import AuditRecord, ModelInfo, Scalar
+from robaudit.records import AuditRecord, DataInfo, ModelInfo, Scalar
 from robaudit.report.sides import Side
 from robaudit.report.words import NOT_MEASURED, UPPER_BOUND, attack_name, duration, number
 
@@ -156,11 +156,17 @@ def _images(record: AuditRecord) -> dict[str, str]:
         "images, SHA-256": data.sha256,
         "images": number(data.n_images),
         **({"shown with": " ".join(data.shown)} if data.shown else {}),
-        **({"left out": f"{number(data.n_skipped)} that could not be read"} if data.n_skipped else {}),
+        **({"left out": left_out} if (left_out := _left_out(data)) else {}),
         "per class": ", ".join(f"{name} {number(count)}" for name, count in data.per_class.items()),
         "positive class": data.positive or "not named",
         "attacked channels": "one (grey)" if record.threat_model.image_channels == "grey" else "three (RGB)",
     }
+
+
+def _left_out(data: DataInfo) -> str:
+    """What was left out of the images as they were asked for, where anything was."""
+    counts = {"that could not be read": data.n_skipped, "that were learnt from": data.n_learnt_skipped}
+    return ", ".join(f"{number(count)} {why}" for why, count in counts.items() if count)
 
 
 def _protocol(record: AuditRecord) -> dict[str, str]:

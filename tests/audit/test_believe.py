@@ -204,6 +204,17 @@ def test_images_that_were_learnt_from_are_counted_by_their_pixels(data: Path, tm
     assert check.status == "warning"
     assert check.value == pytest.approx(repeated / record.data.n_images)
 
+    others = scan(
+        zoo.trained(), parts, out=tmp_path / "others", attacks=["fgsm"], eps=[8], check_sample=0, on_learnt_image="skip"
+    )
+    assert (others.data.n_learnt_skipped, others.data.n_images) == (repeated, record.data.n_images - repeated)
+    assert others.learnt_from is None
+    ids, all_ids = (
+        {row.id for row in read_rows(tmp_path / name / "audit.json", audit)}
+        for name, audit in (("others", others), ("out", record))
+    )
+    assert ids == {id_ for id_ in all_ids if not id_.endswith("3.png")}
+
 
 def test_a_finished_audit_is_held_to_the_accuracy_that_is_expected(data: Path, tmp_path: Path) -> None:
     import torch

@@ -624,3 +624,10 @@ def test_a_retrofit_audited_on_pictures_it_has_learnt_from_is_told_so(model: Pat
     audit = small_scan(retrofit, data, tmp_path / "out", attacks=("fgsm",), eps=(4,))
     [check] = [check for check in audit.checks if check.id == "not-learnt-from"]
     assert (check.status, check.value) == ("warning", pytest.approx(7 / N_IMAGES, abs=1e-6))
+
+
+def test_an_audit_of_nothing_but_what_was_learnt_from_is_refused(model: Path, data: Path, tmp_path: Path) -> None:
+    retrofit = shutil.copytree(model, tmp_path / "model")
+    write_learnt(retrofit, (open_images(data, None),))
+    with pytest.raises(DataError, match=f"all {N_IMAGES} images were learnt from or are in train or val; scan others"):
+        small_scan(retrofit, data, tmp_path / "out", on_learnt_image="skip")
