@@ -184,7 +184,7 @@ def undivided(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-SCANNING = {"attacks": ["fgsm"], "eps": [1, 8]}
+SCANNING = {"attacks": ["fgsm"], "eps": [1, 8], "check_sample": 0}
 
 
 def test_undivided_data_is_split_and_both_scans_take_its_test_part(
@@ -226,7 +226,7 @@ def test_a_threshold_holds_for_every_stage_and_is_part_of_what_was_asked(undivid
     torch.save(made.state_dict(), tmp_path / "model.pt")
     out = tmp_path / "out"
     loading = {"arch": "test_resnet", "normalization": "none", "input_size": (64, 64), "threshold": 0.3}
-    job = {"scanning": SCANNING | {"accept_preprocessing": True, "check_sample": 0}, "training": {"epochs": 1}}
+    job = {"scanning": SCANNING | {"accept_preprocessing": True}, "training": {"epochs": 1}}
     run(tmp_path / "model.pt", undivided, out=out, loading=loading, **job)
 
     records = [read_audit(out / stage / "audit.json") for stage in ("before", "after")]
