@@ -52,7 +52,13 @@ def small() -> pytest.MonkeyPatch:
         patch.setattr(phantoms, "PER_CLASS", {"train": 8, "val": 3, "test": 2})
         patch.setattr(small_classifier, "EPOCHS", 2)
         patch.setattr(demo_module, "EPOCHS", 1)
+        patch.setattr(demo_module, "run", of_two_eps)
         yield patch
+
+
+def of_two_eps(*arguments: Any, scanning: dict[str, Any], **options: Any) -> Path:
+    """The job of the demo on a short grid: every attack, every stage, every page."""
+    return run(*arguments, scanning=scanning | {"eps": [2, 8]}, **options)
 
 
 @pytest.fixture(scope="module")
@@ -413,6 +419,7 @@ def test_the_demo_in_full(tmp_path: Path) -> None:
         patch.setattr(phantoms, "PER_CLASS", {"train": 120, "val": 30, "test": 40})
         patch.setattr(small_classifier, "EPOCHS", 12)
         patch.setattr(demo_module, "EPOCHS", 8)
+        patch.setattr(demo_module, "run", run)
         page = demo(out=tmp_path)
     assert "Synthetic images" in page.read_text(encoding="utf-8")
     before = read_audit(tmp_path / "before" / "audit.json")
