@@ -52,13 +52,13 @@ def small() -> pytest.MonkeyPatch:
         patch.setattr(phantoms, "PER_CLASS", {"train": 8, "val": 3, "test": 2})
         patch.setattr(small_classifier, "EPOCHS", 2)
         patch.setattr(demo_module, "EPOCHS", 1)
-        patch.setattr(demo_module, "run", of_two_eps)
+        patch.setattr(demo_module, "run", shortened)
         yield patch
 
 
-def of_two_eps(*arguments: Any, scanning: dict[str, Any], **options: Any) -> Path:
-    """The job of the demo on a short grid: every attack, every stage, every page."""
-    return run(*arguments, scanning=scanning | {"eps": [2, 8]}, **options)
+def shortened(*arguments: Any, scanning: dict[str, Any], **options: Any) -> Path:
+    """The job of the demo on a short grid, its checks on an image of each class: every attack, stage and page."""
+    return run(*arguments, scanning=scanning | {"eps": [2, 8], "check_sample": 2}, **options)
 
 
 @pytest.fixture(scope="module")
