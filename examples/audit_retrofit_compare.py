@@ -7,7 +7,7 @@ On generated phantoms and a small classifier trained on the spot, or on your own
 
 In under a minute, to see that it works (what it finds on so few images means nothing):
 
-    python examples/audit_retrofit_compare.py --limit 2 --epochs 1 --eps 1,8 --out out/tried
+    python examples/audit_retrofit_compare.py --preset quick --limit 2 --epochs 1 --eps 1,8 --out out/tried
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
         train_small_classifier(options.data, options.model, (SIDE, SIDE), seed=0, progress=Silent())
 
     # The two audits must attack the same images in the same way, so they share their settings.
-    measuring = {"eps": options.eps, "limit": options.limit, "note": note}
+    measuring = {"preset": options.preset, "eps": options.eps, "limit": options.limit, "note": note}
 
     before = robaudit.scan(options.model, options.data, out=out / "before", **measuring)
     print("before:", before.verdict.sentence)
@@ -57,6 +57,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, help="model file or folder; none: a small classifier is trained")
     parser.add_argument("--data", type=Path, help="folder with train, val and test folders of classes")
     parser.add_argument("--out", type=Path, required=True, help="folder for everything that is written")
+    parser.add_argument("--preset", choices=("quick", "default", "thorough"), default="default", help="the attacks")
     parser.add_argument("--limit", type=int, help="use at most so many images of each part")
     parser.add_argument("--epochs", type=int, help="train for at most so many epochs")
     parser.add_argument("--eps", type=lambda text: [int(part) for part in text.split(",")], default=list(range(1, 9)))
