@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -122,6 +123,20 @@ def assimilated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classifier.front.start_at_random()
     write_model(folder, classifier, vanilla.info, image_channels=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def paper() -> Callable[..., None]:
+    """Run examples/paper/table.py in this process: another one would load torch anew every time."""
+    script = Path(__file__).parents[1] / "examples" / "paper" / "table.py"
+
+    def run(*arguments: str) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(script.parent)
+            patch.setattr(sys, "argv", [str(script), *arguments])
+            runpy.run_path(str(script), run_name="__main__")
+
+    return run
 
 
 @pytest.fixture

@@ -3,11 +3,12 @@
 import ast
 import json
 import os
-import runpy
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -34,9 +35,16 @@ def quick_command(example: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module", params=EXAMPLES, ids=lambda example: example.stem)
-def ran(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
+def ran(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, paper: Callable[..., None]
+) -> tuple[Path, Path, str]:
     """Return an example, the folder it ran in, and what it printed."""
     example, folder = request.param, tmp_path_factory.mktemp(request.param.stem)
+    if example == PAPER:
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as printed:
+            patch.chdir(folder)
+            paper(*quick_command(example))
+        return example, folder, printed.getvalue()
     done = subprocess.run(
         [sys.executable, str(example), *quick_command(example)],
         cwd=folder,
@@ -74,24 +82,20 @@ def test_the_whole_job_leaves_two_audits_and_a_page(ran: tuple[Path, Path, str])
     assert printed.splitlines()[-1].startswith(f"gate: {verdicts.outcome}")
 
 
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run the script in this process, and return what it printed: another one would load torch anew every time."""
-    monkeypatch.syspath_prepend(PAPER.parent)
-
-    def run(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", [str(PAPER), *arguments])
-        runpy.run_path(str(PAPER), run_name="__main__")
-        return capsys.readouterr().out
-
-    return run
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory, paper: Callable[..., None]) -> tuple[Path, list[str], str]:
+    """The folder of the paper's vanilla arm alone, the arguments it was made with, and what was printed."""
+    out = tmp_path_factory.mktemp("paper") / "out"
+    arguments = shlex.split("--limit 8 --test-limit 6 --eps 4 --arms vanilla --precision bfloat16 --out")
+    arguments += [str(out)]
+    with redirect_stdout(StringIO()) as printed:
+        paper(*arguments, "--epochs", "1")
+    return out, arguments, printed.getvalue()
 
 
-def test_the_papers_table_attacks_as_many_images_as_asked(paper: Callable[..., str], tmp_path: Path) -> None:
+def test_the_papers_table_attacks_as_many_images_as_asked(tried: tuple[Path, list[str], str]) -> None:
     """--limit bounds what is learnt from, --test-limit what is attacked; --precision reaches training and attacks."""
-    arguments = shlex.split("--epochs 1 --limit 8 --test-limit 6 --eps 4 --arms vanilla --precision bfloat16 --out")
-    paper(*arguments, str(tmp_path / "out"))
-    cell = tmp_path / "out" / "phantoms" / "test_resnet" / "seed-0" / "vanilla"
+    cell = tried[0] / "phantoms" / "test_resnet" / "seed-0" / "vanilla"
     audit = read_audit(cell / "audit" / "audit.json")
     trained = json.loads((cell / "model" / "training.json").read_text(encoding="utf-8"))
     assert audit.data.per_class == {"healthy": 3, "lesion": 3}
@@ -100,10 +104,11 @@ def test_the_papers_table_attacks_as_many_images_as_asked(paper: Callable[..., s
 
 
 def test_the_papers_table_holds_every_cell_and_says_which_were_not_run(
-    paper: Callable[..., str], tmp_path: Path
+    paper: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """No time at all: the whole grid is shown, none of it measured."""
-    printed = paper("--out", str(tmp_path / "out"), "--minutes", "0", "--seeds", "0,1", "--eps", "4,8")
+    paper("--out", str(tmp_path / "out"), "--minutes", "0", "--seeds", "0,1", "--eps", "4,8")
+    printed = capsys.readouterr().out
     lines = printed.splitlines()[2:]
     assert len(lines) == 4 * 2
     assert all(line.count("not run") == 3 for line in lines)
@@ -111,10 +116,10 @@ def test_the_papers_table_holds_every_cell_and_says_which_were_not_run(
 
 
 def test_the_papers_table_shows_nothing_of_other_settings_and_ends_as_a_failure(
-    paper: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    paper: Callable[..., None], capsys: pytest.CaptureFixture[str], tried: tuple[Path, list[str], str]
 ) -> None:
-    arguments = [*shlex.split("--limit 4 --eps 4 --arms vanilla --out"), str(tmp_path / "out")]
-    assert "not run" not in paper(*arguments, "--epochs", "1")
+    _, arguments, printed = tried
+    assert "not run" not in printed
     with pytest.raises(SystemExit, match="1 of 1 cells cannot be run"):
         paper(*arguments, "--epochs", "2")
     printed, said = capsys.readouterr()
@@ -124,7 +129,7 @@ def test_the_papers_table_shows_nothing_of_other_settings_and_ends_as_a_failure(
 
 @pytest.mark.parametrize("option", ["--set", "--backbone"])
 def test_the_papers_table_wants_a_name_and_a_path(
-    paper: Callable[..., str], capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str
+    paper: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path, option: str
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         paper(option, "chest-ct", "--out", str(tmp_path))

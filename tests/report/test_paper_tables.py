@@ -2,8 +2,9 @@
 
 import json
 import math
-import subprocess
-import sys
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,12 @@ from made_up_audits import make_model, make_record, make_rows, write_audit
 
 from robaudit.records import Verdict
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "paper" / "table.py"
 ARMS = {"vanilla": 1.5, "fine-tuning": 1.6, "no-glcm": 3.0, "assimilation": 6.0}
 """Arm -> how much it resists; no-glcm is made inconclusive, robust is not run."""
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def tables(tmp_path_factory: pytest.TempPathFactory, paper: Callable[..., None]) -> tuple[Path, str]:
     """The folder of the cells, and what the script printed without time to run any."""
     out = tmp_path_factory.mktemp("paper")
     for arm, resistance in ARMS.items():
@@ -27,11 +27,10 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         record = make_record(rows, model=model, verdict=Verdict(kind=kind, sentence="Made up."))
         write_audit(cell(out, arm) / "audit-strong", record, rows)
     arguments = ["--arms", ",".join([*ARMS, "robust"]), "--minutes", "0", "--strong", "--out", str(out)]
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=True, timeout=300
-    )
-    assert not done.stderr
-    return out, done.stdout
+    with redirect_stdout(StringIO()) as printed, redirect_stderr(StringIO()) as said:
+        paper(*arguments)
+    assert not said.getvalue()
+    return out, printed.getvalue()
 
 
 def test_both_tables_are_printed_and_written(tables: tuple[Path, str]) -> None:
