@@ -1,6 +1,6 @@
 """Signals at random moments of scan, assimilate and compare: is the rerun what would have been without?
 
-    python tests/faults/kills.py [--kills 100] [--seed 0] [--folder DIR]
+    python tests/faults/kills.py [--kills 100] [--seed 0] [--folder DIR] [--epochs 4] [--train 24]
 
 Four of five signals are SIGKILL; the fifth, SIGTERM and SIGINT by turns, must end the command with 130. Each has a
 folder of its own. After it, no file may be half-written under its final name; then the same command runs again, must
@@ -29,6 +29,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,9 @@ from robaudit.job.small_classifier import train_small_classifier
 from robaudit.progress import Silent
 from robaudit.records import JOURNAL_FILE
 
-PER_CLASS = {"train": 24, "val": 8, "test": 8}
+PER_CLASS = {"val": 8, "test": 8}
 TIMES = {"created", "seconds"}
 """Keys of JSON documents that may differ between runs."""
-EPOCHS = 4
 HIDDEN = ".unfinished-"
 
 
@@ -75,10 +75,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keep what was written here")
+    parser.add_argument("--epochs", type=int, default=4, help="of assimilate")
+    parser.add_argument("--train", type=int, default=24, help="images of each class to learn from")
     options = parser.parse_args()
+    COMMANDS["assimilate"] = partial(assimilate, epochs=options.epochs)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        prepare(folder)
+        prepare(folder, PER_CLASS | {"train": options.train})
         tried = {name: uninterrupted(folder, name) for name in COMMANDS}
         dice = random.Random(options.seed)
         for index in range(options.kills):
@@ -95,10 +98,10 @@ def main() -> None:
     sys.exit(any(what.wrong for what in tried.values()))
 
 
-def prepare(folder: Path) -> None:
+def prepare(folder: Path, per_class: dict[str, int]) -> None:
     """Draw phantoms, and train the demo's classifier on them."""
     dice = np.random.default_rng(0)
-    for part, n in PER_CLASS.items():
+    for part, n in per_class.items():
         for name in CLASSES:
             place = folder / "data" / part / name
             place.mkdir(parents=True, exist_ok=True)
@@ -115,10 +118,10 @@ def scan(folder: Path, out: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def assimilate(folder: Path, out: Path) -> list[str]:
+def assimilate(folder: Path, out: Path, *, epochs: int = 4) -> list[str]:
     return [
         "assimilate", str(folder / "model"), str(folder / "data"), "--out", str(out),
-        "--epochs", str(EPOCHS), "--batch-size", "8",
+        "--epochs", str(epochs), "--batch-size", "8",
     ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The short version of `kills.py`: one signal for each command. The long one is run by hand."""
+"""The short version of `kills.py`: one signal for each command, less to train. The long one is run by hand."""
 
 import os
 import subprocess
@@ -14,7 +14,8 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
 def test_whatever_is_killed_goes_on_to_the_same_result(tmp_path: Path) -> None:
     script = Path(__file__).with_name("kills.py")
-    command = [sys.executable, str(script), "--kills", "3", "--folder", str(tmp_path)]
+    short = ["--kills", "3", "--epochs", "2", "--train", "8"]
+    command = [sys.executable, str(script), *short, "--folder", str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
