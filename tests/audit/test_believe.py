@@ -72,10 +72,7 @@ def measured(record: AuditRecord) -> dict[str, Any]:
     return found | {"spent": spent}
 
 
-@pytest.mark.parametrize(
-    ("stage", "after"), [("attacking", 3), ("checking", 2), ("checking", 20), ("adding apgd-margin", 0),
-                         ("adding apgd-margin", 7)],
-)  # fmt: skip
+@pytest.mark.parametrize(("stage", "after"), [("attacking", 3), ("checking", 20), ("adding apgd-margin", 7)])
 def test_wherever_it_is_interrupted_the_result_is_that_of_an_uninterrupted_scan(
     data: Path, finished: tuple[AuditRecord, Path], tmp_path: Path, stage: str, after: int
 ) -> None:
@@ -262,7 +259,9 @@ def test_pictures_of_a_surrogate_fool_the_model_whose_gradients_are_gone(data: P
 
     from robaudit.load import surrogate as surrogate_module
 
-    record = scan(zoo.FAKE["detached"](), data, out=tmp_path / "alone", attacks=["fgsm"], eps=[4], check_sample=1)
+    options: dict[str, Any] = {"eps": [8], "limit": 8}
+    alone = {"attacks": ["fgsm"], "check_sample": 1}
+    record = scan(zoo.FAKE["detached"](), data, out=tmp_path / "alone", **alone, **options)
     assert {check.id: check.status for check in record.checks}["transfer"] == "not_applicable"
 
     save_file({"weight": torch.zeros(1)}, tmp_path / "other.safetensors")
@@ -276,8 +275,8 @@ def test_pictures_of_a_surrogate_fool_the_model_whose_gradients_are_gone(data: P
     surrogate_module.load_model = load
     try:
         record = scan(
-            zoo.FAKE["detached"](), data, out=tmp_path / "out", attacks=["pgd"], eps=GRID, check_sample=6,
-            surrogate=tmp_path / "other.safetensors",
+            zoo.FAKE["detached"](), data, out=tmp_path / "out", attacks=["pgd"], check_sample=4,
+            surrogate=tmp_path / "other.safetensors", **options,
         )  # fmt: skip
     finally:
         surrogate_module.load_model = loaded
