@@ -19,8 +19,8 @@ from PIL import Image
 from robaudit.attack.batching import Sight, Work
 from robaudit.attack.curve import Measured
 from robaudit.audit.journal import JOURNAL_FILE, Entry, open_journal
+from robaudit.data.images import ImageRef, open_images
 from robaudit.fleet.worker import Found
-from robaudit.load.images import ImageRef, open_images
 from robaudit.records import ImageRow, Observed, Spent
 
 N_FILES, SIDE = 50, 224

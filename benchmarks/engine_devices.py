@@ -23,8 +23,8 @@ from robaudit.attack.names import parse_attacks
 from robaudit.attack.prepare import Speedups
 from robaudit.attack.threats import EPS_GRID, FOUR
 from robaudit.attack.trial import Plan
+from robaudit.data.images import Images
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import Images
 
 KINDS = ("gradients", "forwards")
 

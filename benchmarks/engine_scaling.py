@@ -17,7 +17,7 @@ from robaudit.attack.curve import Engine
 from robaudit.attack.names import parse_attacks
 from robaudit.attack.threats import FOUR
 from robaudit.attack.trial import Plan
-from robaudit.load.images import Images
+from robaudit.data.images import Images
 
 GRIDS = ((2, 4, 6, 8), tuple(range(1, 9)), tuple(range(1, 17)))
 

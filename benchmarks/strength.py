@@ -24,8 +24,8 @@ from subject import circumstances, opened, parser, preset_engine
 from torch import Tensor
 
 from robaudit import tally
+from robaudit.data.images import Images
 from robaudit.float32 import true_float32
-from robaudit.load.images import Images
 
 STEPS, RESTARTS = 100, 4
 QUERIES = 1000

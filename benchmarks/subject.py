@@ -9,8 +9,8 @@ import torch
 
 from robaudit.attack.curve import Engine
 from robaudit.attack.settings import fitted, plan_of, speedups_of
+from robaudit.data.images import Images, open_images
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import Images, open_images
 from robaudit.load.model import load_model
 from robaudit.load.surrogate import load_surrogate
 from robaudit.progress import Silent

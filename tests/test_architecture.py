@@ -13,7 +13,7 @@ LEAVES = {
     "errors", "records", "files", "tally", "progress", "intervals", "inert", "significance", "memory", "typed",
     "float32", "alike", "given",
 }  # fmt: skip
-MEASURING = {"front", "load", "attack"}
+MEASURING = {"front", "data", "load", "attack"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     # Leaves: they know at most the errors, and records.
@@ -33,12 +33,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Modules and functions that need only torch.
     "front": set(),
     "texture": set(),
-    # The audit.
-    "load": LEAVES | {"front"},
+    # What is brought: images, and models.
+    "data": LEAVES,
+    "load": LEAVES | {"front", "data"},
     # A classifier as a file for others.
-    "deploy": LEAVES | {"front", "load"},
+    "deploy": LEAVES | {"front", "data", "load"},
     "timm": LEAVES | {"load"},
-    "attack": LEAVES | {"front", "load"},
+    # The audit.
+    "attack": LEAVES | {"front", "data", "load"},
     "fleet": LEAVES | MEASURING,
     "checks": LEAVES | MEASURING,
     "audit": LEAVES | MEASURING | {"fleet", "checks"},

@@ -11,12 +11,12 @@ import torch
 
 from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.scan import scan
+from robaudit.data.images import open_images
+from robaudit.data.listing import has_splits
+from robaudit.data.view import View
 from robaudit.errors import SettingsError
 from robaudit.job.run import run
-from robaudit.load.images import open_images
-from robaudit.load.listing import has_splits
 from robaudit.load.model import load_model
-from robaudit.load.view import View
 from robaudit.progress import Silent
 from robaudit.records import read_audit
 

@@ -28,11 +28,11 @@ from markdown_tables import strong_table, table
 from safetensors.torch import save_file
 
 import robaudit
+from robaudit.data.images import open_images
 from robaudit.errors import OutputError, RobauditError
 from robaudit.files import write_text
 from robaudit.job.phantoms import SIDE, write_phantoms
 from robaudit.load.contents import read_contents
-from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 from robaudit.progress import Silent
 

@@ -38,11 +38,11 @@ from robaudit.attack.prepare import (
 )
 from robaudit.attack.threats import AnyAttack, Attack, FoolboxAttack, Source
 from robaudit.attack.trial import Plan, smallest_eps
+from robaudit.data.images import ImageRef, Images
 from robaudit.errors import ModelError, SettingsError, first_line
 from robaudit.float32 import true_float32
 from robaudit.load.classifier import Classifier
 from robaudit.load.features import last_layer
-from robaudit.load.images import ImageRef, Images
 from robaudit.memory import OUT_OF_MEMORY, ran_out
 from robaudit.progress import Progress, Silent
 from robaudit.records import ImageRow, Observed

@@ -18,10 +18,10 @@ from robaudit.checks.judge import judge
 from robaudit.checks.probes import Question, questions
 from robaudit.checks.repairs import next_repair
 from robaudit.checks.repeatable import unrepeatable
+from robaudit.data.images import ImageRef, Images
 from robaudit.fleet.fleet import Fleet
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.features import penultimate
-from robaudit.load.images import ImageRef, Images
 from robaudit.progress import Progress
 from robaudit.records import Check, GalleryItem, ImageRow, Observed, Spent
 

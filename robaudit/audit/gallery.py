@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from robaudit.attack.curve import Measured
+from robaudit.data.images import ImageRef, Images
 from robaudit.files import discard, replacing
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import ImageRef, Images
 from robaudit.records import GalleryItem
 
 GALLERY_FOLDER = "gallery"

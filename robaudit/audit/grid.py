@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from robaudit.audit.hypotheses import differs, way_to
+from robaudit.data.images import Images
+from robaudit.data.resizing import own_resizing
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import Images
-from robaudit.load.resizing import own_resizing
 
 
 @dataclass(frozen=True)

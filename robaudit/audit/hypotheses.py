@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from robaudit.data.images import Images
+from robaudit.data.resizing import RESIZES
+from robaudit.data.view import View
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import Images
 from robaudit.load.normalization import PRESETS
-from robaudit.load.resizing import RESIZES
-from robaudit.load.view import View
 from robaudit.records import Normalization
 
 _NORMALIZATIONS: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {

@@ -19,12 +19,12 @@ from robaudit.audit.gallery import GALLERY_FOLDER, discard_pictures, gallery_ids
 from robaudit.audit.journal import Entry, InOrder, Journal, open_journal, refuse_other, require_own_journal
 from robaudit.audit.record import filled, identity
 from robaudit.checks.evidence import Share
+from robaudit.data.images import ImageRef, Images
 from robaudit.errors import OutputError, RecordError
 from robaudit.files import alone_in, discard, write_lines, write_text
 from robaudit.fleet.fleet import Fleet
 from robaudit.fleet.worker import place_of
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import ImageRef, Images
 from robaudit.progress import Progress
 from robaudit.records import (
     AUDIT_FILE,

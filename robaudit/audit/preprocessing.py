@@ -17,9 +17,9 @@ from torch import Tensor
 from robaudit.attack.prepare import judging
 from robaudit.audit.grid import GridNote, grid_note
 from robaudit.audit.hypotheses import Hypothesis, alternatives, stated
+from robaudit.data.images import ImageRef, Images
 from robaudit.errors import SettingsError
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import ImageRef, Images
 from robaudit.progress import Progress
 from robaudit.records import Check, Tally
 from robaudit.significance import SIGNIFICANCE, holm, mcnemar, p_value

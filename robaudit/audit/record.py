@@ -16,8 +16,8 @@ from robaudit.audit.believe import Judged
 from robaudit.audit.journal import Entry
 from robaudit.audit.verdict import verdict
 from robaudit.checks.evidence import Probe
+from robaudit.data.images import Images
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import Images
 from robaudit.load.provenance import device_name, environment
 from robaudit.records import (
     IMAGES_FILE,

@@ -19,20 +19,20 @@ from robaudit.audit.measure import Measurement
 from robaudit.audit.preprocessing import check_preprocessing, require_expected
 from robaudit.audit.record import draft
 from robaudit.checks.evidence import Share
+from robaudit.data.apart import require_outside_images
+from robaudit.data.images import Images, open_images, pictures_of
+from robaudit.data.learnt import Learnt, read_learnt, refuse_learnt_patients
+from robaudit.data.remote import Location, located
+from robaudit.data.view import View
 from robaudit.errors import SettingsError
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.fleet.fleet import Fleet
 from robaudit.float32 import true_float32
 from robaudit.given import checked, given
-from robaudit.load.apart import require_outside_images
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import Images, open_images, pictures_of
-from robaudit.load.learnt import Learnt, read_learnt, refuse_learnt_patients
+from robaudit.load.in_memory import from_module
 from robaudit.load.model import load_model
-from robaudit.load.module import from_module
-from robaudit.load.remote import Location, located
 from robaudit.load.surrogate import Surrogate, load_surrogate
-from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 from robaudit.records import AuditRecord
 

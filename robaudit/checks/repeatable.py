@@ -12,7 +12,7 @@ from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.step import within_ball
 from robaudit.checks.evidence import Evidence
 from robaudit.checks.saying import plain_check
-from robaudit.load.images import Images
+from robaudit.data.images import Images
 from robaudit.records import Check
 
 REPEATABLE = "repeatable"

@@ -58,8 +58,8 @@ class ViewOptions:
         Raises:
             SettingsError: something in it is not what its option takes.
         """
-        from robaudit.load.resizing import RESIZES
-        from robaudit.load.view import View
+        from robaudit.data.resizing import RESIZES
+        from robaudit.data.view import View
 
         return View(
             self.invert,

@@ -12,6 +12,7 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from robaudit import __version__
+from robaudit.data.remote import Location, located
 from robaudit.deploy.formats import FORMATS, Run
 from robaudit.deploy.pictures import listed_files, of_audit, of_data, stored_files
 from robaudit.errors import ModelError, SettingsError, first_line
@@ -20,7 +21,6 @@ from robaudit.given import checked, given
 from robaudit.load.classifier import LoadedModel
 from robaudit.load.generated import generated
 from robaudit.load.model import load_model
-from robaudit.load.remote import Location, located
 
 LOGIT_TOLERANCE = 1e-4
 """Largest difference of a logit that counts as rounding, relative to the largest logit of the picture (at least 1):

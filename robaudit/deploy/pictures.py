@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from robaudit.data.images import open_images
+from robaudit.data.listing import has_splits, list_images
+from robaudit.data.refusing import refusing
+from robaudit.data.regular import MAX_BYTES, read_at_most
+from robaudit.data.remote import Location
 from robaudit.errors import DataError
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import open_images
-from robaudit.load.listing import has_splits, list_images
-from robaudit.load.refusing import refusing
-from robaudit.load.regular import MAX_BYTES, read_at_most
-from robaudit.load.remote import Location
 from robaudit.records import file_of, read_audit
 
 MAX_IMAGES = 64

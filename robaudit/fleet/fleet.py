@@ -18,10 +18,10 @@ from robaudit.attack.batching import Sight, Work
 from robaudit.attack.climb import Adversarial
 from robaudit.attack.curve import Engine, Measured, Pursued
 from robaudit.attack.threats import AnyAttack
+from robaudit.data.images import ImageRef, Images
 from robaudit.errors import SettingsError
 from robaudit.fleet.crew import Crew, WorkerLostError
 from robaudit.fleet.worker import Ask, Finding, Found, Place, Shard, place_of, sealed
-from robaudit.load.images import ImageRef, Images
 from robaudit.progress import Progress
 
 SHARDS_PER_WORKER = 8

@@ -22,9 +22,9 @@ from robaudit import __version__
 from robaudit.attack.curve import Engine
 from robaudit.attack.prepare import Speedups, fingerprint
 from robaudit.attack.trial import Plan
+from robaudit.data.images import ImageRef, Images
 from robaudit.fleet.parcel import seal, unseal, work_in
 from robaudit.fleet.watch import Watch
-from robaudit.load.images import ImageRef, Images
 from robaudit.load.provenance import versions
 
 HAND_OVER_SECONDS = 0.5

@@ -18,15 +18,15 @@ from robaudit.attack.settings import fitted, plan_of
 from robaudit.attack.threats import EPS_GRID, find_preset
 from robaudit.attack.trial import Plan
 from robaudit.audit.scan import scan
+from robaudit.data.apart import require_outside_images
+from robaudit.data.images import Images, open_images
+from robaudit.data.listing import has_splits
+from robaudit.data.remote import Location, located
+from robaudit.data.splitting import SPLIT_SHARES, divided
 from robaudit.files import alone_in, discard
 from robaudit.given import checked, given
 from robaudit.job.estimate import gradient_seconds, scan_seconds
-from robaudit.load.apart import require_outside_images
-from robaudit.load.images import Images, open_images
-from robaudit.load.listing import has_splits
 from robaudit.load.model import FURTHER_OPTIONS, load_model
-from robaudit.load.remote import Location, located
-from robaudit.load.splitting import SPLIT_SHARES, divided
 from robaudit.progress import Progress, Silent
 from robaudit.records import AUDIT_FILE, PAGE_FILE, SPLIT_FILE, read_audit
 from robaudit.report.comparison import read_comparison

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
+from robaudit.data.images import Images, open_images
 from robaudit.files import replacing, write_text
 from robaudit.load.folder import CONFIG_FILE
-from robaudit.load.images import Images, open_images
 from robaudit.progress import Progress
 
 ARCHITECTURE = "test_resnet"

@@ -1,1 +1,1 @@
-"""Model files and images: bytes -> Classifier, Images."""
+"""Model files: bytes -> Classifier."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from robaudit.data.picture import other_channels
+from robaudit.data.resizing import Resizing
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load.evaluating import evaluating
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs
-from robaudit.load.picture import other_channels
 from robaudit.load.recipe import Recipe
-from robaudit.load.resizing import Resizing
 from robaudit.records import ModelInfo, Normalization
 
 

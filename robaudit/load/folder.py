@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from robaudit.errors import ModelError
 from robaudit.load.kinds import Kind, names
 from robaudit.load.preprocessor import normalization
-from robaudit.load.resizing import hugging_face_resizing
+from robaudit.load.stated_resizing import hugging_face_resizing
 
 CONFIG_FILE = "config.json"
 BUNDLE_FILE = "configs/metadata.json"

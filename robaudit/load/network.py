@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from robaudit.data.picture import READ_CHANNELS, other_channels
 from robaudit.errors import ModelError, first_line
 from robaudit.load import architecture
 from robaudit.load.architecture import Size
@@ -26,7 +27,6 @@ from robaudit.load.libraries import (
 )  # fmt: skip
 from robaudit.load.normalizer import Values, behind_normalizer, values_of
 from robaudit.load.onnx_graph import read_onnx
-from robaudit.load.picture import READ_CHANNELS, other_channels
 from robaudit.load.renamed import named_state
 from robaudit.load.scripted import read_scripted
 from robaudit.load.state import State, branches, state_for

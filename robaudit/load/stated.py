@@ -9,12 +9,13 @@ from itertools import combinations
 from math import isfinite
 from typing import Any
 
+from robaudit.data.resizing import Resizing
 from robaudit.errors import ModelError
 from robaudit.load.beside_weights import said_of_pictures
 from robaudit.load.class_order import CLASS_ORDERS
 from robaudit.load.kinds import PROGRAMS, Contents, Kind
 from robaudit.load.own_export import METADATA_NAME
-from robaudit.load.resizing import Resizing, timm_resizing
+from robaudit.load.stated_resizing import timm_resizing
 
 _LABEL_KEYS = ("classes", "label_names", "class_names")
 _FOLDERS = (Kind.ASSIMILATED, Kind.TIMM_FOLDER, Kind.HUGGING_FACE_FOLDER, Kind.MONAI_BUNDLE)

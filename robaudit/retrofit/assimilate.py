@@ -11,6 +11,13 @@ import torch
 from pydantic import NonNegativeFloat, PositiveInt, ValidationError
 
 from robaudit import __version__
+from robaudit.data.apart import require_other_than_data, require_other_than_model, require_outside_images
+from robaudit.data.images import Images, open_images
+from robaudit.data.learnt import read_learnt, write_learnt
+from robaudit.data.listed import Split
+from robaudit.data.remote import Location, located
+from robaudit.data.splitting import divided
+from robaudit.data.view import View
 from robaudit.errors import ModelError, OutputError, SettingsError
 from robaudit.files import landing, sha256_of, write_text
 from robaudit.fleet.choice import EngineName, Workforce
@@ -18,17 +25,10 @@ from robaudit.fleet.worker import place_of
 from robaudit.float32 import true_float32
 from robaudit.front.front import Front, Modules
 from robaudit.given import checked, given
-from robaudit.load.apart import require_other_than_data, require_other_than_model, require_outside_images
 from robaudit.load.classifier import Classifier, LoadedModel
-from robaudit.load.images import Images, open_images
-from robaudit.load.learnt import read_learnt, write_learnt
-from robaudit.load.listed import Split
 from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment
 from robaudit.load.recipe import altered_program
-from robaudit.load.remote import Location, located
-from robaudit.load.splitting import divided
-from robaudit.load.view import View
 from robaudit.progress import Progress, Silent
 from robaudit.records import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.checkpoint import (

@@ -5,7 +5,7 @@ config.json         what is needed to build the network around them
 program/            of a model that is a program (ONNX, TorchScript, ...), the file it came as
 training.json       how it came about (`TrainingRecord`)
 metrics.jsonl       one line per epoch, from epoch 0, the model before the first step
-learnt-from.json    hashes of the patients and pictures it has seen (`robaudit.load.learnt`)
+learnt-from.json    hashes of the patients and pictures it has seen (`robaudit.data.learnt`)
 diagnostics.json    where the model looks and how sharp its loss is, before and after; pictures/ beside it
 split.csv           where the data came undivided: which image was in which part
 
@@ -26,11 +26,11 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
+from robaudit.data.learnt import LEARNT_FILE
 from robaudit.errors import OutputError, TrainingError
 from robaudit.files import LOCK_FILE, alone_in, replacing, workplace_of, write_text
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
-from robaudit.load.learnt import LEARNT_FILE
 from robaudit.load.recipe import PROGRAM_FOLDER, Recipe
 from robaudit.records import (
     DIAGNOSTICS_FILE,

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from robaudit.attack.prepare import channels_last
+from robaudit.data.images import Images
 from robaudit.files import replacing, write_text
 from robaudit.load.evaluating import evaluating
-from robaudit.load.images import Images
 from robaudit.progress import Progress
 from robaudit.records import DIAGNOSTICS_FILE
 from robaudit.retrofit.attention import HELD, attention_map, share_holding

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from robaudit.data.images import Images
 from robaudit.front.front import Front
-from robaudit.load.images import Images
 from robaudit.retrofit.loss import TextureTerm, grayscale
 from robaudit.retrofit.record import FeatureMoved, TextureMoved
 from robaudit.texture.orientations import DISTANCE, ORIENTATIONS

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robaudit.load.images import Images
+from robaudit.data.images import Images
 from robaudit.progress import Progress, Silent
 
 _KEPT_BYTES = 2**31

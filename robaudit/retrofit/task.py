@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from robaudit.load.images import Images
+from robaudit.data.images import Images
 from robaudit.progress import Progress
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig

@@ -4,8 +4,8 @@ from statistics import median
 
 from torch import nn
 
+from robaudit.data.patients import met_again
 from robaudit.load.classifier import Classifier
-from robaudit.load.patients import met_again
 from robaudit.progress import Progress
 from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.record import Diagnostics

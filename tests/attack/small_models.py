@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robaudit.attack.curve import Engine
 from robaudit.attack.names import parse_attacks
 from robaudit.attack.trial import Plan
-from robaudit.load.images import ImageRef, Images
+from robaudit.data.images import ImageRef, Images
 from robaudit.records import ImageRow
 
 SIDE = 12

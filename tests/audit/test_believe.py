@@ -268,7 +268,7 @@ def test_pictures_of_a_surrogate_fool_the_model_whose_gradients_are_gone(data: P
     loaded = surrogate_module.load_model
 
     def load(path: Path, **options: Any) -> Any:
-        from robaudit.load.module import from_module
+        from robaudit.load.in_memory import from_module
 
         return from_module(zoo.trained(), classes=["class00", "class01"], size=(zoo.SIDE, zoo.SIDE))
 

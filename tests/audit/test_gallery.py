@@ -11,9 +11,9 @@ from small_scans import CLASSES, GRID, pixels, small_scan, write_model
 from robaudit.attack.batching import Work
 from robaudit.attack.curve import Measured
 from robaudit.audit.gallery import PICTURES_PER_CLASS, gallery_ids, to_image, write_pictures
+from robaudit.data.images import ImageRef, Images, open_images
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
-from robaudit.load.images import ImageRef, Images, open_images
 from robaudit.load.model import load_model
 from robaudit.records import AuditRecord, ImageRow
 from robaudit.retrofit.checkpoint import write_model as write_retrofit

@@ -16,10 +16,10 @@ from small_scans import CLASSES, small_scan, write_data, write_model
 from torch import Tensor, nn
 
 from robaudit.audit.preprocessing import check_preprocessing
+from robaudit.data.images import Images, open_images
+from robaudit.data.view import View
 from robaudit.errors import SettingsError
 from robaudit.load.classifier import Classifier, LoadedModel
-from robaudit.load.images import Images, open_images
-from robaudit.load.view import View
 from robaudit.progress import Silent
 from robaudit.records import Check, InputSize, ModelInfo, Normalization
 

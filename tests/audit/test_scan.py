@@ -37,10 +37,10 @@ from robaudit.attack.curve import Engine
 from robaudit.attack.prepare import fingerprint
 from robaudit.audit import scan as scan_module
 from robaudit.audit.scan import plan_of
+from robaudit.data.images import open_images
+from robaudit.data.learnt import write_learnt
 from robaudit.errors import DataError, ExitCode, ModelError, OutputError, SettingsError
 from robaudit.load.classifier import LoadedModel
-from robaudit.load.images import open_images
-from robaudit.load.learnt import write_learnt
 from robaudit.load.model import load_model
 from robaudit.records import AuditRecord, ImageRow, read_audit, read_rows
 from robaudit.report.html import write_beside

@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from robaudit.audit.scan import scan
 from robaudit.cli.console import log_as_json
 from robaudit.cli.main import app
+from robaudit.data.images import open_images
 from robaudit.errors import DataError, OutputError
 from robaudit.files import alone_in
-from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 from robaudit.records import ImageRow, read_rows
 from robaudit.report.status import lines, read_status

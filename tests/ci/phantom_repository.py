@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from robaudit.audit.scan import scan
+from robaudit.data.images import open_images
 from robaudit.job.phantoms import CLASSES, SIDE, phantom
 from robaudit.job.small_classifier import train_small_classifier
-from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 from robaudit.progress import Silent
 

@@ -18,6 +18,7 @@ from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.scan import plan_of
 from robaudit.cli import main as command_line
 from robaudit.cli.progress import _Bar
+from robaudit.data.images import open_images
 from robaudit.errors import DataError, OutputError, SettingsError
 from robaudit.files import write_text
 from robaudit.job import demo as demo_module
@@ -26,7 +27,6 @@ from robaudit.job import run as run_module
 from robaudit.job.demo import demo
 from robaudit.job.estimate import gradients_per_image, scan_seconds
 from robaudit.job.run import Stages, _say_overlap, run
-from robaudit.load.images import open_images
 from robaudit.records import AuditRecord, Verdict, read_audit
 from robaudit.report.status import STAGES
 

@@ -20,9 +20,9 @@ from robaudit.load import bounded
 from robaudit.load.classifier import Classifier
 from robaudit.load.contents import read_contents
 from robaudit.load.description import describe
+from robaudit.load.in_memory import from_module
 from robaudit.load.kinds import Kind
 from robaudit.load.model import load_model
-from robaudit.load.module import from_module
 from robaudit.load.network import read_network
 from robaudit.load.own_code import code_sha256
 from robaudit.load.trusted import call_factory

@@ -12,10 +12,11 @@ from timm.models import save_for_hf
 
 from robaudit.audit.grid import grid_note
 from robaudit.audit.preprocessing import check_preprocessing
-from robaudit.load.images import Images, open_images
+from robaudit.data.images import Images, open_images
+from robaudit.data.resizing import Resizing, own_resizing
+from robaudit.data.view import View
 from robaudit.load.model import load_model
-from robaudit.load.resizing import Resizing, hugging_face_resizing, own_resizing, timm_resizing
-from robaudit.load.view import View
+from robaudit.load.stated_resizing import hugging_face_resizing, timm_resizing
 from robaudit.progress import Silent
 
 TIMM = [

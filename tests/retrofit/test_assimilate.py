@@ -13,10 +13,10 @@ from torch import nn
 from torchvision import models
 
 import robaudit
+from robaudit.data.images import open_images
+from robaudit.data.learnt import Learnt, read_learnt, write_learnt
 from robaudit.errors import ModelError, OutputError, SettingsError, TrainingError
 from robaudit.load.classifier import Classifier
-from robaudit.load.images import open_images
-from robaudit.load.learnt import Learnt, read_learnt, write_learnt
 from robaudit.load.model import load_model
 from robaudit.records import Normalization
 from robaudit.retrofit import objective as objectives

@@ -11,8 +11,8 @@ from skimage.feature import graycomatrix, graycoprops
 from torch import nn
 from torch.nn import functional as F
 
+from robaudit.data.images import open_images
 from robaudit.front.front import Front
-from robaudit.load.images import open_images
 from robaudit.progress import Silent
 from robaudit.retrofit import diagnostics as examination
 from robaudit.retrofit.assimilate import assimilate

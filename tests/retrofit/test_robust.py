@@ -9,8 +9,8 @@ import timm
 import torch
 from torch.nn import functional as F
 
+from robaudit.data.images import open_images
 from robaudit.errors import TrainingError
-from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 from robaudit.progress import Silent
 from robaudit.retrofit import train as training_loop

@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 from robaudit.audit.grid import grid_note
 from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.scan import scan
+from robaudit.data.images import open_images
+from robaudit.data.view import View
 from robaudit.errors import ModelError
 from robaudit.load import surrogate
 from robaudit.load.contents import read_contents
-from robaudit.load.images import open_images
 from robaudit.load.model import load_model
 from robaudit.load.surrogate import load_surrogate
-from robaudit.load.view import View
 from robaudit.progress import Silent
 from robaudit.records import FileRef
 from robaudit.retrofit.assimilate import assimilate

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import distributed, nn
 
-from robaudit.load.images import open_images
+from robaudit.data.images import open_images
 from robaudit.load.model import load_model
 from robaudit.progress import Silent
 from robaudit.retrofit.assimilate import retrofitted
