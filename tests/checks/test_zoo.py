@@ -85,7 +85,7 @@ def audit_of(tmp_path_factory: pytest.TempPathFactory):
             if not data.exists():
                 zoo.write_pictures(data, n_classes)
             make = {**zoo.HONEST, **zoo.FAKE, "constant": zoo.Constant}[name]
-            eps, check_sample = (FEW_EPS, 3) if name in CALLED_OUT.keys() - TWINS else (GRID, 8)
+            eps, check_sample = (FEW_EPS, 2) if name in CALLED_OUT.keys() - TWINS else (GRID, 8)
             done[name] = scan(make(), data, out=root / name, eps=eps, check_sample=check_sample)
         return done[name]
 
