@@ -40,7 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield path
             return
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
     path = landing(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
