@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from robaudit.data import stored
 from robaudit.data.images import open_images
 from robaudit.data.listing import has_splits
 from robaudit.data.manifest import read_manifest
 from robaudit.data.patients import patient_key
 from robaudit.errors import DataError, ModelError
-from robaudit.load import stored
 from robaudit.load.classes import class_names
 
 
