@@ -33,8 +33,8 @@ STRAIGHT_255 = (1 / 256, 1 / 64, 1 / 16, 1 / 4)
 """Lengths over which it is measured, in grey levels, until one is straight."""
 MULTIPLES = (1, 2, 4)
 """Of each length, over which it is measured."""
-MAX_BEND = 0.05
-"""Largest difference between the slopes over a length and over its multiples that counts as straight, relatively."""
+MAX_BEND = 0.1
+"""Largest difference between the slopes to both sides, over a length and its multiples, that counts as straight."""
 MAX_MISSTATED = 0.1
 """Largest difference between the slope along the gradient and what the gradient says of it, relative to that."""
 N_ASTRAY = 4
@@ -129,14 +129,15 @@ def _is_as_stated(target: Target, source: Source | None, dice: Callable[..., int
 def _slope(target: Target, source: Source | None, point: Tensor, way: Tensor, size: float) -> Dialogue[float | None]:
     """The margin's slope at a point, over the shortest length at which the model is straight and does not round.
 
-    There the slopes over it and its multiples agree, to a share of what a slope is expected to be. None: nowhere.
+    There the slopes from the point to either side agree, over that length and its multiples, to a share of what a slope
+    is expected to be; rounded ones agree by chance, but not on both sides. None: nowhere.
     """
     for length_255 in STRAIGHT_255:
-        steps = [n * length_255 / 255 for n in MULTIPLES]
-        sights = yield from query([point + sign * step * way for step in steps for sign in (1, -1)], source)
-        margins = [sight.margin(target.label) for sight in sights]
-        ends = zip(steps, margins[::2], margins[1::2], strict=True)
-        slope, *further = ((ahead - behind) / (2 * step) for step, ahead, behind in ends)
-        if slope != 0 and all(abs(slope - other) <= MAX_BEND * max(abs(slope), size) for other in further):
+        steps = [sign * n * length_255 / 255 for n in MULTIPLES for sign in (1, -1)]
+        here, *there = yield from query([point, *(point + step * way for step in steps)], source)
+        rises = [sight.margin(target.label) - here.margin(target.label) for sight in there]
+        slopes = [rise / step for rise, step in zip(rises, steps, strict=True)]
+        slope = sum(slopes[:2]) / 2
+        if slope != 0 and all(abs(slope - other) <= MAX_BEND * max(abs(slope), size) for other in slopes):
             return slope
     return None
