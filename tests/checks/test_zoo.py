@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import zoo
+from torch import nn
 
 from robaudit.attack.batching import Batches, Task, Work
 from robaudit.attack.climb import Target
@@ -65,7 +66,8 @@ CALLED_OUT = {
 TWINS = {
     "logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes", "vote", "equalised",
     "pruned at random", "ranked answers", "jpeg-like", "softmax by hand", "cliff, unseen", "random resize",
-    "8 levels", "noise", "3 classes", "stretched", "reversed where dark",
+    "8 levels", "noise", "10 classes", "standardised", "stretched", "reversed where dark", "faint answers of noise",
+    "thermometer", "retrofitted", "waves in step", "no finite gradient",
 }  # fmt: skip
 """Much like another member, or long: audited with -m slow alone."""
 JAGGED = "noise made of the image"
@@ -85,7 +87,7 @@ def audit_of(tmp_path_factory: pytest.TempPathFactory):
             if not data.exists():
                 zoo.write_pictures(data, n_classes)
             make = {**zoo.HONEST, **zoo.FAKE, "constant": zoo.Constant}[name]
-            eps, check_sample = (FEW_EPS, 2) if name in CALLED_OUT.keys() - TWINS else (GRID, 8)
+            eps, check_sample = (FEW_EPS, 2) if name in CALLED_OUT.keys() - TWINS else (GRID, 8 if name in TWINS else 4)
             done[name] = scan(make(), data, out=root / name, eps=eps, check_sample=check_sample)
         return done[name]
 
@@ -182,22 +184,35 @@ def test_a_last_layer_of_which_nothing_is_made_excuses_no_missing_gradient(tmp_p
     assert "gradients-present" in record.verdict.reasons
 
 
-@pytest.mark.parametrize(("before", "is_smooth"), [(zoo.rippled, False), (lambda x: x, True)])
-def test_ripples_in_step_with_a_walk_of_equal_steps_are_found_jagged(before, is_smooth):
-    """Sixteen to a grey level: a walk of sixteen steps to the level meets each at the same place."""
-    model = zoo.Around(zoo.trained(), before=before)
+def answers_of(check: str, model: nn.Module) -> list[bool | None]:
+    """What four pictures answer to a check's question."""
     asked = questions(
         parse_attacks(["fgsm"]), (4,), has_front=False, has_surrogate=False, has_head=False,
         predicted=frozenset((0, 1)), features=None,
     )  # fmt: skip
-    (ask,) = (question.ask for question in asked if question.check == "smooth")
+    (ask,) = (question.ask for question in asked if question.check == check)
     batches = Batches(dict.fromkeys(Source, model), model, width=8)
     x, y = zoo.pictures(2, 2, seed=1)
     targets = [
         Target(one, label, f"{index:064d}", 0) for index, (one, label) in enumerate(zip(x, y.tolist(), strict=True))
     ]
-    answers = list(batches.run(Task(ask(None, target, Work()), Work()) for target in targets))
-    assert answers == [is_smooth] * 4
+    return list(batches.run(Task(ask(None, target, Work()), Work()) for target in targets))
+
+
+@pytest.mark.parametrize(("before", "is_smooth"), [(zoo.rippled, False), (lambda x: x, True)])
+def test_ripples_in_step_with_a_walk_of_equal_steps_are_found_jagged(before, is_smooth):
+    """Sixteen to a grey level: a walk of sixteen steps to the level meets each at the same place."""
+    assert answers_of("smooth", zoo.Around(zoo.trained(), before=before)) == [is_smooth] * 4
+
+
+def test_waves_along_the_gradient_are_found_on_a_walk_along_it():
+    assert answers_of("smooth", zoo.InStep()) == [False] * 4
+
+
+@pytest.mark.parametrize("before", [zoo.standardised, zoo.stretched])
+def test_a_turn_where_there_is_no_contrast_left_is_no_jump(before):
+    """On the way to flat grey such a model sees full contrast until there is none."""
+    assert False not in answers_of("border", zoo.Around(zoo.trained(), before=before))
 
 
 def test_a_constant_model_is_named_as_one_and_never_called_robust(audit_of):
