@@ -67,7 +67,8 @@ TWINS = {
     "logits x300", "saturated softmax", "32 levels", "detached", "sign of logits", "4 classes", "vote", "equalised",
     "pruned at random", "ranked answers", "jpeg-like", "softmax by hand", "cliff, unseen", "random resize",
     "8 levels", "noise", "10 classes", "standardised", "stretched", "reversed where dark", "faint answers of noise",
-    "thermometer", "retrofitted", "waves in step", "no finite gradient",
+    "thermometer", "retrofitted", "waves in step", "no finite gradient", "another pass for gradients", "cliff",
+    "scrambled confidence", "clamped logits",
 }  # fmt: skip
 """Much like another member, or long: audited with -m slow alone."""
 JAGGED = "noise made of the image"
