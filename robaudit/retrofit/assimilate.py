@@ -178,7 +178,7 @@ def assimilate(
         with trainers(workforce, vanilla.classifier.device, len(training), config.batch_size) as crew:
             if depends_on_sharing(vanilla.classifier.backbone, config.trains):
                 identity["workers"] = crew.size
-            place = place_of(vanilla.classifier.mean.device).decisive
+            place = place_of(vanilla.classifier.device).decisive
             identify(folder, identity, place, restart=restart)
             if words := elsewhere(folder, place):
                 progress.say(f"warning: began with {words}; it goes on, to other weights than without interruption")
