@@ -289,11 +289,9 @@ def _count(work: Work, source: Source, loss: Loss, size: float) -> None:
     work.non_finite_gradients += not size < float("inf")  # NaN included
 
 
-def _predictions(logits: Tensor) -> list[int | None]:
-    finite = logits.isfinite().all(1).tolist()
-    return [index if ok else None for index, ok in zip(logits.argmax(1).tolist(), finite, strict=True)]
-
-
 def _sights(logits: Tensor) -> list[Sight]:
+    logits = logits.detach().cpu()  # once: every number asked of a GPU waits for all that it has to do
     rows: list[Any] = logits.tolist()
-    return [Sight(tuple(row), seen) for row, seen in zip(rows, _predictions(logits), strict=True)]
+    finite = logits.isfinite().all(1).tolist()
+    predictions = zip(logits.argmax(1).tolist(), finite, strict=True)
+    return [Sight(tuple(row), index if ok else None) for row, (index, ok) in zip(rows, predictions, strict=True)]

@@ -126,7 +126,9 @@ def still_rising(losses: Sequence[float]) -> bool:
 
 def single_steps(target: Target, attack: Attack, grid: Sequence[int]) -> Dialogue[dict[int, Adversarial]]:
     """A single-step attack at every eps of the grid: forwards only, once the first gradient is known."""
-    iterates = [_start(target, attack, eps_255, 0)[0] for eps_255 in grid]
+    iterates = [_at_rest(target, attack, eps_255) for eps_255 in grid]
+    first = target.first_gradients[attack.loss]
+    take_steps(iterates, first.expand(len(iterates), *first.shape))
     found = yield from judged(target, [it.x for it in iterates])
     return {eps_255: one for eps_255, one in zip(grid, found, strict=True) if one is not None}
 
@@ -165,8 +167,23 @@ def _start(
     warm: Tensor | None = None,
 ) -> tuple[Iterate, int]:
     """The iterate to begin with, and how many gradients are still to be asked for."""
+    iterate = _at_rest(target, attack, eps_255, towards)
+    if warm is not None:
+        iterate.move_to(warm)
+    elif attack.random_start:
+        seed = derived_seed(target.seed, target.sha256, attack.name, eps_255, restart)
+        noise = uniform(target.origin.shape, iterate.eps, seed).to(target.origin.device)
+        iterate.move_to(target.origin + noise)
+    elif attack.source is Source.MODEL and attack.loss in target.first_gradients:
+        take_steps([iterate], target.first_gradients[attack.loss][None])
+        return iterate, attack.steps - 1
+    return iterate, attack.steps
+
+
+def _at_rest(target: Target, attack: Attack, eps_255: int, towards: int = NO_TARGET) -> Iterate:
+    """The iterate at the image itself."""
     eps = eps_255 / 255
-    iterate = Iterate(
+    return Iterate(
         origin=target.origin,
         label=target.label,
         eps=eps,
@@ -177,15 +194,6 @@ def _start(
         decay=attack.decay,
         adaptive=attack.adaptive,
     )
-    if warm is not None:
-        iterate.move_to(warm)
-    elif attack.random_start:
-        seed = derived_seed(target.seed, target.sha256, attack.name, eps_255, restart)
-        iterate.move_to(target.origin + uniform(target.origin.shape, eps, seed).to(target.origin.device))
-    elif attack.source is Source.MODEL and attack.loss in target.first_gradients:
-        take_steps([iterate], target.first_gradients[attack.loss][None])
-        return iterate, attack.steps - 1
-    return iterate, attack.steps
 
 
 class _StepHalving:

@@ -49,8 +49,8 @@ from robaudit.records import ImageRow, Observed
 
 CPU_BATCH_SIZE = 8
 """Per-image cost is flat from 8 up on CPUs, and a small batch wastes least while the last images finish."""
-CUDA_BATCH_SIZE = 128
-"""First try on a GPU; halved until it fits. Not more, as a set of few images cannot fill it."""
+CUDA_BATCH_SIZE = 64
+"""First try on a GPU; halved until it fits. In twice that a gradient costs as much, and few images cannot fill it."""
 
 NO_FINITE_ANSWER = "the model gave no finite answer"
 

@@ -56,7 +56,7 @@ def take_steps(iterates: Sequence[Iterate], gradients: Tensor) -> None:
     origin = torch.stack([it.origin for it in iterates])
     x = torch.stack([it.x for it in iterates])
     eps, step_size, inertia, decay = _columns(iterates, x)
-    lower, upper = (origin - eps).clamp_(min=0), (origin + eps).clamp_(max=1)
+    lower, upper = ball(origin, eps)
 
     # A non-finite gradient says nothing about where to go; a check reports it.
     direction = torch.nan_to_num(gradients, nan=0.0, posinf=0.0, neginf=0.0)
@@ -78,9 +78,14 @@ def take_steps(iterates: Sequence[Iterate], gradients: Tensor) -> None:
         it.x = moved[index]
 
 
+def ball(origin: Tensor, eps: float | Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the greatest value of each pixel within eps of `origin` and in [0, 1]."""
+    return (origin - eps).clamp_(min=0), (origin + eps).clamp_(max=1)
+
+
 def within_ball(x: Tensor, origin: Tensor, eps: float) -> Tensor:
     """The nearest point to `x` that is inside the ball around `origin` and in [0, 1]."""
-    return torch.clamp(x, (origin - eps).clamp(min=0), (origin + eps).clamp(max=1))
+    return torch.clamp(x, *ball(origin, eps))
 
 
 def _row_sums(x: Tensor) -> Tensor:

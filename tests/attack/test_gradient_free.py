@@ -10,6 +10,7 @@ from robaudit import tally
 from robaudit.attack.batching import Batches, Task, Work
 from robaudit.attack.climb import Target
 from robaudit.attack.gradient_free import _with_square, random_corners, square_attack
+from robaudit.attack.step import ball
 from robaudit.attack.threats import Corners, Source, Square
 
 
@@ -98,9 +99,9 @@ def test_the_same_image_gets_the_same_queries_and_another_seed_gets_others(targe
 def test_a_square_always_changes_something():
     origin = torch.full((3, 9, 9), 0.5)
     dice = torch.Generator().manual_seed(0)
-    best = origin + 0.1
+    _, best = ball(origin, 0.1)
     for _ in range(50):
-        proposal = _with_square(best, origin, 0.1, 0.2, dice)
+        proposal = _with_square(best, *ball(origin, 0.1), 0.2, dice)
         assert not torch.equal(proposal, best)
 
 
