@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "robaudit"
 
 LEAVES = {
-    "errors", "records", "files", "tally", "progress", "intervals", "inert", "significance", "memory", "typed",
-    "float32", "alike", "given",
+    "errors", "records", "retrofit_records", "files", "tally", "progress", "intervals", "inert", "significance",
+    "memory", "typed", "float32", "alike", "given",
 }  # fmt: skip
 MEASURING = {"front", "data", "load", "attack"}
 
@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "given": {"errors"},
     "records": {"errors"},
+    "retrofit_records": {"records"},
     "tally": {"records"},
     "alike": {"records"},
     # Modules and functions that need only torch.

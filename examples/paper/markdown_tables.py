@@ -11,7 +11,7 @@ from robaudit.report.paired import PairedTest, paired_tests
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import in_words
 from robaudit.report.words import duration, eps, interval, of, percent
-from robaudit.retrofit.record import TrainingRecord
+from robaudit.retrofit_records import TrainingRecord
 from robaudit.significance import p_value
 
 NOT_RUN = "not run"

@@ -16,7 +16,8 @@ from robaudit.report.gallery import FRONT_ROLES, WITHOUT_GLCM, Hung
 from robaudit.report.naming import Naming, naming
 from robaudit.report.page import Kind, Page, shared
 from robaudit.report.paired import Paired, paired_tests
-from robaudit.report.rival import Rivals, read_recipe, rivals, what_they_add
+from robaudit.report.retrofit_folder import recorded_training
+from robaudit.report.rival import Rivals, rivals, what_they_add
 from robaudit.report.sides import two_sides
 from robaudit.report.sources import Source, read_source
 from robaudit.report.training import Training, read_training
@@ -73,7 +74,7 @@ def read_comparison(before: Path, after: Path, *, without_glcm: Path | None = No
         read_source(without_glcm) if without_glcm else None,
         training=read_training(second.record),
         diagnosed=read_diagnostics(second.record),
-        pair=rivals(read_recipe(first.record), read_recipe(second.record)),
+        pair=rivals(recorded_training(first.record), recorded_training(second.record)),
     )
 
 

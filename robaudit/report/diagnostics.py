@@ -4,41 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from robaudit.errors import RecordError
 from robaudit.records import DIAGNOSTICS_FILE, AuditRecord
 from robaudit.report.gallery import Shown
-from robaudit.report.moved import Measured, Moved, moved
-from robaudit.report.retrofit_folder import Told, folder_of
+from robaudit.report.moved import Moved, moved
+from robaudit.report.retrofit_folder import folder_of
 from robaudit.report.sources import Picture, read_picture
-from robaudit.report.tone import Measured as ToneMeasured
 from robaudit.report.tone import Tone, tone
 from robaudit.report.words import listed, number
+from robaudit.retrofit_records import Diagnostics
 
 _SIDES = {"before": "vanilla", "after": "assimilated"}
-
-
-class OneModel(Told):
-    """One model on a few images."""
-
-    attention_share: tuple[float | None, ...]
-    """Per image, share of pixels that holds `held` of the input gradient."""
-    curvature: tuple[float, ...] = Field(min_length=1)
-    """Per image, the largest curvature of the loss."""
-
-
-class BothModels(Told):
-    """diagnostics.json: the same validation images before and after the retrofit."""
-
-    image_ids: tuple[str, ...] = Field(min_length=1)
-    held: float
-    before: OneModel
-    after: OneModel
-    texture: Measured | None = None
-    """Null without T and C, and in folders of earlier versions."""
-    tone: ToneMeasured | None = None
-    pictures: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -74,14 +52,14 @@ def read_diagnostics(record: AuditRecord) -> Diagnosed | None:
     if front is None or folder is None:
         return None
     try:
-        found = BothModels.model_validate_json((folder / DIAGNOSTICS_FILE).read_bytes())
+        found = Diagnostics.read((folder / DIAGNOSTICS_FILE).read_bytes())
         pictures = {name: read_picture(folder, file) for name, file in found.pictures.items()}
     except (OSError, ValidationError, RecordError):
         return None
     return diagnosed(found, pictures, listed(front.modules.split("+")))
 
 
-def diagnosed(found: BothModels, pictures: dict[str, Picture], modules: str) -> Diagnosed:
+def diagnosed(found: Diagnostics, pictures: dict[str, Picture], modules: str) -> Diagnosed:
     """Lay out what was diagnosed, with the pictures by the name that diagnostics.json gives them.
 
     Args:
@@ -98,7 +76,7 @@ def diagnosed(found: BothModels, pictures: dict[str, Picture], modules: str) -> 
     )
 
 
-def _sentences(found: BothModels) -> tuple[str, ...]:
+def _sentences(found: Diagnostics) -> tuple[str, ...]:
     images = f"the same {number(len(found.image_ids))} validation images"
     shares = [[share for share in model.attention_share if share is not None] for model in (found.before, found.after)]
     # By size: a loss that bends sharply downwards is no flatter for it.

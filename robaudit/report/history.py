@@ -12,11 +12,13 @@ from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
 from robaudit.report.paired import Answer, Paired, PairedTest, corrected, uncorrected
 from robaudit.report.recall import headline_point, worst_class
-from robaudit.report.rival import Recipe, read_recipe, rivals, what_they_add
+from robaudit.report.retrofit_folder import recorded_training
+from robaudit.report.rival import rivals, what_they_add
 from robaudit.report.sides import Side, many_sides, names_from_paths
 from robaudit.report.sources import Source, read_source
 from robaudit.report.verdict import LABELS, TONES, Alarm, Verdict, change, doubts, everywhere, in_words, tone_of
 from robaudit.report.words import eps, listed, number
+from robaudit.retrofit_records import TrainingRecord
 from robaudit.significance import p_value
 
 MOST_DRAWN = 12
@@ -85,16 +87,18 @@ def read_history(paths: Sequence[Path]) -> History:
         RecordError: a record cannot be read.
     """
     sources = [read_source(path) for path in paths]
-    return history(names_from_paths(paths), sources, [read_recipe(source.record) for source in sources])
+    return history(names_from_paths(paths), sources, [recorded_training(source.record) for source in sources])
 
 
-def history(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[Recipe | None] = ()) -> History:
+def history(
+    names: Sequence[str], sources: Sequence[Source], trainings: Sequence[TrainingRecord | None] = ()
+) -> History:
     """Lay out audits; each is tested against the first where both asked the same question in the same way.
 
     Args:
         names: of the audits.
         sources: the audits.
-        recipes: how their models were trained, where known: an assimilated one is tested against its rival too.
+        trainings: how their models were trained, where known: an assimilated one is tested against its rival too.
     """
     sides = many_sides(names, [source.record for source in sources])
     drawn = sides if len(sides) <= MOST_DRAWN else (sides[0], *sides[1 - MOST_DRAWN :])
@@ -108,7 +112,7 @@ def history(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[R
         verdict=_verdict(
             entries,
             sides,
-            [*_added(names, sources, recipes), *([harder] if harder else [])],
+            [*_added(names, sources, trainings), *([harder] if harder else [])],
             [one for _, attacked in made for one in attacked],
         ),
         shared=shared(sides, drawn=drawn),
@@ -207,17 +211,17 @@ def _verdict(
     )
 
 
-def _added(names: Sequence[str], sources: Sequence[Source], recipes: Sequence[Recipe | None]) -> list[str]:
+def _added(names: Sequence[str], sources: Sequence[Source], trainings: Sequence[TrainingRecord | None]) -> list[str]:
     """What T and C add in each model, where the same training without them is on the page too.
 
     These tests too are corrected over all such pairs and eps at once.
     """
-    trained = list(zip(names, sources, recipes, strict=False))
+    trained = list(zip(names, sources, trainings, strict=False))
     pairs = [
         (f"{name} against {alone}", pair, other, source)
-        for name, source, recipe in trained
+        for name, source, training in trained
         for alone, other, of_other in trained
-        if (pair := rivals(of_other, recipe))
+        if (pair := rivals(of_other, training))
     ]
     whys = [why_untested(alone.record, with_front.record) for _, _, alone, with_front in pairs]
     raw = [() if why else _raw(*sources)[1] for (_, _, *sources), why in zip(pairs, whys, strict=True)]

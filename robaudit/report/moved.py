@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import Field
-
-from robaudit.report.retrofit_folder import Told
 from robaudit.report.words import NOT_MEASURED, number
+from robaudit.retrofit_records import FeatureMoved, TextureMoved
 
 UNMOVED = 0.01
 """Change of a mean, as a share of it, below which a feature counts as left alone."""
@@ -26,37 +24,6 @@ _MEANING = (
     "moment as well, but brightness alone moves that too, as pixels come nearer to a grey level or leave it. "
     "The GLCM loss asks that no patch changes much. How far texture moved says nothing about robustness: the counts do."
 )
-
-
-class Feature(Told):
-    """One feature: means over images, patches and orientations."""
-
-    original: float
-    after_texture: float | None
-    after_colour: float | None
-    moved: float
-    """Mean absolute difference, patch by patch."""
-
-    @property
-    def seen(self) -> float:
-        """Of what the network sees."""
-        stages = (self.after_colour, self.after_texture, self.original)
-        return next(value for value in stages if value is not None)
-
-    @property
-    def change(self) -> float:
-        """Of the mean, as a share of it; 0 where it was zero."""
-        return (self.seen - self.original) / abs(self.original) if self.original else 0.0
-
-
-class Measured(Told):
-    """The part of diagnostics.json about texture."""
-
-    n_images: int = Field(ge=1)
-    levels: int
-    patch: int
-    distance: int
-    features: dict[str, Feature] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -80,7 +47,7 @@ class Moved:
     rows: tuple[Row, ...]
 
 
-def moved(found: Measured, modules: str) -> Moved | None:
+def moved(found: TextureMoved, modules: str) -> Moved | None:
     """Lay out the features that are known here; None where none is. `modules` is `T and C`, `T` or `C`."""
     known = {name: found.features[name] for name in _FEATURES if name in found.features}
     if not known:
@@ -100,24 +67,35 @@ def moved(found: Measured, modules: str) -> Moved | None:
     )
 
 
-def _sentence(known: Mapping[str, Feature], n_images: int, modules: str) -> str:
+def _sentence(known: Mapping[str, FeatureMoved], n_images: int, modules: str) -> str:
     # Correlation is no amount: it can be zero or negative, and a share of it says nothing.
     amounts = {name: feature for name, feature in known.items() if name != "correlation"} or known
-    name, most = max(amounts.items(), key=lambda item: abs(item[1].change))
+    name, most = max(amounts.items(), key=lambda item: abs(_change(item[1])))
     over = f"over {number(n_images)} validation images"
-    if abs(most.change) < UNMOVED:
+    if abs(_change(most)) < UNMOVED:
         return f"{modules} left texture as it was: no feature's mean changed by {UNMOVED:.0%} or more, {over}."
     what = _FEATURES[name][0].lower()
     return (
-        f"{modules} moved {what} most: from {most.original:.3g} in the image to {most.seen:.3g} in what the network "
-        f"sees ({most.change:+.0%}), mean {over}."
+        f"{modules} moved {what} most: from {most.original:.3g} in the image to {_seen(most):.3g} in what the network "
+        f"sees ({_change(most):+.0%}), mean {over}."
     )
 
 
-def _values(feature: Feature) -> tuple[str, ...]:
+def _values(feature: FeatureMoved) -> tuple[str, ...]:
     stages = (feature.original, feature.after_texture, feature.after_colour)
     return (
         *(NOT_MEASURED if value is None else f"{value:.3f}" for value in stages),
-        f"{feature.seen - feature.original:+.3f}",
+        f"{_seen(feature) - feature.original:+.3f}",
         f"{feature.moved:.3f}",
     )
+
+
+def _seen(feature: FeatureMoved) -> float:
+    """Of what the network sees."""
+    stages = (feature.after_colour, feature.after_texture, feature.original)
+    return next(value for value in stages if value is not None)
+
+
+def _change(feature: FeatureMoved) -> float:
+    """Of the mean, as a share of it; 0 where it was zero."""
+    return (_seen(feature) - feature.original) / abs(feature.original) if feature.original else 0.0

@@ -7,12 +7,10 @@ training.json that stands in the folder of each model, as long as the folder sti
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import Field, ValidationError
-
-from robaudit.records import TRAINING_FILE, AuditRecord, Scalar
+from robaudit.records import AuditRecord, Scalar
 from robaudit.report.paired import PairedTest
-from robaudit.report.retrofit_folder import Told, folder_of
 from robaudit.report.words import duration, eps_ranges, listed
+from robaudit.retrofit_records import TrainingRecord
 
 # A training without T and C has no use for these.
 _OF_T_AND_C = frozenset(
@@ -20,60 +18,12 @@ _OF_T_AND_C = frozenset(
 )
 
 
-class _Hashed(Told):
-    sha256: str
-
-
-class _Normalization(Told):
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-
-
-class _InputSize(Told):
-    height: int = 0
-    width: int = 0
-
-
-class _Vanilla(_Hashed):
-    normalization: _Normalization = _Normalization()
-    input: _InputSize = _InputSize()
-
-
-class Recipe(Told):
-    """How a model was trained, as its training.json tells."""
-
-    settings: dict[str, Scalar]
-    vanilla: _Vanilla
-    train: _Hashed
-    val: _Hashed
-    modules: str
-    seconds: float = Field(ge=0)
-    workers: int = 1
-
-    @property
-    def began(self) -> tuple[str, str, str, Scalar]:
-        """What two trainings must share to be rivals: the network, the images, and what training faces."""
-        return self.vanilla.sha256, self.train.sha256, self.val.sha256, self.settings.get("robust")
-
-    @property
-    def chosen(self) -> dict[str, Scalar]:
-        """What decides the result and a training without T and C has use for too, wherever it stands in the record."""
-        normalization, size = self.vanilla.normalization, self.vanilla.input
-        return {
-            **{name: value for name, value in self.settings.items() if name not in _OF_T_AND_C | {"preset"}},
-            "input size": f"{size.height}x{size.width}",
-            "mean": " ".join(map(str, normalization.mean)),
-            "std": " ".join(map(str, normalization.std)),
-            "workers": self.workers,
-        }
-
-
 @dataclass(frozen=True)
 class Rivals:
     """Two trainings of one network, with T and C and without."""
 
-    alone: Recipe
-    with_front: Recipe
+    alone: TrainingRecord
+    with_front: TrainingRecord
 
     @property
     def modules(self) -> str:
@@ -83,27 +33,33 @@ class Rivals:
     @property
     def differing(self) -> list[str]:
         """What differs, though a training without T and C has use for it too."""
-        first, second = self.alone.chosen, self.with_front.chosen
+        first, second = _chosen(self.alone), _chosen(self.with_front)
         shared = sorted(first.keys() & second.keys())
         return [f"{name} ({first[name]} against {second[name]})" for name in shared if first[name] != second[name]]
 
 
-def read_recipe(record: AuditRecord) -> Recipe | None:
-    """Read how the audited model was trained; None where that is not told, or not of this model."""
-    folder = folder_of(record)
-    if folder is None:
-        return None
-    try:
-        return Recipe.model_validate_json((folder / TRAINING_FILE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValidationError):
-        return None
-
-
-def rivals(alone: Recipe | None, with_front: Recipe | None) -> Rivals | None:
+def rivals(alone: TrainingRecord | None, with_front: TrainingRecord | None) -> Rivals | None:
     """Take the second model for the rival of the first; None where they are no such pair."""
-    if alone is None or with_front is None or alone.began != with_front.began:
+    if alone is None or with_front is None or _began(alone) != _began(with_front):
         return None
     return Rivals(alone, with_front) if alone.modules == "none" != with_front.modules else None
+
+
+def _began(training: TrainingRecord) -> tuple[str, str, str, Scalar]:
+    """What two trainings must share to be rivals: the network, the images, and what training faces."""
+    return training.vanilla.sha256, training.train.sha256, training.val.sha256, training.settings.get("robust")
+
+
+def _chosen(training: TrainingRecord) -> dict[str, Scalar]:
+    """What decides the result and a training without T and C has use for too, wherever it stands in the record."""
+    normalization, size = training.vanilla.normalization, training.vanilla.input
+    return {
+        **{name: value for name, value in training.settings.items() if name not in _OF_T_AND_C | {"preset"}},
+        "input size": f"{size.height}x{size.width}",
+        "mean": " ".join(map(str, normalization.mean)),
+        "std": " ".join(map(str, normalization.std)),
+        "workers": training.workers,
+    }
 
 
 def what_they_add(pair: Rivals, tests: Sequence[PairedTest], why: str, *, n_tests: int | None = None) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from robaudit.errors import OutputError
 from robaudit.files import LOCK_FILE, holder_of, workplace_of
@@ -27,9 +27,8 @@ from robaudit.records import (
     Record,
     read_audit,
 )
-from robaudit.report.retrofit_folder import Told
-from robaudit.report.training import Epoch
 from robaudit.report.words import eps
+from robaudit.retrofit_records import EpochMetrics, TrainingRecord
 from robaudit.tally import sketch, worst_eps
 
 T = TypeVar("T")
@@ -68,35 +67,36 @@ class Status(Record):
     """Of a run, those that have begun."""
 
 
-class _Data(Told):
+class _Said(BaseModel):
+    """What the identity of a job under way says, as far as it is shown."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False, frozen=True)
+
+
+class _Data(_Said):
     n_images: Count
 
 
-class _ThreatModel(Told):
+class _ThreatModel(_Said):
     eps_255: tuple[Eps255, ...]
 
 
-class _Scanned(Told):
+class _Scanned(_Said):
     data: _Data
     threat_model: _ThreatModel
 
 
-class _Journal(Told):
+class _Journal(_Said):
     """Its first line."""
 
     identity: _Scanned
 
 
-class _Trained(Told):
-    n_epochs: Count
-    best: Epoch
-
-
-class _Settings(Told):
+class _Settings(_Said):
     epochs: Count
 
 
-class _Wanted(Told):
+class _Wanted(_Said):
     """Of a training under way."""
 
     settings: _Settings
@@ -161,7 +161,7 @@ def _curve(rows: Sequence[ImageRow], grid: Sequence[int]) -> str:
 def _of_retrofit(out: Path) -> Status | None:
     finished, unfinished = out / TRAINING_FILE, workplace_of(out)
     if finished.exists() and not unfinished.exists():
-        record = _read(finished, _Trained.model_validate_json)
+        record = _read(finished, TrainingRecord.read)
         n, best = record.n_epochs, record.best.epoch
         said = f"keeps the weights of epoch {best}"
         return _status(out, "assimilate", out, finished, n, n, "epochs", said, is_finished=True)
@@ -169,7 +169,7 @@ def _of_retrofit(out: Path) -> Status | None:
         return None
     metrics, identity = unfinished / METRICS_FILE, unfinished / IDENTITY_FILE
     total = _read(identity, _Wanted.model_validate_json).settings.epochs if identity.exists() else None
-    measured = _whole_lines(metrics, Epoch.model_validate_json) if metrics.exists() else []
+    measured = _whole_lines(metrics, EpochMetrics.read) if metrics.exists() else []
     said = ""
     if measured:
         last = measured[-1].val

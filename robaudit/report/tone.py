@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pydantic import Field
-
 from robaudit.report.chart import DASHED, HALF, Chart, Curve, Look, Value, draw
-from robaudit.report.retrofit_folder import Told
+from robaudit.retrofit_records import ToneCurve
 
 UNCHANGED = 1.0
 """Grey levels by which plain grey may change and still count as left alone."""
@@ -18,13 +16,6 @@ _MEANING = (
     "Where the curve rises by less than one level per level, a change of the image reaches the network smaller: an "
     "attacker's, and faint structure as well. A gain in robustness that comes from there has its price there."
 )
-
-
-class Measured(Told):
-    """The part of diagnostics.json about plain grey, in levels of 255."""
-
-    grey: tuple[int, ...] = Field(min_length=2)
-    seen: tuple[float, ...] = Field(min_length=2)
 
 
 @dataclass(frozen=True)
@@ -39,7 +30,7 @@ class Tone:
     legend: tuple[tuple[str, Look], ...] = (("image", _IMAGE), ("network sees", _SEEN))
 
 
-def tone(found: Measured, modules: str) -> Tone:
+def tone(found: ToneCurve, modules: str) -> Tone:
     """Draw what the network sees of a picture of one grey against that grey. `modules` is `T and C`, `T` or `C`."""
     sentence = _sentence(found, modules)
     return Tone(
@@ -63,7 +54,7 @@ def _values(grey: Sequence[int], seen: Sequence[float]) -> tuple[Value, ...]:
     return tuple(Value(at, level / 255, f"grey {at}: {level:.0f}") for at, level in zip(grey, seen, strict=True))
 
 
-def _sentence(found: Measured, modules: str) -> str:
+def _sentence(found: ToneCurve, modules: str) -> str:
     s = "" if "and" in modules else "s"
     points = list(zip(found.grey, found.seen, strict=True))
     if max(abs(seen - grey) for grey, seen in points) <= UNCHANGED:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from robaudit.records import METRICS_FILE, TRAINING_FILE, AuditRecord, Scalar, Tally
+from robaudit.records import METRICS_FILE, AuditRecord, Scalar, Tally
 from robaudit.report.chart import DASHED, HALF, Chart, Curve, Look, Value, draw
-from robaudit.report.retrofit_folder import Told, folder_of
+from robaudit.report.retrofit_folder import folder_of, training_record_in
 from robaudit.report.words import number, of, percent, share
+from robaudit.retrofit_records import EpochMetrics, TrainingRecord
 
 _LOSSES = {"total": "loss", "cross_entropy": "cross-entropy", "texture": "GLCM loss"}
 _LOOKS = {
@@ -26,47 +27,6 @@ _ENDINGS = {
     "nan": " The epoch after the last one shown ended training: its loss was not finite.",
 }
 """Of training.json's `stopped`, where that is not all epochs done."""
-
-
-class Losses(Told):
-    """Mean per image."""
-
-    total: float = Field(ge=0)
-    cross_entropy: float = Field(ge=0)
-    texture: float = Field(ge=0)
-
-
-class _UnderAttack(Told):
-    n_correct: int = Field(ge=0)
-    n_images: int = Field(ge=1)
-    eps_255: int
-    steps: int
-
-
-class _Validation(Told):
-    losses: Losses
-    n_correct: int = Field(ge=0)
-    n_images: int = Field(ge=1)
-    under_attack: _UnderAttack | None = None
-
-
-class Epoch(Told):
-    """A line of metrics.jsonl."""
-
-    epoch: int = Field(ge=0)
-    val: _Validation
-    fell_back: bool = False
-
-
-class _Recorded(Told):
-    """What training.json says; one written before it told the settings has none to show."""
-
-    best: Epoch
-    stopped: str = ""
-    settings: dict[str, Scalar] = Field(default_factory=dict)
-    optimiser: str = "AdamW"
-    ours: tuple[str, ...] = ()
-    idle: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,19 +75,19 @@ class Training:
 def read_training(record: AuditRecord) -> Training | None:
     """Read the training curves of the audited model; None where there are none, or they are not of this model."""
     folder = folder_of(record)
-    if folder is None:
+    recorded = None if folder is None else training_record_in(folder)
+    if folder is None or recorded is None:
         return None
     try:
         lines = (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines()
-        epochs = [Epoch.model_validate_json(line) for line in lines if line.strip()]
-        recorded = _Recorded.model_validate_json((folder / TRAINING_FILE).read_bytes())
+        epochs = [EpochMetrics.read(line) for line in lines if line.strip()]
     except (OSError, UnicodeDecodeError, ValidationError):
         return None
     title = "How the network was fine-tuned" if record.model.front is None else "How the retrofit was trained"
     return _training_curves(title, epochs, recorded) if epochs else None
 
 
-def _training_curves(title: str, epochs: Sequence[Epoch], recorded: _Recorded) -> Training:
+def _training_curves(title: str, epochs: Sequence[EpochMetrics], recorded: TrainingRecord) -> Training:
     """Draw losses and accuracy on the validation images against the epoch."""
     shown = [name for name in _LOSSES if name != "texture" or any(epoch.val.losses.texture for epoch in epochs)]
     attacked = all(epoch.val.under_attack for epoch in epochs)
@@ -173,10 +133,8 @@ def _training_curves(title: str, epochs: Sequence[Epoch], recorded: _Recorded) -
     )
 
 
-def _settings(recorded: _Recorded) -> tuple[Setting, ...]:
+def _settings(recorded: TrainingRecord) -> tuple[Setting, ...]:
     """The settings in use, the optimiser first."""
-    if not recorded.settings:
-        return ()
     told: dict[str, Scalar] = {"optimiser": recorded.optimiser, **recorded.settings}
     return tuple(
         Setting(name.removesuffix("_255").replace("_", " "), _value(name, value), name in {"optimiser", *recorded.ours})
@@ -193,7 +151,7 @@ def _value(name: str, value: Scalar) -> str:
     return f"{value}/255" if name.endswith("_255") else str(value)
 
 
-def _sentence(epochs: Sequence[Epoch], recorded: _Recorded) -> str:
+def _sentence(epochs: Sequence[EpochMetrics], recorded: TrainingRecord) -> str:
     kept = recorded.best
     last, clean, attack = epochs[-1].epoch, _clean(kept), kept.val.under_attack
     if attack is None:
@@ -215,7 +173,7 @@ def _sentence(epochs: Sequence[Epoch], recorded: _Recorded) -> str:
     )
 
 
-def _course(epochs: Sequence[Epoch], recorded: _Recorded) -> str:
+def _course(epochs: Sequence[EpochMetrics], recorded: TrainingRecord) -> str:
     """What the curves do not show of how training went, to be put behind a sentence; often nothing."""
     blind = [
         f" In epoch {epoch.epoch} fast FGSM went blind: its weights were dropped, and training went on against PGD."
@@ -225,7 +183,7 @@ def _course(epochs: Sequence[Epoch], recorded: _Recorded) -> str:
     return "".join(blind) + _ENDINGS.get(recorded.stopped, "")
 
 
-def _better_before(before: Epoch, kept: Epoch) -> str:
+def _better_before(before: EpochMetrics, kept: EpochMetrics) -> str:
     """Say where the model before the first step did better at what the epoch was chosen by; it is never kept itself."""
     if kept.val.under_attack is None:
         loss = before.val.losses.total
@@ -235,21 +193,21 @@ def _better_before(before: Epoch, kept: Epoch) -> str:
     return f" Before the first step more withstood it: {of(_attacked(before))} ({percent(_attacked(before))})."
 
 
-def _loss_values(epochs: Sequence[Epoch], name: str, top: float) -> tuple[Value, ...]:
+def _loss_values(epochs: Sequence[EpochMetrics], name: str, top: float) -> tuple[Value, ...]:
     losses = [(epoch.epoch, getattr(epoch.val.losses, name)) for epoch in epochs]
     return tuple(Value(epoch, loss / top, f"epoch {epoch}: {_LOSSES[name]} {loss:.4g}") for epoch, loss in losses)
 
 
-def _accuracy_values(epochs: Sequence[Epoch], tally: Callable[[Epoch], Tally]) -> tuple[Value, ...]:
+def _accuracy_values(epochs: Sequence[EpochMetrics], tally: Callable[[EpochMetrics], Tally]) -> tuple[Value, ...]:
     tallies = [(epoch.epoch, tally(epoch)) for epoch in epochs]
     return tuple(Value(epoch, share(found), f"epoch {epoch}: {of(found)} correct") for epoch, found in tallies)
 
 
-def _clean(epoch: Epoch) -> Tally:
+def _clean(epoch: EpochMetrics) -> Tally:
     return Tally(n_correct=epoch.val.n_correct, n_images=epoch.val.n_images)
 
 
-def _attacked(epoch: Epoch) -> Tally:
+def _attacked(epoch: EpochMetrics) -> Tally:
     attack = epoch.val.under_attack
     assert attack is not None
     return Tally(n_correct=attack.n_correct, n_images=attack.n_images)

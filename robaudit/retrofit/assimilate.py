@@ -46,7 +46,6 @@ from robaudit.retrofit.checkpoint import (
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.objective import class_weights
-from robaudit.retrofit.record import CONFIG_FILE, EpochMetrics, TrainingRecord
 from robaudit.retrofit.settings import OPTIMISER, TrainConfig, train_config
 from robaudit.retrofit.state import StateFile
 from robaudit.retrofit.task import Task
@@ -54,6 +53,7 @@ from robaudit.retrofit.team import depends_on_sharing
 from robaudit.retrofit.telling import ending, explanation, introduce
 from robaudit.retrofit.tone import tone_curve
 from robaudit.retrofit.trainers import require_trainable, trainers
+from robaudit.retrofit_records import CONFIG_FILE, EpochMetrics, TrainingRecord
 from robaudit.texture.patches import grid
 
 

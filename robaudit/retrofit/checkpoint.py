@@ -41,7 +41,7 @@ from robaudit.records import (
     FileRef,
     ModelInfo,
 )
-from robaudit.retrofit.record import (
+from robaudit.retrofit_records import (
     CONFIG_FILE,
     PICTURES_FOLDER,
     WEIGHTS_FILE,

@@ -15,14 +15,14 @@ from robaudit.load.evaluating import evaluating
 from robaudit.progress import Progress
 from robaudit.records import DIAGNOSTICS_FILE
 from robaudit.retrofit.attention import HELD, attention_map, share_holding
-from robaudit.retrofit.record import (
+from robaudit.retrofit.sharpness import ITERATIONS, directions, largest_curvature, loss_surface
+from robaudit.retrofit_records import (
     PICTURES_FOLDER,
     Diagnostics,
     ModelDiagnostics,
     TextureMoved,
     ToneCurve,
 )
-from robaudit.retrofit.sharpness import ITERATIONS, directions, largest_curvature, loss_surface
 
 N_IMAGES = 8
 STEPS_255 = (-8, -4, 0, 4, 8)

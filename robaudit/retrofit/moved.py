@@ -6,7 +6,7 @@ from torch import Tensor
 from robaudit.data.images import Images
 from robaudit.front.front import Front
 from robaudit.retrofit.loss import TextureTerm, grayscale
-from robaudit.retrofit.record import FeatureMoved, TextureMoved
+from robaudit.retrofit_records import FeatureMoved, TextureMoved
 from robaudit.texture.orientations import DISTANCE, ORIENTATIONS
 from robaudit.texture.sot import FEATURES, second_order_texture
 

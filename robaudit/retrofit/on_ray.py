@@ -23,10 +23,10 @@ from robaudit.load.provenance import versions
 from robaudit.progress import Progress
 from robaudit.retrofit.desk import Desk
 from robaudit.retrofit.ray_worker import Job, work
-from robaudit.retrofit.record import EpochMetrics
 from robaudit.retrofit.state import StateFile
 from robaudit.retrofit.task import Task
 from robaudit.retrofit.train import Trained
+from robaudit.retrofit_records import EpochMetrics
 
 MAX_RESTARTS = 3
 """Of all workers, after which it is not chance."""

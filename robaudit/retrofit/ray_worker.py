@@ -16,11 +16,11 @@ from robaudit.load.classifier import Classifier
 from robaudit.load.provenance import versions
 from robaudit.progress import Silent
 from robaudit.retrofit.desk import event
-from robaudit.retrofit.record import EpochMetrics
 from robaudit.retrofit.state import Standing, copied
 from robaudit.retrofit.task import Task
 from robaudit.retrofit.team import Together
 from robaudit.retrofit.train import train
+from robaudit.retrofit_records import EpochMetrics
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from robaudit.errors import OutputError
 from robaudit.files import replacing
 from robaudit.load.classifier import Classifier
 from robaudit.retrofit.adversary import Attack
-from robaudit.retrofit.record import EpochMetrics
+from robaudit.retrofit_records import EpochMetrics
 
 
 @dataclass

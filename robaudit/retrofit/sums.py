@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from robaudit.retrofit.loss import LossParts
-from robaudit.retrofit.record import EpochMetrics, Losses
 from robaudit.retrofit.settings import TrainConfig
+from robaudit.retrofit_records import EpochMetrics, Losses
 from robaudit.texture.sot import COLUMNS
 
 

@@ -8,10 +8,10 @@ from robaudit.data.patients import met_again
 from robaudit.load.classifier import Classifier
 from robaudit.progress import Progress
 from robaudit.retrofit.pace import duration, measured_pace
-from robaudit.retrofit.record import Diagnostics
 from robaudit.retrofit.settings import PASSED_OVER, TrainConfig
 from robaudit.retrofit.task import Task
 from robaudit.retrofit.train import Trained
+from robaudit.retrofit_records import Diagnostics
 
 
 def introduce(classifier: Classifier, task: Task, progress: Progress, n_done: int = 0) -> None:

@@ -3,7 +3,7 @@
 import torch
 
 from robaudit.front.front import Front
-from robaudit.retrofit.record import ToneCurve
+from robaudit.retrofit_records import ToneCurve
 
 GREYS = tuple(range(0, 256, 15))
 

@@ -25,13 +25,13 @@ from robaudit.load.features import head_weights
 from robaudit.progress import Progress
 from robaudit.retrofit.loss import NotFiniteError
 from robaudit.retrofit.objective import Objective, class_weights
-from robaudit.retrofit.record import EpochMetrics, UnderAttack, Validation
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import TrainConfig, Trains
 from robaudit.retrofit.state import Keeper, Standing
 from robaudit.retrofit.sums import LossSums, equation, line
 from robaudit.retrofit.team import ALONE, Step, Team
 from robaudit.retrofit.validate import validate
+from robaudit.retrofit_records import EpochMetrics, UnderAttack, Validation
 
 Stopped = Literal["epochs", "patience", "nan"]
 

@@ -12,10 +12,10 @@ from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.load.classifier import Classifier
 from robaudit.progress import Progress
 from robaudit.retrofit.on_ray import RayTrainers
-from robaudit.retrofit.record import EpochMetrics
 from robaudit.retrofit.state import StateFile
 from robaudit.retrofit.task import Task
 from robaudit.retrofit.train import Trained, smallest_step, train
+from robaudit.retrofit_records import EpochMetrics
 
 
 class InProcess:

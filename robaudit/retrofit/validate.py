@@ -9,10 +9,10 @@ from robaudit.retrofit.adversary import perturbed, pgd
 from robaudit.retrofit.draws import Draws
 from robaudit.retrofit.loss import NotFiniteError
 from robaudit.retrofit.objective import Objective
-from robaudit.retrofit.record import UnderAttack, Validation
 from robaudit.retrofit.samples import Batch, Samples
 from robaudit.retrofit.sums import LossSums
 from robaudit.retrofit.team import Part
+from robaudit.retrofit_records import UnderAttack, Validation
 
 START_SEED = 0
 """Of the random starts of validation's PGD: the same in every epoch and run, so that epochs can be compared."""

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from made_up_audits import make_gallery, make_model, make_record, make_rows, write_audit
+from made_up_audits import make_gallery, make_model, make_record, make_rows, make_training, write_audit
 
 
 @pytest.fixture
@@ -52,5 +52,5 @@ def folder(tmp_path: Path) -> Path:
         for epoch, (total, entropy, texture) in enumerate(LOSSES)
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (tmp_path / "training.json").write_text(json.dumps({"best": lines[2], "settings": {"augment": "<b>flip"}}))
+    (tmp_path / "training.json").write_text(json.dumps(make_training(best=lines[2], settings={"augment": "<b>flip"})))
     return tmp_path

@@ -29,6 +29,7 @@ from robaudit.records import (
     Verdict,
     WorstCase,
 )
+from robaudit.retrofit_records import EpochMetrics, Losses, TrainingRecord, Validation
 from robaudit.tally import Sums
 
 GRID = (1, 2, 3, 4, 5, 6, 7, 8)
@@ -211,3 +212,42 @@ def audit_of_folder(folder: Path, **changes: object) -> AuditRecord:
     digest = hashlib.sha256("".join(parts).encode()).hexdigest()
     model = make_model(front=True, path=str(folder), sha256=digest).model_copy(update=changes)
     return make_record(make_rows(), model=model)
+
+
+def make_training(**changes: Any) -> dict[str, Any]:
+    """A training.json; `changes` replace its fields, or fields in them."""
+    losses = Losses(total=0.3, cross_entropy=0.2, texture=1.2)
+    data = {"path": "chest-ct", "n_images": 40, "per_class": {"cancer": 20, "no-cancer": 20}}
+    record = TrainingRecord(
+        robaudit_version="0.1.0",
+        created="2025-11-24T09:30:00Z",
+        settings={},
+        ours=(),
+        vanilla=make_model(sha256="a" * 64),
+        train=DataInfo(sha256="b" * 64, **data),
+        val=DataInfo(sha256="c" * 64, **data),
+        modules="T+C",
+        stopped="epochs",
+        n_epochs=3,
+        best=EpochMetrics(
+            epoch=2,
+            train=losses,
+            val=Validation(losses=losses, n_correct=22, n_images=40, saturated=0.0),
+            seconds=1.5,
+            worst_patch=None,
+            worst_feature=None,
+        ),
+        weights=FileRef(path="model.safetensors", sha256="d" * 64),
+        seconds=420.0,
+        environment=make_record(make_rows(n_per_class=1)).environment,
+    )
+    return _changed(record.model_dump(mode="json"), changes)
+
+
+def _changed(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    inner = {
+        name: _changed(document[name], value)
+        for name, value in changes.items()
+        if isinstance(value, dict) and document[name]
+    }
+    return document | changes | inner

@@ -12,9 +12,9 @@ from test_page import Page, assert_static
 from robaudit.report.chart import HALF
 from robaudit.report.diagnostics import Diagnosed, read_diagnostics
 from robaudit.report.html import compare
-from robaudit.report.moved import Feature, Measured, moved
-from robaudit.report.tone import Measured as Plain
+from robaudit.report.moved import moved
 from robaudit.report.tone import tone
+from robaudit.retrofit_records import FeatureMoved, TextureMoved, ToneCurve
 
 IDS = ("cancer/0000.png", "<b>odd</b>.png")
 TEXTURE = {
@@ -105,8 +105,8 @@ def test_the_texture_that_moved_is_a_table_and_a_sentence(diagnosed_folder: Path
 
 
 def test_texture_that_stays_is_said_to_stay_and_what_is_not_there_is_a_dash():
-    contrast = Feature(original=3.2, after_texture=3.21, after_colour=None, moved=0.1)
-    found = moved(Measured(n_images=9, levels=32, patch=20, distance=3, features={"contrast": contrast}), "T")
+    contrast = FeatureMoved(original=3.2, after_texture=3.21, after_colour=None, moved=0.1)
+    found = moved(TextureMoved(n_images=9, levels=32, patch=20, distance=3, features={"contrast": contrast}), "T")
     assert found is not None
     assert found.sentence.startswith("T left texture as it was: no feature's mean changed by 1% or more, over 9")
     assert found.rows[0].values[2] == "–"
@@ -130,7 +130,7 @@ def test_plain_grey_is_drawn_beside_itself_and_its_flattest_and_steepest_parts_a
 
 
 def test_grey_that_stays_is_said_to_stay():
-    plain = Plain(grey=(0, 255), seen=(0.4, 254.2))
+    plain = ToneCurve(grey=(0, 255), seen=(0.4, 254.2))
     assert tone(plain, "T and C").sentence.startswith("T and C leave plain grey as it is")
     assert tone(plain, "C").sentence.startswith("C leaves plain grey as it is")
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_up_audits import audit_of_folder, make_model, make_record, make_rows, write_audit
+from made_up_audits import audit_of_folder, make_model, make_record, make_rows, make_training, write_audit
 
 from robaudit.records import AuditRecord, Verdict
 from robaudit.report.comparison import read_comparison
 from robaudit.report.history import read_history
-from robaudit.report.rival import read_recipe, rivals
+from robaudit.report.retrofit_folder import recorded_training
+from robaudit.report.rival import rivals
 
 SETTINGS = {"robust": "fgsm", "epochs": 9, "seed": 0, "alpha": 0.9, "front": "T+C", "patch": 20}
 
@@ -21,16 +22,12 @@ def trained(folder: Path, *, front: bool, modules: str = "T+C", **changes: Any) 
     (folder / "config.json").write_text(json.dumps({"front": front}))
     (folder / "model.safetensors").write_bytes(folder.name.encode())
     alone = {} if front else {"front": "none", "alpha": 1.0}
-    recipe: dict[str, Any] = {
-        "settings": SETTINGS | alone,
-        "vanilla": {"sha256": "a" * 64, "path": "vanilla.pt"},
-        "train": {"sha256": "b" * 64},
-        "val": {"sha256": "c" * 64},
+    told: dict[str, Any] = {
+        "settings": SETTINGS | alone | changes.pop("settings", {}),
         "modules": modules if front else "none",
         "seconds": 420.0 if front else 300.0,
     }
-    settings = recipe["settings"] | changes.pop("settings", {})
-    (folder / "training.json").write_text(json.dumps(recipe | changes | {"settings": settings}))
+    (folder / "training.json").write_text(json.dumps(make_training(**told | changes)))
     record = audit_of_folder(folder)
     return record if front else record.model_copy(update={"model": record.model.model_copy(update={"front": None})})
 
@@ -114,8 +111,7 @@ def test_trainings_that_differ_are_not_called_the_same(tmp_path: Path):
 
 def test_another_normalisation_size_or_number_of_workers_is_not_the_same_training(tmp_path: Path):
     def vanilla(mean: float, side: int) -> dict[str, Any]:
-        shown = {"normalization": {"mean": [mean] * 3, "std": [0.5] * 3}, "input": {"height": side, "width": 224}}
-        return {"sha256": "a" * 64, **shown}
+        return {"normalization": {"mean": [mean] * 3, "std": [0.5] * 3}, "input": {"height": side, "width": 224}}
 
     alone = audit(tmp_path / "alone", 3, front=False, vanilla=vanilla(0.5, 224), workers=2)
     said = sentence(alone, audit(tmp_path / "both", 3, front=True, vanilla=vanilla(0.1, 192)))
@@ -135,12 +131,15 @@ NO_RIVALS = {
 
 @pytest.mark.parametrize("changes", NO_RIVALS.values(), ids=list(NO_RIVALS))
 def test_a_training_of_something_else_is_no_rival(tmp_path: Path, changes: dict[str, Any]):
-    alone = trained(tmp_path / "alone", front=False, **changes)
-    assert rivals(read_recipe(alone), read_recipe(trained(tmp_path / "both", front=True))) is None
+    both = recorded_training(trained(tmp_path / "both", front=True))
+    for name, changed in (("alone", {}), ("of something else", changes)):
+        alone = recorded_training(trained(tmp_path / name, front=False, **changed))
+        assert alone is not None
+        assert (rivals(alone, both) is None) == (changed is changes)
 
 
 def test_only_the_one_without_t_and_c_is_the_rival(tmp_path: Path):
-    alone, both = (read_recipe(trained(tmp_path / str(front), front=front)) for front in (False, True))
+    alone, both = (recorded_training(trained(tmp_path / str(front), front=front)) for front in (False, True))
     assert rivals(alone, both) is not None
     assert rivals(both, alone) is rivals(alone, alone) is rivals(both, both) is None
 
@@ -150,13 +149,13 @@ def test_a_recipe_that_is_missing_or_damaged_tells_nothing(tmp_path: Path, conte
     record = trained(tmp_path / "both", front=True)
     file = tmp_path / "both" / "training.json"
     file.unlink() if content is None else file.write_bytes(content)
-    assert read_recipe(record) is None
+    assert recorded_training(record) is None
 
 
 def test_a_folder_that_was_trained_anew_tells_nothing(tmp_path: Path):
     record = trained(tmp_path / "both", front=True)
     (tmp_path / "both" / "model.safetensors").write_bytes(b"other weights")
-    assert read_recipe(record) is None
+    assert recorded_training(record) is None
 
 
 def test_vanilla_rival_and_assimilated_stand_on_one_page(tmp_path: Path):

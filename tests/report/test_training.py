@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from made_up_audits import audit_of_folder as audited
+from made_up_audits import make_training
 
 from robaudit.records import AuditRecord
 from robaudit.report.chart import HALF
@@ -49,12 +50,12 @@ def with_epochs(folder: Path, **changes: list[object]) -> Training:
         for epoch, value in zip(epochs, values, strict=True):
             epoch["val"][name] = value
     path.write_text("".join(json.dumps(epoch) + "\n" for epoch in epochs))
-    record.write_text(json.dumps({"best": epochs[2]}))
+    record.write_text(json.dumps(make_training(best=epochs[2])))
     return read(audited(folder))
 
 
 def under_attack(*n_correct: int) -> list[object]:
-    return [{"n_correct": n, "n_images": 40, "eps_255": 4, "steps": 3} for n in n_correct]
+    return [{"n_correct": n, "n_images": 40, "cross_entropy": 0.7, "eps_255": 4, "steps": 3} for n in n_correct]
 
 
 def test_a_kept_epoch_that_is_worse_than_the_model_before_the_first_step_is_said_to_be(folder: Path):
@@ -102,10 +103,15 @@ def test_settings_are_shown_and_those_of_ours_marked(folder: Path):
     assert (shown[0].value, shown[-1].name) == ("SGD", "robust")
 
 
-def test_a_training_without_settings_on_record_shows_none(folder: Path):
-    best = json.loads((folder / "training.json").read_text())["best"]
-    (folder / "training.json").write_text(json.dumps({"best": best}))
-    assert read(audited(folder)).settings == ()
+def test_what_a_later_robaudit_wrote_besides_is_passed_over(folder: Path):
+    """Anywhere in it; but what is known and is missing leaves the section out."""
+    record = json.loads((folder / "training.json").read_text())
+    record["vanilla"]["licence"] = record["something_later"] = "new"
+    (folder / "training.json").write_text(json.dumps(record))
+    assert read(audited(folder)).settings
+    del record["best"]
+    (folder / "training.json").write_text(json.dumps(record))
+    assert read_training(audited(folder)) is None
 
 
 def test_a_training_without_glcm_loss_draws_none(folder: Path):

@@ -23,9 +23,9 @@ from robaudit.retrofit import objective as objectives
 from robaudit.retrofit import telling
 from robaudit.retrofit.assimilate import assimilate, with_front
 from robaudit.retrofit.pace import Pace
-from robaudit.retrofit.record import TrainingRecord
 from robaudit.retrofit.settings import train_config
 from robaudit.retrofit.train import _optimiser, choose_trained
+from robaudit.retrofit_records import TrainingRecord
 
 QUICK = {"epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
 FRONT = {"epochs": 3, "batch_size": 8, "trains": "front"}

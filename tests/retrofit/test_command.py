@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from robaudit.cli import assimilate as command
 from robaudit.errors import SettingsError
 from robaudit.records import TRAINING_FILE
-from robaudit.retrofit.record import TrainingRecord
 from robaudit.retrofit.settings import train_config
+from robaudit.retrofit_records import TrainingRecord
 
 
 def run(*arguments):

@@ -20,9 +20,9 @@ from robaudit.retrofit.attention import attention_map, share_holding
 from robaudit.retrofit.diagnostics import FORWARDS, GRADIENTS, N_IMAGES, Examined
 from robaudit.retrofit.loss import TextureTerm
 from robaudit.retrofit.moved import texture_moved
-from robaudit.retrofit.record import Diagnostics
 from robaudit.retrofit.sharpness import Directions, directions, largest_curvature, loss_surface
 from robaudit.retrofit.tone import tone_curve
+from robaudit.retrofit_records import Diagnostics
 
 
 class Linear(nn.Module):

@@ -16,10 +16,10 @@ from robaudit.progress import Silent
 from robaudit.retrofit import train as training_loop
 from robaudit.retrofit.assimilate import assimilate
 from robaudit.retrofit.objective import class_weights
-from robaudit.retrofit.record import UnderAttack
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.state import StateFile, copied
 from robaudit.retrofit.validate import validate
+from robaudit.retrofit_records import UnderAttack
 
 FRONT = {"robust": "fgsm", "epochs": 3, "batch_size": 8, "trains": "front"}
 ROBUST = {"robust": "fgsm", "epochs": 3, "batch_size": 8, "learning_rate": 1e-3}

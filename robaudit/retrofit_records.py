@@ -1,13 +1,28 @@
-"""What a retrofit leaves on record, as frozen data. No torch."""
+"""What a retrofit leaves on record, as frozen data, for who writes it and who reads it. A leaf: no torch."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import Field, PositiveInt
 
 from robaudit.records import Count, DataInfo, Environment, Eps255, FileRef, ModelInfo, Record, Scalar
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 PICTURES_FOLDER = "pictures"
+
+
+class Readable(Record):
+    """A file of a retrofit, or a line of one."""
+
+    @classmethod
+    def read(cls, json: str | bytes) -> Self:
+        """Read what some robaudit wrote; what a later one wrote besides is passed over.
+
+        Raises:
+            ValidationError: something that is known here is missing, or no such thing.
+        """
+        return cls.model_validate_json(json, extra="ignore")
 
 
 class Losses(Record):
@@ -48,7 +63,7 @@ class Validation(Record):
     """Null unless training is adversarial."""
 
 
-class EpochMetrics(Record):
+class EpochMetrics(Readable):
     """One line of metrics.jsonl. Epoch 0 is the model before the first step."""
 
     epoch: Count
@@ -73,7 +88,7 @@ class ModelDiagnostics(Record):
 
     attention_share: tuple[float | None, ...]
     """Per image, share of pixels that holds `held` of the input gradient; null where it is zero everywhere."""
-    curvature: tuple[float, ...]
+    curvature: tuple[float, ...] = Field(min_length=1)
     """Per image, eigenvalue of largest size of the Hessian of the loss."""
     surface: tuple[tuple[float, ...], ...]
     """Mean loss; adversarial direction down, random direction across, in steps of `steps_255`."""
@@ -96,29 +111,29 @@ class FeatureMoved(Record):
 class TextureMoved(Record):
     """What T and C do to the second-order texture of validation images."""
 
-    n_images: Count
+    n_images: PositiveInt
     levels: Count
     """Grey levels of the co-occurrence matrix."""
     patch: Count
     """Side of a patch in pixels."""
     distance: Count
     """Between the pixels of a pair."""
-    features: dict[str, FeatureMoved]
+    features: dict[str, FeatureMoved] = Field(min_length=1)
     """asm, contrast, homogeneity, correlation, dissimilarity."""
 
 
 class ToneCurve(Record):
     """What the network sees of pictures of one grey each, in levels of 255, as the mean over its channels."""
 
-    grey: tuple[Count, ...]
-    seen: tuple[float, ...]
+    grey: tuple[Count, ...] = Field(min_length=2)
+    seen: tuple[float, ...] = Field(min_length=2)
 
 
-class Diagnostics(Record):
+class Diagnostics(Readable):
     """diagnostics.json: the same validation images before and after the retrofit."""
 
     format_version: int = 1
-    image_ids: tuple[str, ...]
+    image_ids: tuple[str, ...] = Field(min_length=1)
     held: float
     steps_255: tuple[int, ...]
     before: ModelDiagnostics
@@ -131,7 +146,7 @@ class Diagnostics(Record):
     """Paths relative to the folder: `surface-before`, `attention-after-0`, ... and `original-0`, ..."""
 
 
-class TrainingRecord(Record):
+class TrainingRecord(Readable):
     """training.json: how a retrofitted model came about."""
 
     format_version: Literal[1] = 1
