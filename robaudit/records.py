@@ -298,6 +298,9 @@ class Check(Record):
 NOT_LEARNT_FROM = "not-learnt-from"
 """Id of the check on images that were learnt from: these take back a number that all else stands by."""
 
+Doubt = Literal["inconclusive", "checks left out", "images learnt from"]
+"""What takes back the numbers of an audit, finished or not."""
+
 
 class GalleryItem(Record):
     """Pictures of one image: what was attacked, and how."""
@@ -377,6 +380,21 @@ class AuditRecord(Record):
     artifacts: tuple[GalleryItem, ...] = ()
     cost: Cost
     environment: Environment
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """What takes its numbers back, for gate, badge and page alike; empty where they may be relied on."""
+        found: dict[Doubt, bool] = {
+            "inconclusive": self.verdict.kind == "inconclusive",
+            "checks left out": bool(self.left_out),
+            "images learnt from": self.learnt_from is not None,
+        }
+        return tuple(doubt for doubt, is_so in found.items() if is_so)
+
+    @property
+    def left_out(self) -> tuple[Check, ...]:
+        """The checks that nobody has asked."""
+        return tuple(check for check in self.checks if check.is_left_out)
 
     @property
     def learnt_from(self) -> Check | None:

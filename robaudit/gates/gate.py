@@ -7,7 +7,7 @@ from robaudit.errors import PolicyError, RecordError, SettingsError
 from robaudit.gates.accuracy import in_words, judge_accuracy
 from robaudit.gates.policy import CheckRule, ImagesRule, Mode, Policy, Rule, read_policy
 from robaudit.gates.verdicts import Estimate, Outcome, Verdict, Verdicts
-from robaudit.records import AuditRecord, read_audit
+from robaudit.records import AuditRecord, Doubt, read_audit
 
 
 def gate(
@@ -97,14 +97,19 @@ def _judge_check(rule: CheckRule, mode: Mode, audit: AuditRecord) -> tuple[Outco
 
 def _doubts(audit: AuditRecord, role: str) -> tuple[str, ...]:
     """What takes a number back, whichever rules the policy has: an audit nobody doubted is not one that stood doubt."""
-    doubts = [f"the {role} is not finished"] if audit.status == "partial" else []
-    if audit.verdict.kind == "inconclusive":
-        doubts.append(f"the {role} says of itself: {audit.verdict.sentence}")
-    if unasked := [check for check in audit.checks if check.is_left_out]:
-        doubts.append(f"the {role} left out {', '.join(check.id for check in unasked)}; {unasked[0].remedy}")
-    if learnt := audit.learnt_from:
-        doubts.append(f"the {role} says of its images: {learnt.why} {learnt.remedy}")
-    return tuple(doubts)
+    unfinished = (f"the {role} is not finished",) if audit.status == "partial" else ()
+    return *unfinished, *(f"the {role} {_said_by(doubt, audit)}" for doubt in audit.doubts)
+
+
+def _said_by(doubt: Doubt, audit: AuditRecord) -> str:
+    match doubt:
+        case "inconclusive":
+            return f"says of itself: {audit.verdict.sentence}"
+        case "checks left out":
+            return f"left out {', '.join(check.id for check in audit.left_out)}; {audit.left_out[0].remedy}"
+        case "images learnt from":
+            assert audit.learnt_from is not None
+            return f"says of its images: {audit.learnt_from.why} {audit.learnt_from.remedy}"
 
 
 def _require_same_experiment(audit: AuditRecord, baseline: AuditRecord) -> None:

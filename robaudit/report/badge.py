@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from robaudit.errors import SettingsError
 from robaudit.records import AuditRecord, by_eps
-from robaudit.report.believability import believable
 from robaudit.report.html import render_template
 from robaudit.report.words import eps, of, percent_at_most
 from robaudit.tally import headline_eps
@@ -53,8 +52,7 @@ def badge(record: AuditRecord, eps_255: int | None = None) -> str:
     if point is None:
         tested = ", ".join(map(str, grid))
         raise SettingsError(f"--eps {chosen}: the audit tested {tested}; choose one of them")
-    is_believed = believable(record) and not any(check.is_left_out for check in record.checks)
-    state = "unfinished" if record.status == "partial" else "measured" if is_believed else "inconclusive"
+    state = "unfinished" if record.status == "partial" else "inconclusive" if record.doubts else "measured"
     said = f"≤ {percent_at_most(point)}" if state == "measured" else state
     name = f"robust accuracy at {eps(chosen)}"
     detail = f"{name}: {said} ({of(point)} images)" if state == "measured" else f"{name}: {said}"

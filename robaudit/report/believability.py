@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robaudit.records import AuditRecord, Check
+from robaudit.records import Check
 from robaudit.report.guides import GUIDES_PAGE, guides
 from robaudit.report.sides import Side
 from robaudit.report.words import NOT_MEASURED, attack_name, capital, images, listed, number
@@ -48,11 +48,6 @@ class Checks:
     def further(self) -> str:
         """How many more spoke up; empty where the first screen has them all."""
         return number(len(self.loud) - len(self.first)) if len(self.loud) > len(self.first) else ""
-
-
-def believable(*records: AuditRecord) -> bool:
-    """Whether all audits stand by their numbers, and none is of images that were learnt from."""
-    return all(record.verdict.kind == "measured" and record.learnt_from is None for record in records)
 
 
 def checks_of(sides: Sequence[Side]) -> tuple[Checks, ...]:

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from robaudit.alike import PROTOCOL, asked_in_words, attack_settings, measured_with, order_of_search, other_question
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord
-from robaudit.report.believability import believable
 from robaudit.report.curves import ran_on_survivors
 from robaudit.report.words import attack_name, listed
 
@@ -36,7 +35,7 @@ def why_untested(before: AuditRecord, after: AuditRecord) -> str:
     """Say why no paired test of two audits is made; empty where one is."""
     if field := _other_question(before, after):
         return f"{field} differs, so it answers another question"
-    if not believable(before, after):
+    if before.doubts or after.doubts:
         return "an audit is inconclusive"
     differing = unpairable(before, after)
     return f"the audits differ in {listed(differing)}" if differing else ""

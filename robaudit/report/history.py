@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from robaudit.records import by_eps
-from robaudit.report.believability import believable
 from robaudit.report.comparable import further_attacks, what_further_attacks_mean, why_untested
 from robaudit.report.curves import Cell, cell
 from robaudit.report.page import Kind, Page, shared
@@ -165,7 +164,7 @@ def _entry(side: Side, first: Side, why: str, tests: Paired | None) -> Entry:
     return Entry(
         side=side,
         created=record.created.strftime("%Y-%m-%d %H:%M"),
-        verdict="measured" if believable(record) else "inconclusive",
+        verdict="inconclusive" if record.doubts else "measured",
         clean=cell(record.clean),
         headline=cell(point),
         largest=cell(points.get(first.record.threat_model.eps_255[-1])),

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from robaudit.records import AuditRecord
-from robaudit.report.believability import believable
 from robaudit.report.diagnostics import Diagnosed, read_diagnostics
 from robaudit.report.gallery import Hung
 from robaudit.report.page import Kind, Page, shared
@@ -49,15 +48,15 @@ def single_audit(
 
 def _verdict(record: AuditRecord, side: Side) -> Verdict:
     point = headline_point(record)
-    if believable(record):
+    if record.doubts:
+        headline = "Inconclusive: this audit cannot tell how robust the model is."
+        tone, label = "inconclusive", "Inconclusive"
+    else:
         headline = (
             f"At most {of(point)} images ({percent_at_most(point)}) stay correct when every pixel may change by "
             f"{eps(point.eps_255)}."
         )
         tone, label = "none", "Measured"
-    else:
-        headline = "Inconclusive: this audit cannot tell how robust the model is."
-        tone, label = "inconclusive", "Inconclusive"
     return Verdict(
         tone=tone,
         label=label,
@@ -69,7 +68,7 @@ def _verdict(record: AuditRecord, side: Side) -> Verdict:
 
 
 def _sentences(record: AuditRecord) -> tuple[str, ...]:
-    said = (record.verdict.sentence,) if believable(record) else ()
+    said = () if record.doubts else (record.verdict.sentence,)
     return (*said, f"Without any attack the model is right about {measured(record.clean)}.")
 
 

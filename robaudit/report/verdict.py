@@ -6,8 +6,7 @@ No claim is made where an audit is inconclusive, or where the audits were not ru
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robaudit.records import AuditRecord, ModelInfo, Tally
-from robaudit.report.believability import believable
+from robaudit.records import AuditRecord, Doubt, ModelInfo, Tally
 from robaudit.report.curves import Cell, cell
 from robaudit.report.naming import Naming
 from robaudit.report.paired import Answer, Paired, PairedTest
@@ -144,7 +143,7 @@ def everywhere(tests: Sequence[PairedTest]) -> bool:
 def _headline(
     before: AuditRecord, after: AuditRecord, paired: Paired | None, differing: Sequence[str], names: Naming
 ) -> tuple[str, str]:
-    if not believable(before, after):
+    if before.doubts or after.doubts:
         return (
             "inconclusive",
             "Inconclusive: these audits cannot tell whether robust accuracy changed.",
@@ -215,20 +214,28 @@ def in_words(answer: Answer) -> str:
 
 
 def doubts(record: AuditRecord, name: str) -> list[Alarm]:
-    """Say what takes the numbers of an audit back: its own checks, or images learnt from or left out."""
-    found = []
-    if record.verdict.kind == "inconclusive":
-        reasons = (f"Checks behind this: {listed(record.verdict.reasons)}.",) if record.verdict.reasons else ()
-        why = record.verdict.sentence.removeprefix("Inconclusive: ")  # the title says so
-        found.append(Alarm(f"{capital(name)} is inconclusive", (capital(why), *reasons)))
-    if check := record.learnt_from:
-        found.append(
-            Alarm(f"{capital(name)} is of images that its model may have learnt from", (check.why, check.remedy))
-        )
+    """Say what takes the numbers of an audit back, and which images it is not of."""
+    found = [_doubted(doubt, record, name) for doubt in record.doubts]
     if n_skipped := record.data.n_skipped:
         rest = f"Every number is of the other {images(record.data.n_images)}."
         found.append(Alarm(f"{capital(name)} left out {images(n_skipped)} that could not be read", (rest,)))
     return found
+
+
+def _doubted(doubt: Doubt, record: AuditRecord, name: str) -> Alarm:
+    match doubt:
+        case "inconclusive":
+            reasons = (f"Checks behind this: {listed(record.verdict.reasons)}.",) if record.verdict.reasons else ()
+            why = record.verdict.sentence.removeprefix("Inconclusive: ")  # the title says so
+            return Alarm(f"{capital(name)} is inconclusive", (capital(why), *reasons))
+        case "checks left out":
+            unasked = listed([check.id for check in record.left_out])
+            why = f"Nobody has asked whether its attacks were any good ({unasked})."
+            return Alarm(f"{capital(name)} left out checks", (why, record.left_out[0].remedy))
+        case "images learnt from":
+            check = record.learnt_from
+            assert check is not None
+            return Alarm(f"{capital(name)} is of images that its model may have learnt from", (check.why, check.remedy))
 
 
 def _unpaired(differing: Sequence[str]) -> list[Alarm]:

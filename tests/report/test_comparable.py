@@ -5,8 +5,7 @@ from made_up_audits import PARAMS, make_data, make_model, make_record, make_rows
 
 from robaudit.errors import RecordError
 from robaudit.records import AuditRecord, DataInfo, FileRef, InputSize, Loading, Verdict
-from robaudit.report.believability import believable
-from robaudit.report.comparable import further_attacks, require_comparable, unpairable
+from robaudit.report.comparable import further_attacks, require_comparable, unpairable, why_untested
 
 ROWS = make_rows()
 RECORD = make_record(ROWS)
@@ -143,6 +142,5 @@ def test_the_order_of_the_attacks_is_a_difference_where_a_search_begins_at_what_
 
 def test_one_inconclusive_audit_puts_both_in_doubt():
     doubtful = changed(verdict=Verdict(kind="inconclusive", sentence="Masked."))
-    assert believable(RECORD, RECORD)
-    assert not believable(RECORD, doubtful)
-    assert not believable(doubtful, RECORD)
+    assert why_untested(RECORD, RECORD) == ""
+    assert why_untested(RECORD, doubtful) == why_untested(doubtful, RECORD) == "an audit is inconclusive"

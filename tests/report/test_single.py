@@ -7,6 +7,7 @@ import pytest
 from made_up_audits import make_data, make_model, make_record, make_rows
 from test_page import Page, assert_static
 
+from robaudit.checks.saying import left_out
 from robaudit.errors import SettingsError
 from robaudit.records import NOT_LEARNT_FROM, Check, Loading, Verdict
 from robaudit.report.html import compare, read_page, write_report
@@ -62,13 +63,28 @@ def test_an_inconclusive_audit_says_so_before_any_number():
     assert "Gradients are masked." in alarm.sentences
 
 
-def test_an_audit_of_images_learnt_from_is_what_badge_and_gate_call_it():
-    learnt = Check(id=NOT_LEARNT_FROM, status="warning", value=1, threshold=0, why="All were.", remedy="Scan others.")
-    verdict = alone(checks=(learnt,)).verdict
+LEARNT = Check(id=NOT_LEARNT_FROM, status="warning", value=1, threshold=0, why="All were.", remedy="Scan others.")
+
+
+@pytest.mark.parametrize(
+    ("checks", "title", "said"),
+    [
+        ((LEARNT,), "is of images that its model may have learnt from", "All were. Scan others."),
+        (
+            (left_out("uphill"), left_out("smooth")),
+            "left out checks",
+            "Nobody has asked whether its attacks were any good (uphill and smooth). Scan with --check-sample 24.",
+        ),
+    ],
+)
+def test_an_audit_that_may_not_be_relied_on_is_what_badge_and_gate_call_it(
+    checks: tuple[Check, ...], title: str, said: str
+):
+    verdict = alone(checks=checks).verdict
     assert verdict.label == "Inconclusive"
     assert "stay correct" not in verdict.headline + "".join(verdict.sentences)
     [alarm] = verdict.alarms
-    assert alarm.title == "This audit is of images that its model may have learnt from"
+    assert alarm.line == f"This audit {title}: {said}"
 
 
 def test_the_method_says_how_images_were_shown_and_the_model_was_read_where_that_was_chosen():
