@@ -18,8 +18,6 @@ from robaudit.attack.seeding import derived_seed, uniform
 from robaudit.attack.step import Iterate, take_steps
 from robaudit.attack.threats import Attack, Source
 
-MAX_TARGETS = 9
-"""Classes that a targeted attack tries, the likeliest first (Croce & Hein 2020, section 4)."""
 STILL_RISING = 0.05
 """Share of a climb's whole rise gained in its last steps from which it counts as unfinished (Pintor et al. 2022)."""
 LAST_PART = 1 / 10
@@ -155,7 +153,7 @@ def _classes_to_move_to(target: Target, attack: Attack) -> Sequence[int]:
     if attack.loss is not Loss.TARGETED:
         return (NO_TARGET,)
     others = [index for index in range(len(target.logits)) if index != target.label]
-    return sorted(others, key=lambda index: -target.logits[index])[:MAX_TARGETS]
+    return sorted(others, key=lambda index: -target.logits[index])[: attack.n_targets(len(target.logits))]
 
 
 def _start(

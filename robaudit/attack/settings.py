@@ -80,6 +80,18 @@ def fitted(plan: Plan, *, has_front: bool, has_surrogate: bool, n_classes: int, 
     return replace(plan, attacks=tuple(kept))
 
 
+def sample_size_of(check_sample: int | None, preset: str) -> int:
+    """How many images the sampled checks are to ask: what was given, or the preset's number.
+
+    Raises:
+        SettingsError: an unknown preset, or fewer than none.
+    """
+    size = find_preset(preset).check_sample if check_sample is None else check_sample
+    if size < 0:
+        raise SettingsError(f"--check-sample {size}: wanted 0 or more")
+    return size
+
+
 def _obstacle(attack: AnyAttack, has_front: bool, has_surrogate: bool, n_classes: int) -> str:
     """Why an attack cannot be run on a model; empty where it can."""
     if not isinstance(attack, Attack):

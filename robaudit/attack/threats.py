@@ -16,7 +16,8 @@ EPS_GRID = (1, 2, 3, 4, 5, 6, 7, 8)
 """Default L-inf budgets, in 255ths of the full range."""
 
 FOOLBOX_PREFIX = "foolbox:"
-
+MAX_TARGETS = 9
+"""Classes that a targeted attack tries, the likeliest first (Croce & Hein 2020, section 4)."""
 
 Scope = Literal["all", "survivors"]
 """`survivors`: run only below the eps at which the attacks listed before fooled an image."""
@@ -59,6 +60,10 @@ class Attack:
     def is_single_step(self) -> bool:
         """Whether forwards alone sweep the grid, once the first gradient is known."""
         return self.steps == 1 and not self.random_start
+
+    def n_targets(self, n_classes: int) -> int:
+        """Climbs of a restart: one towards each class that a targeted loss tries, else one."""
+        return min(n_classes - 1, MAX_TARGETS) if self.loss is Loss.TARGETED else 1
 
     @property
     def params(self) -> dict[str, Scalar]:

@@ -13,8 +13,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import nn
 
 from robaudit.attack.curve import Engine
-from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, speedups_of
-from robaudit.attack.threats import EPS_GRID, find_preset
+from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, sample_size_of, speedups_of
+from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.measure import Measurement
 from robaudit.audit.preprocessing import check_preprocessing, require_expected
 from robaudit.audit.record import draft
@@ -141,6 +141,7 @@ def scan(
     require_outside_images(out, data)
     crew = Workforce(engine, workers, ray_address, gpus_per_worker).crew()
     plan = plan_of(attacks, eps, preset, protocol, seed, search, without, warm_start, restarts)
+    sample_size = sample_size_of(check_sample, preset)
     learnt = Learnt()
     images = open_images(
         data, "test", merge=merge, limit=limit, seed=seed, view=view, on_bad_image=on_bad_image, progress=progress
@@ -161,16 +162,10 @@ def scan(
     seen = cache(partial(_seen, data, images.view, learnt.pictures, progress))
     if on_learnt_image == "skip":
         images = images.without_learnt(seen())
-    images = images.ordered_as(loaded.info.classes)
-    loaded.require_channels(images.channels, bgr=images.view.bgr)
+    loaded, images = loaded.tried_on(images)
     if positive is not None and positive not in images.classes:
         raise SettingsError(f"--positive {positive}: is no class; the classes are {', '.join(images.classes)}")
-    sample_size = find_preset(preset).check_sample if check_sample is None else check_sample
-    if sample_size < 0:
-        raise SettingsError(f"--check-sample {check_sample}: wanted 0 or more")
-    pictures = images.to_try(loaded.size).to(loaded.classifier.device)
-    loaded = loaded.with_outputs_seen_on(pictures)
-    other = load_surrogate(surrogate, loaded, pictures, progress)
+    other = load_surrogate(surrogate, loaded, images, progress)
     plan = fitted(
         plan, has_front=loaded.info.front is not None, has_surrogate=other is not None,
         n_classes=loaded.info.n_classes, chosen=attacks is not None,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from robaudit.attack.climb import MAX_TARGETS
 from robaudit.attack.curve import Engine
-from robaudit.attack.losses import Loss
 from robaudit.attack.threats import AnyAttack, Attack, Corners, FoolboxAttack, Source, Square
 from robaudit.attack.trial import Plan
 from robaudit.retrofit.pace import fastest
@@ -40,8 +38,7 @@ def _gradients_of_one_climb(attack: AnyAttack, n_classes: int) -> float:
     """What resisting an attack at one eps costs, in gradients; foolbox's attacks are anybody's guess."""
     match attack:
         case Attack():
-            n_targets = min(n_classes - 1, MAX_TARGETS) if attack.loss is Loss.TARGETED else 1
-            return attack.steps * attack.restarts * n_targets
+            return attack.steps * attack.restarts * attack.n_targets(n_classes)
         case Square():
             return attack.queries * FORWARD_SHARE
         case Corners():
@@ -50,7 +47,7 @@ def _gradients_of_one_climb(attack: AnyAttack, n_classes: int) -> float:
             return 0
 
 
-def scan_seconds(per_gradient: float, plan: Plan, n_classes: int, n_images: int, check_sample: int) -> float:
+def scan_seconds(per_gradient: float, plan: Plan, n_classes: int, n_images: int, sample_size: int) -> float:
     """About how long a scan takes, with its checks."""
-    n_checked = min(check_sample, n_images)
+    n_checked = min(sample_size, n_images)
     return per_gradient * (gradients_per_image(plan, n_classes) * n_images + CHECK_GRADIENTS * n_checked)

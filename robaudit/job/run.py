@@ -14,8 +14,8 @@ from typing import Any, Literal
 from pydantic import NonNegativeInt
 
 from robaudit.attack.curve import Engine
-from robaudit.attack.settings import fitted, plan_of
-from robaudit.attack.threats import EPS_GRID, find_preset
+from robaudit.attack.settings import fitted, plan_of, sample_size_of
+from robaudit.attack.threats import EPS_GRID
 from robaudit.attack.trial import Plan
 from robaudit.audit.scan import scan
 from robaudit.data.apart import require_outside_images
@@ -225,9 +225,7 @@ def _say_estimate(
     images = open_images(data, "test", **reading, progress=progress)
     loading = {key: measured[key] for key in (*MODEL_OPTIONS, "factory", "trust", "device") if key in measured}
     loaded = load_model(model, folder_classes=images.classes, **loading)
-    images = images.ordered_as(loaded.info.classes)
-    loaded.require_channels(images.channels, bgr=images.view.bgr)
-    loaded = loaded.with_outputs_seen_on(images.to_try(loaded.size).to(loaded.classifier.device))
+    loaded, images = loaded.tried_on(images)
     plans = [_plan(measured, loaded.info.n_classes, has_front) for has_front in (False, True)]
     config = _config(trained)
     require_patches(loaded.size, config)
@@ -244,10 +242,9 @@ def _say_estimate(
     else:
         sizes = {part: round(share * len(images)) for part, share in SPLIT_SHARES.items()}
     sizes = {part: min(size, measured.get("limit") or size) for part, size in sizes.items()}
-    check_sample = measured.get("check_sample")
-    n_checked = find_preset(measured["preset"]).check_sample if check_sample is None else check_sample
+    sample_size = sample_size_of(measured.get("check_sample"), measured["preset"])
     before, after = (
-        scan_seconds(seconds, plan, loaded.info.n_classes, sizes["test"], n_checked)
+        scan_seconds(seconds, plan, loaded.info.n_classes, sizes["test"], sample_size)
         for seconds, plan in zip(gradients, plans, strict=True)
     )
     scans = before + (n_arms - 1) * after

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from robaudit.data.images import Images
 from robaudit.data.picture import other_channels
 from robaudit.data.resizing import Resizing
 from robaudit.errors import ModelError
@@ -103,6 +104,17 @@ class LoadedModel:
     def size(self) -> tuple[int, int]:
         """(height, width) of the input grid."""
         return self.info.input.height, self.info.input.width
+
+    def tried_on(self, images: Images) -> tuple[LoadedModel, Images]:
+        """The same model, its answers understood from some of these images, and these in the order of its classes.
+
+        Raises:
+            DataError: an image's class is none of the model's.
+            ModelError: the model cannot take images of these channels, or its answers do not fit its classes.
+        """
+        images = images.ordered_as(self.info.classes)
+        self.require_channels(images.channels, bgr=images.view.bgr)
+        return self.with_outputs_seen_on(images.to_try(self.size).to(self.classifier.device)), images
 
     @torch.no_grad()
     def with_outputs_seen_on(self, pictures: Tensor) -> LoadedModel:

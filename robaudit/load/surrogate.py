@@ -9,6 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robaudit.data.images import Images
 from robaudit.errors import ModelError
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.model import load_model
@@ -45,14 +46,14 @@ def resized(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def load_surrogate(
-    path: Path | str | None, audited: LoadedModel, pictures: Tensor, progress: Progress
+    path: Path | str | None, audited: LoadedModel, images: Images, progress: Progress
 ) -> Surrogate | None:
     """Load the model that was named, or the one a retrofit was made from.
 
     Args:
         path: its file; None takes the model before the retrofit, where the audited one is a retrofit.
         audited: the model it stands in for; its normalisation is assumed where the file does not tell.
-        pictures: (B, C, H, W) in [0, 1] on the audited model's grid, to see what it answers with.
+        images: that are audited; some of them show what it answers with.
         progress: told where the model before the retrofit is not found any more, or cannot be loaded.
 
     Returns:
@@ -86,6 +87,7 @@ def load_surrogate(
             f"{path}: has classes {', '.join(loaded.info.classes)}, the audited model {', '.join(info.classes)}; "
             "name a surrogate of the same classes"
         )
+    pictures = images.to_try(audited.size).to(audited.classifier.device)
     classifier = loaded.with_outputs_seen_on(resized(pictures, loaded.size)).classifier
     order = tuple(loaded.info.classes.index(name) for name in info.classes)
     network = AsAudited(classifier, loaded.size, order).eval()

@@ -158,9 +158,8 @@ def assimilate(
         )
         learnt_before = read_learnt(model)
         require_patches(vanilla.size, config)
-        training, validation = (images.ordered_as(vanilla.info.classes) for images in (training, validation))
-        vanilla.require_channels(training.channels, bgr=training.view.bgr)
-        vanilla = vanilla.with_outputs_seen_on(training.to_try(vanilla.size).to(vanilla.classifier.device))
+        vanilla, training = vanilla.tried_on(training)
+        validation = validation.ordered_as(vanilla.info.classes)
         class_weights(config.class_weights, training.per_class)  # refused before anything takes its time
         inputs = {
             "settings": {"preset": preset, "limit": limit, **config.flat()},

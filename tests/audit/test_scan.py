@@ -602,6 +602,7 @@ def test_an_output_folder_that_cannot_be_written(model: Path, data: Path, tmp_pa
         ({"eps": [300]}, SettingsError, "from 1 to 255"),
         ({"eps": []}, SettingsError, "from 1 to 255"),
         ({"batch_size": 0}, SettingsError, "--batch-size 0: wanted 1 or more"),
+        ({"check_sample": -1}, SettingsError, "--check-sample -1: wanted 0 or more"),
         ({"preset": "fast"}, SettingsError, "there are quick, default, paper, thorough"),
         ({"positive": "sick"}, SettingsError, "is no class; the classes are ill, well"),
         ({"classes": ["a", "b"]}, DataError, "holds class ill, well, the model knows a, b"),

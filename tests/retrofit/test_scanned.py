@@ -63,10 +63,10 @@ def test_a_scan_that_shows_images_otherwise_than_training_did_says_which_options
     assert other.remedy == "Pass --resize crop and no --invert."
 
 
-def test_the_surrogate_answers_as_the_model_before_the_retrofit(finding):
+def test_the_surrogate_answers_as_the_model_before_the_retrofit(finding, data):
     """On the retrofit's grid, by its normalisation, finding and classes."""
     pictures = torch.rand(4, 1, 40, 40)
-    found = load_surrogate(None, load_model(finding[0]), pictures, Silent())
+    found = load_surrogate(None, load_model(finding[0]), open_images(data / "val"), Silent())
     network = timm.create_model("test_resnet", num_classes=4).eval()
     network.load_state_dict(torch.load(finding[0].parent / "four.pt"))
     with torch.no_grad():
@@ -74,17 +74,17 @@ def test_the_surrogate_answers_as_the_model_before_the_retrofit(finding):
         torch.testing.assert_close(found.network(pictures), torch.cat([-z / 2, z / 2], 1))
 
 
-def test_a_folder_that_has_changed_since_is_no_surrogate(finding, tmp_path, heard_lines):
+def test_a_folder_that_has_changed_since_is_no_surrogate(finding, data, tmp_path, heard_lines):
     (tmp_path / "config.json").write_text(json.dumps({"architecture": "test_resnet", "num_classes": 4}))
     weights = torch.load(finding[0].parent / "four.pt")
     save_file(weights, tmp_path / "model.safetensors")
     before = FileRef(path=str(tmp_path), sha256=read_contents(tmp_path).sha256)
-    retrofit = load_model(finding[0])
+    retrofit, images = load_model(finding[0]), open_images(data / "val")
     front = retrofit.info.front.model_copy(update={"vanilla": before})
     retrofit = replace(retrofit, info=retrofit.info.model_copy(update={"front": front}))
-    assert load_surrogate(None, retrofit, torch.rand(4, 1, 40, 40), heard_lines).file == before
+    assert load_surrogate(None, retrofit, images, heard_lines).file == before
     save_file({name: value + 1 for name, value in weights.items()}, tmp_path / "model.safetensors")
-    assert load_surrogate(None, retrofit, torch.rand(4, 1, 40, 40), heard_lines) is None
+    assert load_surrogate(None, retrofit, images, heard_lines) is None
     assert any(
         f"{tmp_path}: the model before the retrofit is not there unchanged" in line for line in heard_lines.lines
     )
