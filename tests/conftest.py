@@ -108,7 +108,7 @@ def assimilated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from robaudit.load.model import load_model
     from robaudit.retrofit.assimilate import with_front
-    from robaudit.retrofit.checkpoint import write_model
+    from robaudit.retrofit.model_folder import write_model
 
     folder = tmp_path_factory.mktemp("model")
     plain = folder / "plain"

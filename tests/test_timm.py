@@ -13,7 +13,7 @@ import robaudit.timm  # noqa: F401  registers
 from robaudit.errors import ModelError
 from robaudit.load.model import load_model
 from robaudit.retrofit.assimilate import with_front
-from robaudit.retrofit.checkpoint import write_model
+from robaudit.retrofit.model_folder import write_model
 
 
 @pytest.mark.parametrize("pretrained", [False, True])

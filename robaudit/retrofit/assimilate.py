@@ -31,19 +31,8 @@ from robaudit.load.provenance import environment
 from robaudit.load.recipe import altered_program
 from robaudit.progress import Progress, Silent
 from robaudit.records import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, DataInfo, FileRef, ModelInfo
-from robaudit.retrofit.checkpoint import (
-    STATE_FILE,
-    elsewhere,
-    goes_on,
-    identify,
-    refuse_foreign,
-    require_movable,
-    take_place,
-    tidy,
-    workplace,
-    write_model,
-)
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
+from robaudit.retrofit.model_folder import write_model
 from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.objective import class_weights
 from robaudit.retrofit.settings import OPTIMISER, TrainConfig, train_config
@@ -53,6 +42,17 @@ from robaudit.retrofit.team import depends_on_sharing
 from robaudit.retrofit.telling import ending, explanation, introduce
 from robaudit.retrofit.tone import tone_curve
 from robaudit.retrofit.trainers import require_trainable, trainers
+from robaudit.retrofit.workplace import (
+    STATE_FILE,
+    elsewhere,
+    goes_on,
+    identify,
+    refuse_foreign,
+    require_movable,
+    take_place,
+    tidy,
+    workplace,
+)
 from robaudit.retrofit_records import CONFIG_FILE, EpochMetrics, TrainingRecord
 from robaudit.texture.patches import grid
 

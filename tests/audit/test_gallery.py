@@ -16,7 +16,7 @@ from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.model import load_model
 from robaudit.records import AuditRecord, ImageRow
-from robaudit.retrofit.checkpoint import write_model as write_retrofit
+from robaudit.retrofit.model_folder import write_model as write_retrofit
 
 Finished = tuple[AuditRecord, Path]
 

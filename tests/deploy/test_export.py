@@ -27,7 +27,7 @@ from robaudit.load.classifier import Classifier
 from robaudit.load.model import load_model
 from robaudit.load.own_export import METADATA_NAME
 from robaudit.records import GalleryItem
-from robaudit.retrofit.checkpoint import write_model
+from robaudit.retrofit.model_folder import write_model
 
 SIDE = 32
 

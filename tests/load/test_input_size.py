@@ -17,7 +17,7 @@ from robaudit.load.classifier import Classifier
 from robaudit.load.contents import read_contents
 from robaudit.load.description import describe
 from robaudit.load.model import load_model
-from robaudit.retrofit.checkpoint import write_model
+from robaudit.retrofit.model_folder import write_model
 
 UNCHANGED = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
 

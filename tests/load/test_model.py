@@ -25,7 +25,7 @@ from robaudit.load.model import load_model
 from robaudit.load.network import Asked, Network, read_network
 from robaudit.load.normalization import IMAGENET_MEAN, IMAGENET_STD
 from robaudit.retrofit.assimilate import with_front
-from robaudit.retrofit.checkpoint import write_model
+from robaudit.retrofit.model_folder import write_model
 
 ARCH = "test_resnet"
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)

@@ -27,7 +27,7 @@ from robaudit.load.network import read_network
 from robaudit.load.own_code import code_sha256
 from robaudit.load.trusted import call_factory
 from robaudit.retrofit.assimilate import with_front
-from robaudit.retrofit.checkpoint import write_model
+from robaudit.retrofit.model_folder import write_model
 
 PICTURES = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}

@@ -13,7 +13,7 @@ from robaudit.errors import ModelError
 from robaudit.front.front import Front
 from robaudit.load.classifier import Classifier
 from robaudit.load.model import load_model
-from robaudit.retrofit.checkpoint import write_model
+from robaudit.retrofit.model_folder import write_model
 
 NAMES = ["well", "ill", "unsure"]
 

@@ -15,10 +15,10 @@ from robaudit.load.model import load_model
 from robaudit.progress import Silent
 from robaudit.retrofit import assimilate as retrofit
 from robaudit.retrofit.assimilate import assimilate, with_front
-from robaudit.retrofit.checkpoint import workplace
 from robaudit.retrofit.settings import train_config
 from robaudit.retrofit.state import Standing, StateFile
 from robaudit.retrofit.train import _optimiser
+from robaudit.retrofit.workplace import workplace
 
 SETTINGS = {
     "epochs": 3, "batch_size": 8, "learning_rate": 1e-3, "robust": "fgsm", "augment": "flip,shift", "seed": 5,
