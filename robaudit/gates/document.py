@@ -6,7 +6,7 @@ from math import ceil
 from typing import Literal
 
 from robaudit import __version__
-from robaudit.gates.verdicts import Estimate, Outcome, Verdict, Verdicts
+from robaudit.gates.verdicts import Estimate, Outcome, RuleVerdict, Verdicts
 from robaudit.gates.words import UPPER_BOUND, bound, decimals, worse_decimals
 from robaudit.records import AuditRecord, Count, Record, Tally
 
@@ -112,7 +112,7 @@ def _audit(record: AuditRecord) -> JudgedAudit:
     )
 
 
-def _rule(name: str, verdict: Verdict) -> JudgedRule:
+def _rule(name: str, verdict: RuleVerdict) -> JudgedRule:
     threshold = bound(verdict.asked)
     return JudgedRule(
         name=name,

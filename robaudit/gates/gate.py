@@ -6,7 +6,7 @@ from robaudit.alike import EPS_GRID, THRESHOLD, asked_in_words, other_question
 from robaudit.errors import PolicyError, RecordError, SettingsError
 from robaudit.gates.accuracy import in_words, judge_accuracy
 from robaudit.gates.policy import CheckRule, ImagesRule, Mode, Policy, Rule, read_policy
-from robaudit.gates.verdicts import Estimate, Outcome, Verdict, Verdicts
+from robaudit.gates.verdicts import Estimate, Outcome, RuleVerdict, Verdicts
 from robaudit.records import AuditRecord, Doubt, read_audit
 
 
@@ -43,7 +43,7 @@ def _verdicts(audit: AuditRecord, policy: Policy, baseline: AuditRecord | None) 
             outcome, found, estimate = _judge(rule, rule.mode or policy.mode, audit, baseline)
         except (PolicyError, SettingsError) as error:
             raise type(error)(f"{policy.source}:{line}: {_asked(rule)}: {error}") from None
-        verdicts.append(Verdict(outcome, _asked(rule), found, line, rule, rule.mode or policy.mode, estimate))
+        verdicts.append(RuleVerdict(outcome, _asked(rule), found, line, rule, rule.mode or policy.mode, estimate))
     doubts = _doubts(audit, "audit") + (_doubts(baseline, "baseline") if baseline else ())
     return Verdicts(tuple(verdicts), audit, policy.source, doubts, baseline)
 

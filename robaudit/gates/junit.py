@@ -8,7 +8,7 @@ from collections import Counter
 from xml.etree import ElementTree as ET
 
 from robaudit.gates.policy import AttackRule, Rule
-from robaudit.gates.verdicts import Outcome, Verdict, Verdicts
+from robaudit.gates.verdicts import Outcome, RuleVerdict, Verdicts
 from robaudit.gates.words import DOUBT, DOUBT_IN_WORDS, UPPER_BOUND, headline, model_name, policy_uri
 from robaudit.inert import inert
 
@@ -55,7 +55,7 @@ def _add_case(suite: ET.Element, verdicts: Verdicts, group: str, name: str, outc
         problem.text = inert(told)
 
 
-def _told(verdicts: Verdicts, verdict: Verdict) -> str:
+def _told(verdicts: Verdicts, verdict: RuleVerdict) -> str:
     return f"{verdict.rule}: {verdict.found} ({policy_uri(verdicts)}, line {verdict.line})"
 
 

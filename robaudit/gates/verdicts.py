@@ -33,7 +33,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class RuleVerdict:
     """The answer to one rule."""
 
     outcome: Outcome
@@ -58,7 +58,7 @@ class Verdict:
 class Verdicts:
     """The answers to all rules of a policy."""
 
-    rules: tuple[Verdict, ...]
+    rules: tuple[RuleVerdict, ...]
     audit: AuditRecord
     """What was judged."""
     policy: str
@@ -87,7 +87,7 @@ class Verdicts:
         }[self.outcome]
 
     @property
-    def named(self) -> Iterator[tuple[str, Verdict]]:
+    def named(self) -> Iterator[tuple[str, RuleVerdict]]:
         """Each verdict with a name of its own that outlives new measurements and new thresholds.
 
         Two rules about the same thing are told apart by their order.

@@ -35,7 +35,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class SideRow:
     """One side of a group: its name, and a cell per eps."""
 
     look: Look
@@ -52,7 +52,7 @@ class Group:
     note: str
     hue: str
     marker: str
-    rows: tuple[Row, ...]
+    rows: tuple[SideRow, ...]
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,6 @@ def _group(subject: _Subject, grid: Sequence[int]) -> Group:
     return Group(subject.name, subject.note, subject.hue, legend_marker(subject.marker), tuple(rows))
 
 
-def _row(side: Side, tallies: Mapping[int, Tally], grid: Sequence[int]) -> Row:
+def _row(side: Side, tallies: Mapping[int, Tally], grid: Sequence[int]) -> SideRow:
     cells = tuple(cell(tallies.get(eps_255)) for eps_255 in grid)
-    return Row(side.look, side.name, number(tallies[0].n_images), cells)
+    return SideRow(side.look, side.name, number(tallies[0].n_images), cells)

@@ -15,7 +15,7 @@ from robaudit.report.retrofit_folder import recorded_training
 from robaudit.report.rival import rivals, what_they_add
 from robaudit.report.sides import Side, many_sides, names_from_paths
 from robaudit.report.sources import Source, read_source
-from robaudit.report.verdict import LABELS, TONES, Alarm, Verdict, change, doubts, everywhere, in_words, tone_of
+from robaudit.report.verdict import LABELS, TONES, Alarm, FirstScreen, change, doubts, everywhere, in_words, tone_of
 from robaudit.report.words import eps, listed, number
 from robaudit.retrofit_records import TrainingRecord
 from robaudit.significance import p_value
@@ -185,7 +185,7 @@ def _answered(test: PairedTest) -> Answered:
 
 def _verdict(
     entries: Sequence[Entry], sides: Sequence[Side], added: Sequence[str], tests: Sequence[PairedTest]
-) -> Verdict:
+) -> FirstScreen:
     first, others = entries[0], entries[1:]
     where = eps(headline_point(sides[0].record).eps_255)
     found = {answer: [entry.side.name for entry in others if entry.answer == in_words(answer)] for answer in _WORDS}
@@ -196,7 +196,7 @@ def _verdict(
     else:
         headline = f"No claim: none of these audits can be tested against {first.side.name}."
     tone = tone_of(tests) if clauses else "unpaired"
-    return Verdict(
+    return FirstScreen(
         tone=tone,
         label=LABELS[tone] if everywhere(tests) else f"{LABELS[tone]} in part",
         headline=headline,

@@ -38,7 +38,7 @@ _LITERAL = (
 
 
 @dataclass(frozen=True)
-class Setting:
+class Fact:
     """One fact of the measurement, on every side."""
 
     name: str
@@ -60,7 +60,7 @@ class Section:
     """Facts that belong together."""
 
     title: str
-    settings: tuple[Setting, ...]
+    settings: tuple[Fact, ...]
 
 
 @dataclass(frozen=True)
@@ -90,13 +90,13 @@ def method(sides: Sequence[Side]) -> Method:
 def _section(title: str, names: Sequence[str], facts: Sequence[Mapping[str, str]]) -> Section:
     settings = dict.fromkeys(setting for fact in facts for setting in fact)
     return Section(
-        title, tuple(_setting(setting, names, [fact.get(setting) for fact in facts]) for setting in settings)
+        title, tuple(_fact(setting, names, [fact.get(setting) for fact in facts]) for setting in settings)
     )
 
 
-def _setting(setting: str, names: Sequence[str], found: Sequence[str | None]) -> Setting:
+def _fact(setting: str, names: Sequence[str], found: Sequence[str | None]) -> Fact:
     values = tuple((name, value or NOT_MEASURED) for name, value in zip(names, found, strict=True))
-    return Setting(setting, values, same=len(set(found)) == 1, code=setting in _LITERAL)
+    return Fact(setting, values, same=len(set(found)) == 1, code=setting in _LITERAL)
 
 
 def _facts(record: AuditRecord) -> dict[str, dict[str, str]]:

@@ -27,7 +27,7 @@ _MEANING = (
 
 
 @dataclass(frozen=True)
-class Row:
+class FeatureRow:
     """A feature and its numbers."""
 
     name: str
@@ -44,7 +44,7 @@ class Moved:
     meaning: str
     measured: str
     headings: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[FeatureRow, ...]
 
 
 def moved(found: TextureMoved, modules: str) -> Moved | None:
@@ -63,7 +63,7 @@ def moved(found: TextureMoved, modules: str) -> Moved | None:
             "cancels out in the means."
         ),
         headings=("image", "after T", "after C" if modules == "C" else "after T and C", "change", "by patch"),
-        rows=tuple(Row(*_FEATURES[name], _values(feature)) for name, feature in known.items()),
+        rows=tuple(FeatureRow(*_FEATURES[name], _values(feature)) for name, feature in known.items()),
     )
 
 

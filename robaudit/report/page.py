@@ -12,7 +12,7 @@ from robaudit.report.method import NOT_CLAIMED, Method, method
 from robaudit.report.recall import worst_class
 from robaudit.report.sides import Side
 from robaudit.report.training import Training
-from robaudit.report.verdict import Verdict
+from robaudit.report.verdict import FirstScreen
 from robaudit.report.words import UPPER_BOUND, eps, interval, of, percent
 from robaudit.tally import headline_eps
 
@@ -49,7 +49,7 @@ class Page:
     kind: ClassVar[Kind]
     """Names the template."""
     title: str
-    verdict: Verdict
+    verdict: FirstScreen
     shared: Shared
 
 

@@ -12,7 +12,7 @@ from robaudit.report.recall import headline_point, recall_kinds, worst_class
 from robaudit.report.sides import Side, one_side
 from robaudit.report.sources import Source, read_source
 from robaudit.report.training import Training, read_training
-from robaudit.report.verdict import Figure, Verdict, doubts, headline_tallies, measured, reading
+from robaudit.report.verdict import Figure, FirstScreen, doubts, headline_tallies, measured, reading
 from robaudit.report.words import eps, of, percent_at_most
 
 
@@ -46,7 +46,7 @@ def single_audit(
     )
 
 
-def _verdict(record: AuditRecord, side: Side) -> Verdict:
+def _verdict(record: AuditRecord, side: Side) -> FirstScreen:
     point = headline_point(record)
     if record.doubts:
         headline = "Inconclusive: this audit cannot tell how robust the model is."
@@ -57,7 +57,7 @@ def _verdict(record: AuditRecord, side: Side) -> Verdict:
             f"{eps(point.eps_255)}."
         )
         tone, label = "none", "Measured"
-    return Verdict(
+    return FirstScreen(
         tone=tone,
         label=label,
         headline=headline,

@@ -55,7 +55,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FirstScreen:
     """The first screen."""
 
     tone: str
@@ -89,7 +89,7 @@ def verdict(
     names: Naming,
     added: str | None = None,
     harder: str = "",
-) -> Verdict:
+) -> FirstScreen:
     """Word what happened to worst-case robust accuracy, worst news first.
 
     Args:
@@ -103,7 +103,7 @@ def verdict(
     """
     tone, headline = _headline(before, after, paired, differing, names)
     label = LABELS[tone] if everywhere(paired[1] if paired else ()) else f"{LABELS[tone]} at some eps"
-    return Verdict(
+    return FirstScreen(
         tone=tone,
         label=label,
         headline=headline,
