@@ -1,6 +1,7 @@
 """What a retrofit leaves on record, as frozen data, for who writes it and who reads it. A leaf: no torch."""
 
 from datetime import datetime
+from statistics import median
 from typing import Literal, Self
 
 from pydantic import Field, PositiveInt
@@ -93,6 +94,17 @@ class ModelDiagnostics(Record):
     surface: tuple[tuple[float, ...], ...]
     """Mean loss; adversarial direction down, random direction across, in steps of `steps_255`."""
 
+    @property
+    def median_attention_share(self) -> float | None:
+        """Over the images that have one; None where none has."""
+        shares = [share for share in self.attention_share if share is not None]
+        return median(shares) if shares else None
+
+    @property
+    def sharpness(self) -> float:
+        """Median curvature by size: a loss that bends sharply downwards is no flatter for it."""
+        return median(map(abs, self.curvature))
+
 
 class FeatureMoved(Record):
     """One texture feature, in units of grey levels: means over images, their patches and the orientations."""
@@ -106,6 +118,12 @@ class FeatureMoved(Record):
     moved: float
     """How far what the network sees is from the image, patch by patch: the mean absolute difference. It is larger than
     the difference of the means where some patches gain what others lose."""
+
+    @property
+    def seen(self) -> float:
+        """Of what the network sees."""
+        stages = (self.after_colour, self.after_texture, self.original)
+        return next(value for value in stages if value is not None)
 
 
 class TextureMoved(Record):

@@ -203,7 +203,7 @@ def _overlap(images: Images, seen: Callable[[], frozenset[str]]) -> Share | None
     None where the data has no such part and the model does not say what it has learnt from.
     """
     pictures = seen()
-    return Share(sum(ref.pixel_sha256 in pictures for ref in images.refs), len(images)) if pictures else None
+    return Share(images.n_among(pictures), len(images)) if pictures else None
 
 
 def _introduce(

@@ -134,8 +134,12 @@ class Images:
         own = np.require(pixels, requirements=("C", "W"))  # copied only where it has to be
         return self.view.shown(torch.from_numpy(own).permute(2, 0, 1), size)
 
+    def n_among(self, pictures: Collection[str]) -> int:
+        """How many have pixels that are among these (`ImageRef.pixel_sha256`), whatever their files are called."""
+        return sum(ref.pixel_sha256 in pictures for ref in self.refs)
+
     def without_learnt(self, pictures: Collection[str]) -> Images:
-        """Those whose pixels are none of these (`ImageRef.pixel_sha256`), which a model has learnt from.
+        """Those whose pixels are none of these, likewise, which a model has learnt from.
 
         Raises:
             DataError: none is left.

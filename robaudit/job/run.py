@@ -264,8 +264,7 @@ def _plan(measured: Mapping[str, Any], n_classes: int, has_front: bool) -> Plan:
 def _say_overlap(test: Images, learnt_from: Sequence[Images], progress: Progress) -> None:
     """Warn of test images that training has seen, be it in files of another name or format."""
     seen = {ref.pixel_sha256 for images in learnt_from for ref in images.refs}
-    n_seen = sum(ref.pixel_sha256 in seen for ref in test.refs)
-    if n_seen:
+    if n_seen := test.n_among(seen):
         progress.say(
             f"warning: {n_seen} of {len(test)} test images are in train or val too, pixel for pixel; accuracy is "
             "optimistic. --on-learnt-image skip leaves them out"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from pydantic import ValidationError
 
@@ -78,19 +77,17 @@ def diagnosed(found: Diagnostics, pictures: dict[str, Picture], modules: str) ->
 
 def _sentences(found: Diagnostics) -> tuple[str, ...]:
     images = f"the same {number(len(found.image_ids))} validation images"
-    shares = [[share for share in model.attention_share if share is not None] for model in (found.before, found.after)]
-    # By size: a loss that bends sharply downwards is no flatter for it.
-    before, after = (f"{median(map(abs, model.curvature)):.3g}" for model in (found.before, found.after))
     sharpness = (
-        f"Size of the largest curvature of the loss, median over {images}: {before} before, {after} after; less is "
-        "flatter."
+        f"Size of the largest curvature of the loss, median over {images}: {found.before.sharpness:.3g} before, "
+        f"{found.after.sharpness:.3g} after; less is flatter."
     )
-    if not all(shares):
+    before, after = found.before.median_attention_share, found.after.median_attention_share
+    if before is None or after is None:
         return (sharpness,)
-    before, after = (f"{median(share):.1%}" for share in shares)
     attention = (
-        f"{found.held:.0%} of the input gradient lie in {before} of the pixels before the retrofit and in {after} "
-        f"after it, median over {images}; fewer pixels are a narrower attention, which need not be a better one."
+        f"{found.held:.0%} of the input gradient lie in {before:.1%} of the pixels before the retrofit and in "
+        f"{after:.1%} after it, median over {images}; fewer pixels are a narrower attention, which need not be a "
+        "better one."
     )
     return attention, sharpness
 

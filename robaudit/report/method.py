@@ -89,9 +89,7 @@ def method(sides: Sequence[Side]) -> Method:
 
 def _section(title: str, names: Sequence[str], facts: Sequence[Mapping[str, str]]) -> Section:
     settings = dict.fromkeys(setting for fact in facts for setting in fact)
-    return Section(
-        title, tuple(_fact(setting, names, [fact.get(setting) for fact in facts]) for setting in settings)
-    )
+    return Section(title, tuple(_fact(setting, names, [fact.get(setting) for fact in facts]) for setting in settings))
 
 
 def _fact(setting: str, names: Sequence[str], found: Sequence[str | None]) -> Fact:

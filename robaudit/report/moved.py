@@ -76,7 +76,7 @@ def _sentence(known: Mapping[str, FeatureMoved], n_images: int, modules: str) ->
         return f"{modules} left texture as it was: no feature's mean changed by {UNMOVED:.0%} or more, {over}."
     what = _FEATURES[name][0].lower()
     return (
-        f"{modules} moved {what} most: from {most.original:.3g} in the image to {_seen(most):.3g} in what the network "
+        f"{modules} moved {what} most: from {most.original:.3g} in the image to {most.seen:.3g} in what the network "
         f"sees ({_change(most):+.0%}), mean {over}."
     )
 
@@ -85,17 +85,11 @@ def _values(feature: FeatureMoved) -> tuple[str, ...]:
     stages = (feature.original, feature.after_texture, feature.after_colour)
     return (
         *(NOT_MEASURED if value is None else f"{value:.3f}" for value in stages),
-        f"{_seen(feature) - feature.original:+.3f}",
+        f"{feature.seen - feature.original:+.3f}",
         f"{feature.moved:.3f}",
     )
 
 
-def _seen(feature: FeatureMoved) -> float:
-    """Of what the network sees."""
-    stages = (feature.after_colour, feature.after_texture, feature.original)
-    return next(value for value in stages if value is not None)
-
-
 def _change(feature: FeatureMoved) -> float:
     """Of the mean, as a share of it; 0 where it was zero."""
-    return (_seen(feature) - feature.original) / abs(feature.original) if feature.original else 0.0
+    return (feature.seen - feature.original) / abs(feature.original) if feature.original else 0.0

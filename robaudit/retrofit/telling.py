@@ -1,7 +1,5 @@
 """What a person is told of a retrofit, before it and after."""
 
-from statistics import median
-
 from torch import nn
 
 from robaudit.data.patients import met_again
@@ -61,7 +59,7 @@ def _in_both(task: Task) -> list[tuple[int, str]]:
     learnt = {ref.pixel_sha256 for ref in task.training.refs}
     patients = met_again((ref.patient for ref in task.validation.refs), (ref.patient for ref in task.training.refs))
     counts = {
-        "training images too, pixel for pixel": sum(ref.pixel_sha256 in learnt for ref in task.validation.refs),
+        "training images too, pixel for pixel": task.validation.n_among(learnt),
         "of patients who are in train too": sum(ref.patient in patients for ref in task.validation.refs),
     }
     return [(count, what) for what, count in counts.items() if count]
@@ -88,22 +86,17 @@ def ending(trained: Trained, config: TrainConfig) -> str:
 def explanation(diagnostics: Diagnostics) -> str:
     """Attention and sharpness, before and after, as medians over the images looked at."""
     before, after = diagnostics.before, diagnostics.after
-    shares = [[share for share in model.attention_share if share is not None] for model in (before, after)]
-    attention = (
-        "attention: {:.0%} -> {:.0%} of the pixels hold {:.0%} of the input gradient; ".format(
-            *map(median, shares), diagnostics.held
+    attention = moved = ""
+    if before.median_attention_share is not None and after.median_attention_share is not None:
+        attention = (
+            f"attention: {before.median_attention_share:.0%} -> {after.median_attention_share:.0%} of the pixels hold "
+            f"{diagnostics.held:.0%} of the input gradient; "
         )
-        if all(shares)
-        else ""
-    )
-    moved = ""
     if diagnostics.texture is not None:
         contrast = diagnostics.texture.features["contrast"]
-        now = contrast.after_texture if contrast.after_colour is None else contrast.after_colour
-        moved = f"; contrast of the texture: {contrast.original:.3g} -> {now:.3g}"
-    sharpness = "{:.3g} -> {:.3g}".format(*(median(map(abs, model.curvature)) for model in (before, after)))
+        moved = f"; contrast of the texture: {contrast.original:.3g} -> {contrast.seen:.3g}"
     return (
-        f"{attention}size of the largest curvature of the loss: {sharpness} "
+        f"{attention}size of the largest curvature of the loss: {before.sharpness:.3g} -> {after.sharpness:.3g} "
         f"(medians of {len(diagnostics.image_ids)} validation images){moved}"
     )
 
