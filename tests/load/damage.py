@@ -43,6 +43,15 @@ KINDS: dict[str, tuple[Callable[[], nn.Module], Callable[..., None]]] = {
 }
 
 
+def rewrite(path: Path, change: Callable[[str, bytes], bytes], compression: int = zipfile.ZIP_STORED) -> None:
+    """Change the entries of an archive: name, content -> content."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, change(name, content))
+
+
 def intact(kind: str, folder: Path) -> bytes:
     """A whole file of a kind."""
     make, save = KINDS[kind]

@@ -14,7 +14,7 @@ import pytest
 import timm
 import torch
 from containers import exported, onnx_by_trace, quietly, scripted, write_timm_folder
-from damage import PICTURES, small
+from damage import PICTURES, rewrite, small
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -45,14 +45,6 @@ def payload(canary: Path) -> Reduces:
 
 def weights() -> dict[str, Tensor]:
     return dict(small().state_dict())
-
-
-def rewrite(path: Path, change: Callable[[str, bytes], bytes]) -> None:
-    with zipfile.ZipFile(path) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in entries.items():
-            archive.writestr(name, change(name, content))
 
 
 def open_it(path: Path) -> str:
@@ -733,13 +725,12 @@ def test_functions_of_an_onnx_file_are_computed(tmp_path: Path) -> None:
 
 @quietly
 def deflated(network: nn.Module, pictures: Tensor, path: Path) -> None:
+    def padded(name: str, content: bytes) -> bytes:
+        padding = b"# " + bytes([35]) * 60_000_000 if name.endswith(".py") and "container" in name else b""
+        return content + padding
+
     scripted(network, pictures, path)
-    with zipfile.ZipFile(path) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries.items():
-            padding = b"# " + bytes([35]) * 60_000_000 if name.endswith(".py") and "container" in name else b""
-            archive.writestr(name, content + padding)
+    rewrite(path, padded, zipfile.ZIP_DEFLATED)
 
 
 def test_a_bomb_of_code_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from containers import answers, exported, exported_for_one, frozen, onnx_by_trace, pickled, row, scripted, traced
+from damage import rewrite
 from torch import Tensor, nn
 
 from robaudit.errors import ModelError
@@ -549,15 +550,6 @@ def read_contents_or_hash(path: Path) -> str:
 
 
 # Absurd programs: the code of a harmless one, rewritten
-
-
-def rewrite(path: Path, change: Callable[[str, bytes], bytes]) -> None:
-    """Change the entries of an archive."""
-    with zipfile.ZipFile(path) as archive:
-        entries = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in entries.items():
-            archive.writestr(name, change(name, content))
 
 
 class Flat(nn.Module):
