@@ -107,7 +107,7 @@ def assimilated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from safetensors.torch import save_file
 
     from robaudit.load.model import load_model
-    from robaudit.retrofit.assimilate import with_front
+    from robaudit.retrofit.before_training import with_front
     from robaudit.retrofit.model_folder import write_model
 
     folder = tmp_path_factory.mktemp("model")

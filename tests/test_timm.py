@@ -12,7 +12,7 @@ from torch import nn
 import robaudit.timm  # noqa: F401  registers
 from robaudit.errors import ModelError
 from robaudit.load.model import load_model
-from robaudit.retrofit.assimilate import with_front
+from robaudit.retrofit.before_training import with_front
 from robaudit.retrofit.model_folder import write_model
 
 

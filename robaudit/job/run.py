@@ -33,7 +33,8 @@ from robaudit.report.comparison import read_comparison
 from robaudit.report.document import document
 from robaudit.report.html import write_beside, write_report
 from robaudit.report.terminal import page_summary
-from robaudit.retrofit.assimilate import assimilate, require_patches, retrofitted
+from robaudit.retrofit.assimilate import assimilate
+from robaudit.retrofit.before_training import require_patches, retrofitted
 from robaudit.retrofit.pace import duration, measured_pace
 from robaudit.retrofit.settings import OF_TEXTURE, TrainConfig, train_config
 

@@ -18,24 +18,24 @@ from robaudit.data.listed import Split
 from robaudit.data.remote import Location, located
 from robaudit.data.splitting import divided
 from robaudit.data.view import View
-from robaudit.errors import ModelError, OutputError, SettingsError
+from robaudit.errors import OutputError
 from robaudit.files import landing, sha256_of, write_text
 from robaudit.fleet.choice import EngineName, Workforce
 from robaudit.fleet.worker import place_of
 from robaudit.float32 import true_float32
-from robaudit.front.front import Front, Modules
 from robaudit.given import checked, given
-from robaudit.load.classifier import Classifier, LoadedModel
+from robaudit.load.classifier import Classifier
 from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment
 from robaudit.load.recipe import altered_program
 from robaudit.progress import Progress, Silent
 from robaudit.records import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, DataInfo, FileRef, ModelInfo
+from robaudit.retrofit.before_training import require_patches, retrofitted
 from robaudit.retrofit.diagnostics import Examined, some_of, write_diagnostics
 from robaudit.retrofit.model_folder import write_model
 from robaudit.retrofit.moved import texture_moved
 from robaudit.retrofit.objective import class_weights
-from robaudit.retrofit.settings import OPTIMISER, TrainConfig, train_config
+from robaudit.retrofit.settings import OPTIMISER, train_config
 from robaudit.retrofit.state import StateFile
 from robaudit.retrofit.task import Task
 from robaudit.retrofit.team import depends_on_sharing
@@ -54,7 +54,6 @@ from robaudit.retrofit.workplace import (
     workplace,
 )
 from robaudit.retrofit_records import CONFIG_FILE, EpochMetrics, TrainingRecord
-from robaudit.texture.patches import grid
 
 
 class Reading(TypedDict):
@@ -235,83 +234,12 @@ def _epochs_done(folder: Path) -> int:
     return max(0, n_lines - 1)  # the first line is the model before the first step
 
 
-def retrofitted(vanilla: LoadedModel, image_channels: Literal[1, 3], config: TrainConfig) -> Classifier:
-    """The classifier that training starts from: the same network, behind a new front unless none is wanted.
-
-    Raises:
-        ModelError: it already has a front, or its channels do not fit the images.
-        SettingsError: tint is wanted, and there is no C.
-    """
-    if config.front == "none":
-        _require_without_front(vanilla, image_channels)
-        if not vanilla.recipe.is_timms:
-            raise ModelError(
-                f"{vanilla.info.path}: is no network that a timm folder can name, which is what --front none writes; "
-                "keep T or C in front"
-            )
-        return vanilla.classifier
-    classifier = with_front(vanilla, image_channels, config.seed, config.front, config.tint)
-    if config.tint and _front(classifier).colour is None:
-        raise SettingsError("--tint: is what C may do, and a model that takes one channel has no C; leave it out")
-    if config.random_front:
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            _front(classifier).start_at_random()
-    return classifier
-
-
-def _require_without_front(vanilla: LoadedModel, image_channels: Literal[1, 3]) -> None:
-    """Refuse a model that has a front, or whose channels do not fit the images."""
-    if vanilla.classifier.front is not None:
-        raise ModelError(f"{vanilla.info.path}: is already retrofitted; pass the model before the retrofit")
-    vanilla.require_channels(image_channels)
-
-
-def with_front(
-    vanilla: LoadedModel, image_channels: Literal[1, 3], seed: int, modules: Modules = "T+C", tint: bool = False
-) -> Classifier:
-    """The same network, its weights kept, behind a new T and C (T alone where it takes one channel).
-
-    Raises:
-        ModelError: it already has a front, or its channels do not fit the images.
-    """
-    classifier, path = vanilla.classifier, vanilla.info.path
-    _require_without_front(vanilla, image_channels)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        try:
-            front = Front(image_channels, classifier.in_chans, modules=modules, tint=tint).to(classifier.device)
-        except ValueError as error:
-            raise ModelError(f"{path}: cannot be retrofitted ({error}); use --front T") from None
-    return Classifier(
-        classifier.backbone,
-        classifier.normalization,
-        in_chans=classifier.in_chans,
-        front=front,
-        outputs=classifier.outputs,
-    ).to(classifier.device)
-
-
 def _open(source: Location, limit: int | None, reading: Reading) -> tuple[Images, Images]:
     """Training and validation images, as colour if either holds any."""
     parts: tuple[Split, ...] = ("train", "val")
     training, validation = (open_images(source, part, limit=limit, **reading) for part in parts)
     channels = max(training.channels, validation.channels)
     return replace(training, channels=channels), replace(validation, channels=channels)
-
-
-def require_patches(size: tuple[int, int], config: TrainConfig) -> None:
-    """Refuse an input grid (height, width) whose texture cannot be measured.
-
-    Raises:
-        SettingsError: it holds no whole patch.
-    """
-    if config.front == "none":
-        return
-    try:
-        grid(*size, config.texture.patch)
-    except ValueError as error:
-        raise SettingsError(f"texture term: {error}; use a larger --input-size or a smaller --patch") from None
 
 
 def _data_info(data: Location, images: Images) -> DataInfo:
@@ -369,11 +297,6 @@ def _append(path: Path, metrics: EpochMetrics) -> None:
     """Add a line, after dropping those of epochs that an interruption kept from leaving their state."""
     kept = _lines(path)[: metrics.epoch]
     write_text(path, "\n".join([*kept, metrics.model_dump_json()]) + "\n")
-
-
-def _front(classifier: Classifier) -> Front:
-    assert classifier.front is not None
-    return classifier.front
 
 
 def _modules_name(classifier: Classifier) -> str:

@@ -24,7 +24,7 @@ from robaudit.load.kinds import Contents
 from robaudit.load.model import load_model
 from robaudit.load.network import Asked, Network, read_network
 from robaudit.load.normalization import IMAGENET_MEAN, IMAGENET_STD
-from robaudit.retrofit.assimilate import with_front
+from robaudit.retrofit.before_training import with_front
 from robaudit.retrofit.model_folder import write_model
 
 ARCH = "test_resnet"

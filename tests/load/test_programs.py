@@ -27,7 +27,7 @@ from robaudit.load.model import load_model
 from robaudit.load.network import read_network
 from robaudit.load.own_code import code_sha256
 from robaudit.load.trusted import call_factory
-from robaudit.retrofit.assimilate import with_front
+from robaudit.retrofit.before_training import with_front
 from robaudit.retrofit.model_folder import write_model
 
 PICTURES = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))

@@ -21,7 +21,8 @@ from robaudit.load.model import load_model
 from robaudit.records import Normalization
 from robaudit.retrofit import objective as objectives
 from robaudit.retrofit import telling
-from robaudit.retrofit.assimilate import assimilate, with_front
+from robaudit.retrofit.assimilate import assimilate
+from robaudit.retrofit.before_training import with_front
 from robaudit.retrofit.pace import Pace
 from robaudit.retrofit.settings import train_config
 from robaudit.retrofit.train import _optimiser, choose_trained

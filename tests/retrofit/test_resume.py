@@ -14,7 +14,8 @@ from robaudit.errors import OutputError
 from robaudit.load.model import load_model
 from robaudit.progress import Silent
 from robaudit.retrofit import assimilate as retrofit
-from robaudit.retrofit.assimilate import assimilate, with_front
+from robaudit.retrofit.assimilate import assimilate
+from robaudit.retrofit.before_training import with_front
 from robaudit.retrofit.settings import train_config
 from robaudit.retrofit.state import Standing, StateFile
 from robaudit.retrofit.train import _optimiser

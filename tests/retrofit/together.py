@@ -13,7 +13,7 @@ from torch import distributed, nn
 from robaudit.data.images import open_images
 from robaudit.load.model import load_model
 from robaudit.progress import Silent
-from robaudit.retrofit.assimilate import retrofitted
+from robaudit.retrofit.before_training import retrofitted
 from robaudit.retrofit.samples import Samples
 from robaudit.retrofit.settings import train_config
 from robaudit.retrofit.team import ALONE, Together
