@@ -4,7 +4,7 @@ from datetime import datetime
 from statistics import median
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from robaudit.records import Count, DataInfo, Environment, Eps255, FileRef, ModelInfo, Record, Scalar
 
@@ -37,11 +37,22 @@ class Losses(Record):
     """Of the perturbed from the clean answers, weighted by beta; zero but under TRADES."""
 
 
-class UnderAttack(Record):
-    """What the model does on the validation images under PGD, from the same random starts in every epoch."""
+class Counted(Record):
+    """Answers on the validation images."""
 
     n_correct: Count
     n_images: Count
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if self.n_correct > self.n_images:
+            raise ValueError(f"{self.n_correct} correct are more than {self.n_images} images")
+        return self
+
+
+class UnderAttack(Counted):
+    """What the model does on the validation images under PGD, from the same random starts in every epoch."""
+
     cross_entropy: float
     eps_255: Eps255
     steps: Count
@@ -52,12 +63,10 @@ class UnderAttack(Record):
     """`n_correct` by class, in the order of the model's outputs; empty in older records."""
 
 
-class Validation(Record):
+class Validation(Counted):
     """What the model does on the validation images."""
 
     losses: Losses
-    n_correct: Count
-    n_images: Count
     saturated: float | None
     """Share of T's and C's amounts at their bound, where training can hardly move them; null without T and C."""
     under_attack: UnderAttack | None = None

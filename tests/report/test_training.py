@@ -135,6 +135,12 @@ def test_metrics_that_are_missing_or_damaged_leave_the_section_out(folder: Path,
     assert read_training(audited(folder)) is None
 
 
+def test_more_correct_answers_than_images_leave_the_section_out(folder: Path):
+    path = folder / "metrics.jsonl"
+    path.write_text(path.read_text().replace('"n_correct": 21', '"n_correct": 41'))
+    assert read_training(audited(folder)) is None
+
+
 def test_a_training_whose_kept_epoch_is_not_told_is_left_out(folder: Path):
     (folder / "training.json").unlink()
     assert read_training(audited(folder)) is None
