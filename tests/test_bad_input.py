@@ -139,6 +139,8 @@ def replaced(old: str, new: str) -> tuple[str, ...]:
         ((*GOOD, "--classes", "a,b"), r"holds class ill, well, the model knows a, b; rename .*--classes or --merge"),
         ((*GOOD, "--device", "banana"), r"--device banana: is not usable here.*pass cpu"),
         (replaced("32", "wide"), r"--input-size wide: wanted"),
+        (replaced("32", "32-33"), r"--input-size 32-33: wanted height,width"),
+        (replaced("32", "32,"), r"--input-size 32,: wanted height,width"),
         (replaced("32", "4"), r"--input-size 4: wanted height,width of at least 8"),
         ((*GOOD, "--on-bad-image", "maybe"), r"--on-bad-image maybe: wanted fail or skip"),
         ((*GOOD, "--limit", "1"), r"--limit.*greater than or equal to 2|--limit.*not in the range"),

@@ -1,5 +1,6 @@
 """Options that several commands share, with one help text each."""
 
+import re
 import shlex
 import sys
 from math import isfinite, nan
@@ -317,17 +318,18 @@ def whole_numbers(option: str, text: str) -> list[int]:
 
 
 def size(text: str | None) -> tuple[int, int] | None:
-    """`H,W`, or one number for a square; None stays None.
+    """`H,W` or `HxW`, or one number for a square; None stays None.
 
     Raises:
-        SettingsError: it is neither, or too small to be a picture.
+        SettingsError: it is none of these, or too small to be a picture.
     """
     if text is None:
         return None
-    sides = whole_numbers("--input-size", text.lower().replace("x", ","))
-    if len(sides) not in (1, 2) or min(sides) < 8:
-        raise SettingsError(f"--input-size {text}: wanted height,width of at least 8, such as 224,224")
-    return sides[0], sides[-1]
+    found = re.fullmatch(r"(\d{1,9})([,x](\d{1,9}))?", text.lower().replace(" ", ""), re.ASCII)
+    height, width = (int(found[1]), int(found[3] or found[1])) if found else (0, 0)
+    if min(height, width) < 8:
+        raise SettingsError(f"--input-size {text[:60]}: wanted height,width of at least 8, such as 224,224")
+    return height, width
 
 
 def choice(option: str, value: str, *allowed: str) -> Any:
