@@ -15,7 +15,7 @@ from robaudit import __version__
 from robaudit.data.remote import Location, located
 from robaudit.deploy.formats import FORMATS, Run
 from robaudit.deploy.pictures import listed_files, of_audit, of_data, stored_files
-from robaudit.errors import ModelError, SettingsError, first_line
+from robaudit.errors import ModelError, OutputError, SettingsError, first_line
 from robaudit.files import replacing, require_apart
 from robaudit.given import checked, given
 from robaudit.load.classifier import LoadedModel
@@ -78,6 +78,8 @@ def export(
     if form not in FORMATS:
         raise SettingsError(f"--format {form}: wanted {', '.join(FORMATS)}")
     given(load_model, model, **loading)
+    if out.exists() and not out.is_file():
+        raise OutputError(f"{out}: is no regular file, and what is exported is read again to check it; write to a file")
     require_apart(out, (path for path in (model, data, audit) if isinstance(path, Path)))
     loaded = load_model(model, **loading)
     require_apart(out, loaded.recipe.files)  # an ONNX file may keep its numbers in others beside it

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -355,6 +356,15 @@ def test_the_files_beside_an_onnx_model_are_not_written_over(tmp_path):
     with pytest.raises(OutputError, match="belongs to what is read"):
         export(tmp_path / "m.onnx", beside, form="pt2", classes=["sick", "well"])
     assert beside.read_bytes() == content
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_what_cannot_be_read_again_is_not_written_to(tmp_path):
+    """Nobody reads this pipe: opening it to write would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    for out in (tmp_path / "pipe", tmp_path, Path("/dev/null")):
+        with pytest.raises(OutputError, match=r"is no regular file, and .* write to a file"):
+            export(tmp_path / "unread.pt", out, form="torchscript")
 
 
 def test_an_unknown_format_is_refused(assimilated, tmp_path):
