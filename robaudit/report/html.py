@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from robaudit.errors import OutputError, SettingsError
 from robaudit.files import alone_in, replacing, write_text
 from robaudit.inert import inert
-from robaudit.records import PAGE_FILE, REPORT_FOLDER
+from robaudit.records import PAGE_FILE, REPORT_FOLDER, AuditRecord
 from robaudit.report.comparison import read_comparison
 from robaudit.report.guides import GUIDES_PAGE, read_guides
 from robaudit.report.history import read_history
+from robaudit.report.method import created
 from robaudit.report.page import Page
 from robaudit.report.shipped import shipped
 from robaudit.report.single import read_single
@@ -66,15 +67,24 @@ def write_beside(audit: Path) -> Path:
 
     Raises:
         RecordError: the record cannot be read.
-        OutputError: the folder cannot be written, and holds no page.
+        OutputError: the folder cannot be written, and holds no page of this record.
     """
-    folder = audit.parent / REPORT_FOLDER
+    page, folder = read_single(audit), audit.parent / REPORT_FOLDER
     try:
-        return write_report(read_single(audit), folder)
+        return write_report(page, folder)
     except OutputError:
-        if not (folder / PAGE_FILE).is_file():
+        if not _is_of(folder / PAGE_FILE, page.shared.sides[0].record):
             raise
         return folder / PAGE_FILE
+
+
+def _is_of(page: Path, record: AuditRecord) -> bool:
+    """Whether a page that is there, perhaps of an older robaudit, is that of this record."""
+    try:
+        said = page.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return all(word in said for word in (created(record), record.model.sha256, record.data.sha256))
 
 
 def read_page(audits: Sequence[Path], *, without_glcm: Path | None = None) -> Page:

@@ -176,8 +176,13 @@ def _protocol(record: AuditRecord) -> dict[str, str]:
         "seed": str(record.seed),
         "status": record.status,
         "robaudit": record.robaudit_version,
-        "created": record.created.isoformat(sep=" ", timespec="seconds"),
+        "created": created(record),
     }
+
+
+def created(record: AuditRecord) -> str:
+    """When an audit was made, as its page says it."""
+    return record.created.isoformat(sep=" ", timespec="seconds")
 
 
 def _cost(record: AuditRecord) -> dict[str, str]:

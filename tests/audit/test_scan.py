@@ -233,6 +233,10 @@ def test_a_page_of_an_archive_that_may_not_be_written_is_as_good(finished: Finis
     page = write_beside(audit)
     (page.parent / ".lock").mkdir()
     assert write_beside(audit) == page
+    later = json.loads(audit.read_text()) | {"created": "2031-05-06T07:08:09Z"}
+    audit.write_text(json.dumps(later))
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_beside(audit)  # the page there is of another audit
     page.unlink()
     with pytest.raises(OutputError, match="cannot be written"):
         write_beside(audit)
