@@ -61,15 +61,14 @@ def damaged(path: Path, error: BaseException) -> ModelError:
 
 
 def _read_folder(path: Path) -> Contents:
-    configs = stamped(read_folder(path).config_files)
-    folder = read_folder(path)  # what they say as they were stamped
+    folder = read_folder(path)
     inner = _read_file(folder.weights)
-    of_configs = [sha256_of(file) for file in folder.config_files]
+    of_configs = [file.sha256 for file in folder.config_files]
     require_as_trained(path, {"weights": inner.sha256, "config": of_configs[0]})
     digest = hashlib.sha256("".join([*of_configs, inner.sha256]).encode()).hexdigest()
     return replace(
         inner, kind=folder.kind, path=path, sha256=digest, metadata=folder.config, weights_kind=inner.kind,
-        weights_sha256=inner.sha256, files={**configs, **inner.files},
+        weights_sha256=inner.sha256, files={**{file.path: file.stamp for file in folder.config_files}, **inner.files},
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from robaudit.load.renamed import named_state
 from robaudit.load.state import State
 from robaudit.load.stated import REGRESSION, Stated, stated
 from robaudit.load.torch_pickle import TensorInfo
+from robaudit.load.unchanged import require_unchanged
 from robaudit.typed import flag
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -102,7 +103,7 @@ def describe(contents: Contents) -> Description:
     """Say what can be done with a model file.
 
     Raises:
-        ModelError: a folder's configuration holds what no model has.
+        ModelError: a folder's configuration holds what no model has, or its files changed meanwhile.
     """
     try:
         state, missing = named_state(contents), None
@@ -111,7 +112,7 @@ def describe(contents: Contents) -> Description:
     architectures = _architectures(contents, state)
     operators, unreadable = _operators(contents)
     own = stated(contents)
-    return Description(
+    described = Description(
         contents,
         state,
         own,
@@ -120,6 +121,8 @@ def describe(contents: Contents) -> Description:
         (own.size, own.size_source) if own.size else _native_size(contents, state, architectures),
         _obstacle(contents, architectures, unreadable, missing) or _unusable(contents, own) or _unfit(contents, state),
     )
+    require_unchanged(contents.files)
+    return described
 
 
 def _obstacle(
@@ -165,14 +168,15 @@ def _operators(contents: Contents) -> tuple[tuple[str, ...], str | None]:
         return contents.operators, _unread(contents)
     if find_spec("onnx") is None or find_spec("torch") is None:
         return (), "it is an ONNX graph; pip install 'robaudit[onnx]' to read it"
-    from robaudit.load.onnx_graph import onnx_operators, read_onnx
+    from robaudit.load.onnx_graph import network_of, operators_of, parsed
 
     try:
-        operators = onnx_operators(contents.weights)
+        model = parsed(contents.weights)
     except ProgramError as error:
         return (), f"{error}; fetch or export it again"
+    operators = operators_of(model)
     try:
-        read_onnx(contents.weights)
+        network_of(model, contents.weights)
     except ProgramError as error:
         return operators, f"{error}; pass the weights it was exported from"
     return operators, None

@@ -3,9 +3,10 @@
 Every configuration comes out in timm's words: `architecture`, `label_names`, `mean`, `std`, `input_size`.
 """
 
+import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from robaudit.errors import ModelError
 from robaudit.load.kinds import Kind, names
 from robaudit.load.preprocessor import normalization
 from robaudit.load.stated_resizing import hugging_face_resizing
+from robaudit.load.unchanged import Stamp, stamped
 
 CONFIG_FILE = "config.json"
 BUNDLE_FILE = "configs/metadata.json"
@@ -26,11 +28,21 @@ MAX_CONFIG_BYTES = 2**20
 Config = dict[str, Any]
 
 
+class ConfigFile(NamedTuple):
+    """A file of JSON, read once: hash and words are of the same bytes."""
+
+    path: Path
+    stamp: Stamp
+    """As it was before it was read."""
+    sha256: str
+    said: Config
+
+
 class Folder(NamedTuple):
     """What a folder says of itself."""
 
     kind: Kind
-    config_files: tuple[Path, ...]
+    config_files: tuple[ConfigFile, ...]
     """What says which network it is and what goes into it, config.json or metadata.json first."""
     config: Config
     weights: Path
@@ -44,8 +56,8 @@ def read_folder(path: Path) -> Folder:
     """
     if (path / BUNDLE_FILE).is_file() and not (path / CONFIG_FILE).is_file():
         metadata, (defined_in, network) = _read_json(path / BUNDLE_FILE), _network_definition(path)
-        files = path / BUNDLE_FILE, *defined_in
-        return Folder(Kind.MONAI_BUNDLE, files, _bundle(metadata, network), _bundle_weights(path))
+        said = _bundle(metadata.said, network)
+        return Folder(Kind.MONAI_BUNDLE, (metadata, *defined_in), said, _bundle_weights(path))
     if (path / "saved_model.pb").is_file():
         raise ModelError(f"{path}: is a TensorFlow SavedModel; export it to ONNX, channels first, and pass that")
     if not (path / CONFIG_FILE).is_file():
@@ -53,28 +65,31 @@ def read_folder(path: Path) -> Folder:
             f"{path}: is a folder without {CONFIG_FILE}; pass the model file in it; images are DATA, after MODEL"
         )
     config = _read_json(path / CONFIG_FILE)
-    kind, config = _recognised(path, config)
-    beside = _preprocessor(path)[:1] if kind is Kind.HUGGING_FACE_FOLDER else ()
-    files = tuple(file for file in (path / CONFIG_FILE, *beside) if file.is_file())
-    return Folder(kind, files, config, _weights_file(path))
+    kind, said, beside = _recognised(path, config.said)
+    return Folder(kind, (config, *beside), said, _weights_file(path))
 
 
-def _recognised(path: Path, config: Config) -> tuple[Kind, Config]:
+def _recognised(path: Path, config: Config) -> tuple[Kind, Config, tuple[ConfigFile, ...]]:
+    """What kind of folder it is, what it says, and where it says that beside config.json."""
     if config.get("format") == ASSIMILATED_FORMAT:
-        return Kind.ASSIMILATED, config
+        return Kind.ASSIMILATED, config, ()
     if isinstance(config.get("architecture"), str):
-        return Kind.TIMM_FOLDER, _timm(config)
+        return Kind.TIMM_FOLDER, _timm(config), ()
     if isinstance(config.get("architectures"), list) and isinstance(config.get("model_type"), str):
-        return Kind.HUGGING_FACE_FOLDER, _hugging_face(path, config)
+        beside, preprocessor = _preprocessor(path)
+        return Kind.HUGGING_FACE_FOLDER, _hugging_face(beside, config, preprocessor), beside
     raise ModelError(
         f"{path}: its {CONFIG_FILE} names no timm or Hugging Face architecture and is not a folder that assimilate "
         "wrote; pass the weights file and --arch"
     )
 
 
-def _read_json(file: Path) -> Config:
+def _read_json(file: Path) -> ConfigFile:
+    stamp = stamped([file])[file]
     with file.open("rb") as opened:
-        return json_object(file, opened.read(MAX_CONFIG_BYTES + 1), "pass the weights file and --arch")
+        content = opened.read(MAX_CONFIG_BYTES + 1)
+    said = json_object(file, content, "pass the weights file and --arch")
+    return ConfigFile(file, stamp, hashlib.sha256(content).hexdigest(), said)
 
 
 def json_object(file: Path, content: bytes, remedy: str) -> Config:
@@ -148,17 +163,18 @@ def _by_number(labels: Any) -> Any:
 # Hugging Face
 
 
-def _hugging_face(path: Path, config: Config) -> Config:
+def _hugging_face(beside: Sequence[ConfigFile], config: Config, preprocessor: Config) -> Config:
     """Classes from `id2label`, normalisation and size from the preprocessor's file beside it."""
     found = dict(config)
     labels = config.get("id2label")
     if isinstance(labels, dict) and all(isinstance(key, str) and key.isdecimal() for key in labels):
         found["label_names"] = [str(labels[key]) for key in sorted(labels, key=int)]
-    file, preprocessor = _preprocessor(path)
     try:
         found |= normalization(preprocessor, _channels(config))
     except (TypeError, ValueError, OverflowError) as error:
-        raise ModelError(f"{file}: cannot be used ({error}); correct it, or pass the weights file and --arch") from None
+        raise ModelError(
+            f"{beside[0].path}: cannot be used ({error}); correct it, or pass the weights file and --arch"
+        ) from None
     found["bgr"] = bool(preprocessor.get("do_flip_channel_order"))
     resizing = hugging_face_resizing(preprocessor)
     found["resizing"] = None if resizing is None else asdict(resizing)
@@ -168,12 +184,16 @@ def _hugging_face(path: Path, config: Config) -> Config:
     return found
 
 
-def _preprocessor(path: Path) -> tuple[Path, Config]:
-    """What is done to an image, and the file that says so: of two, the one that transformers prefers."""
-    newer, older = path / PROCESSOR_FILE, path / PREPROCESSOR_FILE
-    if newer.is_file() and isinstance(nested := _read_json(newer).get("image_processor"), dict):
-        return newer, nested
-    return older, _read_json(older) if older.is_file() else {}
+def _preprocessor(path: Path) -> tuple[tuple[ConfigFile, ...], Config]:
+    """The file that says what is done to an image, if any, and what it says: of two, the one transformers prefers."""
+    if (path / PROCESSOR_FILE).is_file():
+        newer = _read_json(path / PROCESSOR_FILE)
+        if isinstance(nested := newer.said.get("image_processor"), dict):
+            return (newer,), nested
+    if (path / PREPROCESSOR_FILE).is_file():
+        older = _read_json(path / PREPROCESSOR_FILE)
+        return (older,), older.said
+    return (), {}
 
 
 def _channels(config: Mapping[str, Any]) -> int:
@@ -232,16 +252,16 @@ def _value_range(image: Config) -> tuple[float, float] | None:
     return (limits[0], limits[1]) if limits[0] < limits[1] else None
 
 
-def _network_definition(path: Path) -> tuple[tuple[Path, ...], Config]:
+def _network_definition(path: Path) -> tuple[tuple[ConfigFile, ...], Config]:
     """The `network_def` of the bundle's configurations, where it is plain data, and the file that holds it."""
     for name in ("inference", "train", "evaluate"):
         file = path / "configs" / f"{name}.json"
         if file.is_file():
             config = _read_json(file)
-            definition = config.get("network_def", config.get("network"))
+            definition = config.said.get("network_def", config.said.get("network"))
             if isinstance(definition, dict):
-                return (file,), {key: config.get(str(value)[1:], value) if _refers(value) else value
-                                 for key, value in definition.items()}  # fmt: skip
+                return (config,), {key: config.said.get(str(value)[1:], value) if _refers(value) else value
+                                   for key, value in definition.items()}  # fmt: skip
     return (), {}
 
 

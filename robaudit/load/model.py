@@ -19,7 +19,7 @@ from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.contents import read_contents
 from robaudit.load.hub import local_folder
 from robaudit.load.kinds import PROGRAMS, Contents, Kind
-from robaudit.load.network import Asked, Network, read_network
+from robaudit.load.network import Asked, Network, read_network, trusted_hash
 from robaudit.load.normalization import normalization_of, own_of_pixels
 from robaudit.load.normalizer import INSIDE, require_unit_pixels
 from robaudit.load.outputs import DEFAULT_THRESHOLD, Outputs
@@ -174,7 +174,8 @@ def _sha256(contents: Contents, network: Network) -> str:
     """Hash of what was loaded; of a graph with numbers beside it, over the hash of every file."""
     if contents.kind is Kind.ASSIMILATED or len(network.files) < 2:
         return contents.sha256  # whose configuration holds the hashes of its program
-    return hashlib.sha256("".join(map(sha256_of, network.files)).encode()).hexdigest()
+    known = {contents.weights: trusted_hash(contents)}
+    return hashlib.sha256("".join(known.get(file) or sha256_of(file) for file in network.files).encode()).hexdigest()
 
 
 def _front_info(contents: Contents, front: Front | None) -> FrontInfo | None:

@@ -139,31 +139,16 @@ def read_onnx(path: Path) -> tuple[OnnxNetwork, tuple[int | None, ...], dict[Pat
         ModelError: the package `onnx` is not installed.
         ProgramError: it is no ONNX file, or uses what robaudit does not compute.
     """
-    model = _parse(path)
-    if len(model.graph.node) > MAX_NODES:
-        raise ProgramError(f"more than {MAX_NODES} nodes")
-    missing = sorted({_name(node) for node in model.graph.node} - OPERATORS.keys() - {"Constant"})
-    if missing:
-        raise ProgramError(f"robaudit computes no {', '.join(missing[:8])}")
-    numbers = _Numbers(path)
-    try:
-        graph = _Graph(model, numbers)
-    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ProgramError(f"{type(error).__name__} {first_line(error)}") from None
-    return OnnxNetwork(graph), graph.input_shape, numbers.files
+    return network_of(parsed(path), path)
 
 
-def onnx_operators(path: Path) -> tuple[str, ...]:
-    """Names of the operators of an ONNX file, without its numbers.
+def parsed(path: Path) -> Any:
+    """The `ModelProto` of an ONNX file, its functions written out; numbers in other files stay there.
 
     Raises:
         ModelError: the package `onnx` is not installed.
         ProgramError: it is no ONNX file.
     """
-    return tuple(sorted({_name(node) for node in _parse(path).graph.node}))
-
-
-def _parse(path: Path) -> Any:
     try:
         import onnx
         import onnx.inliner
@@ -176,6 +161,30 @@ def _parse(path: Path) -> Any:
         return onnx.inliner.inline_local_functions(_not_bomb(model)) if model.functions else model
     except (DecodeError, ValidationError, ValueError, RuntimeError, RecursionError, OSError, TypeError) as error:
         raise ProgramError(f"no ONNX file: {first_line(error)}") from None
+
+
+def operators_of(model: Any) -> tuple[str, ...]:
+    """Names of the operators of a parsed file."""
+    return tuple(sorted({_name(node) for node in model.graph.node}))
+
+
+def network_of(model: Any, path: Path) -> tuple[OnnxNetwork, tuple[int | None, ...], dict[Path, Stamp]]:
+    """What `read_onnx` makes of the file at `path` once that is parsed; likewise.
+
+    Raises:
+        ProgramError: it uses what robaudit does not compute.
+    """
+    if len(model.graph.node) > MAX_NODES:
+        raise ProgramError(f"more than {MAX_NODES} nodes")
+    missing = [name for name in operators_of(model) if name not in OPERATORS and name != "Constant"]
+    if missing:
+        raise ProgramError(f"robaudit computes no {', '.join(missing[:8])}")
+    numbers = _Numbers(path)
+    try:
+        graph = _Graph(model, numbers)
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ProgramError(f"{type(error).__name__} {first_line(error)}") from None
+    return OnnxNetwork(graph), graph.input_shape, numbers.files
 
 
 def _not_bomb(model: Any) -> Any:

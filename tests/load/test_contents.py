@@ -1,5 +1,6 @@
 """Every model file here is made by hand or by torch itself; none of them is ever run."""
 
+import hashlib
 import io
 import json
 import os
@@ -178,6 +179,24 @@ def test_a_folder_is_known_by_its_configuration(tmp_path: Path, config: dict[str
     assert shapes(contents) == SHAPES
     (tmp_path / "config.json").write_text(json.dumps({**config, "classes": ["a"]}))
     assert read_contents(tmp_path).sha256 != contents.sha256
+
+
+def test_what_a_folder_says_is_read_once_so_that_its_hash_is_of_these_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second time might find another file."""
+    save_file({"head.weight": torch.zeros(2, 3)}, tmp_path / "model.safetensors")
+    config = {"architectures": ["ViTForImageClassification"], "model_type": "vit"}
+    said = {"config.json": json.dumps(config), "preprocessor_config.json": '{"do_normalize": false}'}
+    for name, text in said.items():
+        (tmp_path / name).write_text(text)
+    opened, opens = [], Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *how, **by: opened.append(path.name) or opens(path, *how, **by))
+    contents = read_contents(tmp_path)
+    assert [name for name in opened if name in said] == list(said)
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in said.values()]
+    weights = hashlib.sha256((tmp_path / "model.safetensors").read_bytes()).hexdigest()
+    assert contents.sha256 == hashlib.sha256("".join([*hashes, weights]).encode()).hexdigest()
 
 
 def test_a_pickled_module_needs_code_and_still_tells_its_weights(tmp_path: Path) -> None:

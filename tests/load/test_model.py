@@ -237,8 +237,11 @@ def test_a_file_that_is_replaced_between_its_hash_and_its_weights_is_refused(
         return read_network(contents, asked)
 
     monkeypatch.setattr("robaudit.load.model.read_network", after_hashing)
+    contents = read_contents(folder)
     with pytest.raises(ModelError, match=rf"{changed}: changed while it was read; start again"):
         load_model(folder)
+    with pytest.raises(ModelError, match=rf"{changed}: changed while it was read; start again"):
+        describe(contents)
 
 
 # Classes

@@ -1,6 +1,7 @@
 """Files that carry their own program: computed by robaudit itself where that is all they do, refused otherwise."""
 
 import copy
+import hashlib
 import json
 import pickle
 import re
@@ -388,7 +389,14 @@ def test_numbers_beside_a_graph_are_part_of_what_the_model_is(
     alone = load_model(file, input_size=(16, 16)).info
     assert alone.sha256 == read_contents(file).sha256
     onnx.save_model(onnx.load(file), file, save_as_external_data=True, location=beside.name, size_threshold=0)
+    parsed = []
+    load = onnx.load
+    monkeypatch.setattr(onnx, "load", lambda path, **how: parsed.append(path) or load(path, **how))
+    assert "Conv" in describe(read_contents(file)).operators
+    assert parsed == [file], "once"
     found = [load_model(file, input_size=(16, 16)).info.sha256]
+    hashes = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (file, beside)]
+    assert found == [hashlib.sha256("".join(hashes).encode()).hexdigest()]
     content = bytearray(beside.read_bytes())
     content[-1] ^= 1
     beside.write_bytes(content)
