@@ -276,6 +276,26 @@ def test_pictures_are_resized_as_another_runtime_does(tmp_path: Path, opset: int
     compare_with_runtime(tmp_path / "m.onnx", opset, case)
 
 
+def test_pixels_are_repeated_as_another_runtime_does_and_lie_in_memory_as_they_did(tmp_path: Path) -> None:
+    """By torch where it picks the same pixels, which its gradients are several times faster for; never otherwise."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    picture = f(*SHAPE)
+    lying = torch.from_numpy(picture).to(memory_format=torch.channels_last)
+    kept = {}
+    for places in ("half_pixel", "asymmetric", "align_corners"):
+        for nearest in ("round_prefer_floor", "floor", "ceil"):
+            for rows, columns in ((2, 2), (3, 5), (1, 49), (41, 1), (1.6, 2.5), (0.5, 0.3)):
+                how = {"mode": "nearest", "coordinate_transformation_mode": places, "nearest_mode": nearest}
+                made, constants = node(("Resize", [None, scales(rows, columns)], how))
+                path = write(tmp_path / "m.onnx", [made], constants)
+                session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+                found = read_onnx(path)[0](lying)
+                np.testing.assert_array_equal(found.numpy(), session.run(None, {"x": picture})[0])
+                kept[places, nearest, rows] = found.is_contiguous(memory_format=torch.channels_last)
+    assert kept["half_pixel", "round_prefer_floor", 2]
+    assert kept["asymmetric", "floor", 3]
+
+
 @pytest.mark.parametrize("n", [10, 20, 30])
 def test_sizes_are_rounded_down_in_float32(tmp_path: Path, n: int) -> None:
     """As float64, 10 times the float32 0.7 are 6.9999998."""
