@@ -69,6 +69,10 @@ const measure = (frame) => {{
       name.textContent = "preprocessing";  // the longest word in the ids of checks
       return name.getClientRects().length;
     }}),
+    hyphens: all("h1 .unbroken").slice(0, 1).map((words) => {{
+      words.parentElement.style.maxWidth = "0";  // as narrow as can be
+      return words.getClientRects().length;
+    }}),
   }};
 }};
 addEventListener("load", () => {{
@@ -213,6 +217,11 @@ def test_the_page_stands_under_the_strictest_policy(measured: dict[str, Any], pa
 @EVERY_PAGE
 def test_the_name_of_a_check_is_broken_inside_no_word(measured: dict[str, Any], page: str):
     assert measured[page]["lines"] == [1]
+
+
+@EVERY_PAGE
+def test_the_headlines_worst_case_is_not_broken_at_its_hyphen(measured: dict[str, Any], page: str):
+    assert measured[page]["hyphens"] == ([] if page.startswith("single") else [1])
 
 
 @EVERY_PAGE
