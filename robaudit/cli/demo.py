@@ -24,5 +24,6 @@ def demo(
     from robaudit.job.demo import demo as whole_job
     from robaudit.job.run import Stages
 
+    # Never 3, as `run` ends where an audit is inconclusive: nothing is decided by phantoms, and the report says it.
     page = whole_job(out=out, seed=seed, restart=restart, command=options.command_line(), progress=terminal_progress())
     typer.echo(Stages(out).document() if as_json else page, nl=not as_json)

@@ -335,7 +335,7 @@ def test_the_arm_without_glcm_is_trained_without_settings_of_texture(
     ("before", "after", "code"),
     [("measured", "measured", 0), ("inconclusive", "measured", 3), ("measured", "inconclusive", 3)],
 )
-def test_the_command_exits_3_when_a_scan_is_inconclusive(
+def test_the_command_exits_3_when_a_scan_is_inconclusive_but_the_demo_0(
     audit_of: Callable[..., AuditRecord],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -351,11 +351,13 @@ def test_the_command_exits_3_when_a_scan_is_inconclusive(
         return out / "report" / "index.html"
 
     monkeypatch.setattr(run_module, "run", pretend)
-    monkeypatch.setattr(sys, "argv", ["robaudit", "run", "MODEL", "DATA", "--out", str(tmp_path)])
-    with pytest.raises(SystemExit) as caught:
-        command_line.main()
-    assert caught.value.code == code
-    assert capsys.readouterr().out == f"{tmp_path / 'report' / 'index.html'}\n"
+    monkeypatch.setattr("robaudit.job.demo.demo", pretend)
+    for command, wanted in (["run", "MODEL", "DATA"], code), (["demo"], 0):
+        monkeypatch.setattr(sys, "argv", ["robaudit", *command, "--out", str(tmp_path)])
+        with pytest.raises(SystemExit) as caught:
+            command_line.main()
+        assert caught.value.code == wanted
+        assert capsys.readouterr().out == f"{tmp_path / 'report' / 'index.html'}\n"
 
 
 def test_the_commands_batch_size_is_that_of_scans_and_training(
