@@ -1,10 +1,15 @@
 """Files that carry their own program: computed by robaudit itself where that is all they do, refused otherwise."""
 
+import argparse
+import ast
 import copy
+import gc
 import hashlib
 import json
 import pickle
 import re
+import typing
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +23,7 @@ from torch import Tensor, nn
 
 from robaudit.errors import ModelError
 from robaudit.front.front import Front
-from robaudit.load import bounded
+from robaudit.load import bounded, own_code
 from robaudit.load.classifier import Classifier
 from robaudit.load.contents import read_contents
 from robaudit.load.description import describe
@@ -466,6 +471,34 @@ def test_own_code_is_followed_by_its_import_statements_whatever_they_bring(
             changed.add(name)
         (own / f"{name}.py").write_text(source)
     assert changed == {*sources} - {"unused"}
+
+
+def test_imports_are_found_wherever_a_statement_may_stand() -> None:
+    """As a walk through every node of the file finds them, which takes ten times as long."""
+    odd = """
+async def f():
+    async with a: import in_async_with
+    async for b in c: import in_async_for
+    else: from . import in_async_else
+match d:
+    case [e] if e: import in_case
+try: import in_try
+except* OSError: import in_handler
+else: import in_else
+finally: import in_finally
+class G:
+    while True:
+        if h: pass
+        elif i: from .. import in_elif
+        with j: import in_with
+    def k(self): import in_method
+"""
+    installed = [Path(module.__file__ or "") for module in (argparse, typing, warnings)]
+    for content in (odd.encode(), *(file.read_bytes() for file in installed)):
+        walked = [node for node in ast.walk(ast.parse(content)) if isinstance(node, ast.Import | ast.ImportFrom)]
+        assert walked
+        assert sorted(map(ast.dump, own_code._imports(content))) == sorted(map(ast.dump, walked))
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("place", ["alone_in_target.py", "whole_in_target/__init__.py", "part_in_target/networks.py"])
