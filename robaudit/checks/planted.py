@@ -25,7 +25,7 @@ MAX_SHARE = 0.05
 MAX_PLANTED = 8
 """Images that get a planted adversary: each costs a head of its own."""
 MAX_INNER = 64
-"""Random points of the ball that a planted head must call harmless; half as many as there are features, if fewer."""
+"""Random points of the ball that a planted head must call harmless; half as many as features speak, if fewer."""
 AT_A_TIME = 8
 """Of these points, through the network."""
 PLANTED_THRESHOLD = 0.9
@@ -82,19 +82,23 @@ def _plant(features: Callable[[Tensor], Tensor], target: Target, eps: float, wor
     """A head of two classes that calls the image and random points of its ball 0, and one random corner 1.
 
     The direction is the smallest one that takes the features of the harmless points to -1 and of the corner to 1.
+    Features that are zero at the image are left out: units that sleep pass no gradient on, and where one wakes at the
+    corner and at no other point, the head would hang on it alone, flat wherever attacks begin.
 
     Returns:
         Pixels -> logits (B, 2), or None where the features cannot tell these points apart.
     """
     origin = target.origin
     with torch.no_grad():
-        n_inner = min(MAX_INNER, features(origin[None]).flatten(1).shape[1] // 2)
+        speaks = features(origin[None]).flatten() != 0
+    n_inner = min(MAX_INNER, int(speaks.sum()) // 2)
     seeds = (derived_seed(target.seed, target.sha256, PLANTED, index) for index in range(n_inner + 1))
     noise = [uniform(origin.shape, eps, seed).to(origin.device) for seed in seeds]
     points = [origin, *(within_ball(origin + each, origin, eps) for each in noise[:-1])]
     points.append(within_ball(origin + eps * noise[-1].sign(), origin, eps))
     with torch.no_grad():
-        rows = torch.cat([features(few).flatten(1) for few in torch.split(torch.stack(points), AT_A_TIME)]).double()
+        few_by_few = torch.split(torch.stack(points), AT_A_TIME)
+        rows = torch.cat([features(few).flatten(1)[:, speaks] for few in few_by_few]).double()
     work.forwards += len(points) + 1
     wanted = torch.full((len(points),), -1.0, dtype=rows.dtype, device=rows.device)
     wanted[-1] = 1.0
@@ -108,7 +112,8 @@ def _plant(features: Callable[[Tensor], Tensor], target: Target, eps: float, wor
     direction, centre = (direction / scale).float(), centre.float()
 
     def head(x: Tensor) -> Tensor:
-        score = (features(x).flatten(1).float() - centre) @ direction + (float(wanted.mean()) - PLANTED_THRESHOLD)
+        seen = features(x).flatten(1)[:, speaks].float()
+        score = (seen - centre) @ direction + (float(wanted.mean()) - PLANTED_THRESHOLD)
         return torch.stack([-score, score], 1)
 
     return head
