@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from robaudit.data.images import Images
 from robaudit.data.picture import other_channels
 from robaudit.data.resizing import Resizing
-from robaudit.errors import ModelError
+from robaudit.errors import ModelError, first_line
 from robaudit.front.front import Front
 from robaudit.load.evaluating import evaluating
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs
 from robaudit.load.recipe import Recipe
+from robaudit.memory import ran_out
 from robaudit.records import ModelInfo, Normalization
 
 
@@ -121,12 +122,18 @@ class LoadedModel:
         """The same model, its answers understood from these pictures (B, C, H, W) in [0, 1].
 
         Raises:
-            ModelError: the answers are no (B, K) numbers, K does not fit the classes, or they are findings.
+            ModelError: the answers are no (B, K) numbers, K does not fit the classes, they are findings, or there are
+                none: the model fails on every picture.
         """
         classifier = self.classifier
         with evaluating(classifier):
             x = classifier.normalized(classifier.features_in(pictures))
-            outputs = replace(find_outputs(classifier.backbone, x), threshold=classifier.outputs.threshold)
+            try:
+                found = find_outputs(classifier.backbone, x)
+            except Exception as error:  # the model's own
+                x = self._answered(x, error)
+                found = find_outputs(classifier.backbone, x)
+            outputs = replace(found, threshold=classifier.outputs.threshold)
             if outputs.kind is OutputKind.FINDINGS:
                 n = self.info.n_classes
                 raise ModelError(
@@ -142,6 +149,29 @@ class LoadedModel:
             )
         classifier.outputs = outputs
         return replace(self, info=self.info.model_copy(update={"outputs": outputs.words or outputs.kind.value}))
+
+    def _answered(self, x: Tensor, error: Exception) -> Tensor:
+        """Those of the pictures `x`, as the backbone takes them, that it does not fail on, asked one by one.
+
+        Raises:
+            ModelError: it fails on each, or on none of them alone.
+        """
+        if ran_out(error):
+            raise error
+        kept = [one for one in x.split(1) if self._answers(one)]
+        if len(kept) in (0, len(x)):
+            raise ModelError(
+                f"{self.info.path}: fails on the pictures that it was tried on ({type(error).__name__}: "
+                f"{first_line(error)}); mend the model"
+            ) from error
+        return torch.cat(kept)
+
+    def _answers(self, x: Tensor) -> bool:
+        try:
+            self.classifier.backbone(x)
+        except Exception:  # the model's own
+            return False
+        return True
 
     def require_channels(self, image_channels: int, *, bgr: bool | None = None) -> None:
         """Refuse images whose channels the model cannot take.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from robaudit.errors import ModelError, first_line
 from robaudit.load.channels import channels_taken
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.load.evaluating import evaluating
+from robaudit.load.head import Head, as_row
 from robaudit.load.own_code import code_sha256
 from robaudit.memory import ran_out
 from robaudit.records import InputSize, ModelInfo, Normalization
@@ -28,15 +30,16 @@ def from_module(
     """Wrap a network; it stays on its device, and its state is left as it is.
 
     Args:
-        network: (B, 1 or 3, H, W) -> answers (B, K); or a `Classifier`, which is taken as it is.
+        network: (B, 1 or 3, H, W) -> answers (B, K), or (B,) where it has one output; or a `Classifier`, which is taken
+            as it is.
         classes: names in the order of the outputs.
         size: (height, width) of its input grid.
         mean: of the normalisation it expects, per channel; None: it takes pixels in [0, 1] as they are.
         std: likewise.
 
     Raises:
-        ModelError: it takes neither 3-channel nor 1-channel pictures of this size, the normalisation has others, or its
-            weights are of half precision.
+        ModelError: it takes neither 3-channel nor 1-channel pictures of this size, or none alone, the normalisation has
+            others, or its weights are of half precision.
     """
     classifier = network if isinstance(network, Classifier) else _wrapped(network, size, mean, std)
     info = ModelInfo(
@@ -78,9 +81,35 @@ def _wrapped(
         std=tuple(std) if std is not None else (1.0,) * in_chans,
         source="given" if given else "none: in memory",
     )
-    classifier = Classifier(network, normalization, in_chans=in_chans)
+    backbone = _in_rows(network, (in_chans, *size), weights.device)
+    classifier = Classifier(backbone, normalization, in_chans=in_chans)
     classifier.training = network.training
     return classifier.to(weights.device)
+
+
+def _in_rows(network: nn.Module, shape: tuple[int, int, int], device: torch.device) -> nn.Module:
+    """The network, or a wrapper where it answers one number per picture, or drops the batch of a single one.
+
+    Raises:
+        ModelError: it takes several pictures (C, H, W) at a time, and not one.
+    """
+    answers: list[Any] = []
+    try:
+        with evaluating(network), torch.no_grad():
+            answers += (network(torch.zeros(n, *shape, device=device)) for n in (2, 1))
+    except Exception as error:
+        if ran_out(error):
+            raise
+        if not answers:  # told where it is asked about images
+            return network
+        raise ModelError(
+            f"the model in memory: takes no picture alone ({type(error).__name__}: {first_line(error)}); let it keep "
+            "the batch of one, as .squeeze() does not"
+        ) from None
+    together, alone = answers
+    row = as_row(together)
+    is_plain = row is together and alone.dim() == together.dim()
+    return network if row is None or is_plain else Head(network, row.shape[1], None, None)
 
 
 def _channels(network: nn.Module, size: tuple[int, int], device: torch.device) -> int:

@@ -11,6 +11,7 @@ from torch import nn
 from robaudit.errors import ModelError
 from robaudit.load.features import NotAskedError, last_layer, penultimate
 from robaudit.load.head import Head
+from robaudit.load.in_memory import from_module
 from robaudit.load.model import load_model
 from robaudit.load.outputs import OutputKind, Outputs, find_outputs, output_kind
 
@@ -196,6 +197,48 @@ def test_several_numbers_for_one_picture_are_a_row(save, tmp_path):
     with torch.no_grad():
         for n in (1, 2, 4):
             torch.testing.assert_close(classifier(example[:n]), network(example)[:n])
+
+
+@pytest.mark.parametrize("network", [Squeezed, SqueezedLogit, SqueezedRow])
+def test_a_network_in_memory_that_squeezes_its_answer_answers_one_picture_as_among_others(network):
+    network, example = network().eval(), torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    loaded = from_module(network, classes=("a", "b"), size=(32, 32)).with_outputs_seen_on(example)
+    with torch.no_grad():
+        alone, together = loaded.classifier(example[:1]), loaded.classifier(example)
+        torch.testing.assert_close(alone, together[:1])
+
+
+class SqueezedWithin(Picture):
+    """Of one picture, a row whose second dimension a softmax looks for in vain."""
+
+    def forward(self, x):
+        return self.head(self.body(x).relu().mean((2, 3)).squeeze()).log_softmax(1)
+
+
+def test_a_network_in_memory_that_takes_no_picture_alone_is_refused_before_anything_is_measured():
+    with pytest.raises(ModelError, match=r"in memory: takes no picture alone \(IndexError: .*let it keep the batch"):
+        from_module(SqueezedWithin().eval(), classes=("a", "b"), size=(32, 32))
+
+
+class Picky(Headed):
+    """Raises on pictures that are dark enough."""
+
+    def __init__(self, darkest):
+        super().__init__(lambda z: z, n_outputs=1)
+        self.darkest = darkest
+
+    def forward(self, x):
+        if bool((x.mean((1, 2, 3)) < self.darkest).any()):
+            raise ZeroDivisionError("nothing to see")
+        return super().forward(x).sigmoid()
+
+
+def test_a_network_that_fails_on_a_picture_it_is_tried_on_is_understood_by_the_others():
+    loaded = from_module(Picky(0.4), classes=("a", "b"), size=(4, 4), mean=(0.0,), std=(1.0,))
+    assert loaded.with_outputs_seen_on(PICTURES).classifier.outputs.behind is not None
+    loaded = from_module(Picky(1.1), classes=("a", "b"), size=(4, 4), mean=(0.0,), std=(1.0,))
+    with pytest.raises(ModelError, match=r"Picky: fails on the pictures .*\(ZeroDivisionError: nothing to see\)"):
+        loaded.with_outputs_seen_on(PICTURES)
 
 
 class Decided(Picture):
