@@ -142,11 +142,15 @@ class Images:
         """Those whose pixels are none of these, likewise, which a model has learnt from.
 
         Raises:
-            DataError: none is left.
+            DataError: fewer than two classes are left.
         """
         refs = tuple(ref for ref in self.refs if ref.pixel_sha256 not in pictures)
-        if not refs:
-            raise DataError(f"{self.root}: all {len(self)} images were learnt from or are in train or val; scan others")
+        present = sorted({ref.label for ref in refs})
+        if len(present) < 2:
+            but = f" but {len(refs)} of class {present[0]}" if present else ""
+            raise DataError(
+                f"{self.root}: all {len(self)} images{but} were learnt from or are in train or val; scan others"
+            )
         return replace(self, refs=refs, n_learnt_skipped=len(self) - len(refs))
 
     def viewed(self, view: View) -> Images:

@@ -631,8 +631,13 @@ def test_a_retrofit_audited_on_pictures_it_has_learnt_from_is_told_so(model: Pat
     assert (check.status, check.value) == ("warning", pytest.approx(7 / N_IMAGES, abs=1e-6))
 
 
-def test_an_audit_of_nothing_but_what_was_learnt_from_is_refused(model: Path, data: Path, tmp_path: Path) -> None:
-    retrofit = shutil.copytree(model, tmp_path / "model")
-    write_learnt(retrofit, (open_images(data, None),))
-    with pytest.raises(DataError, match=f"all {N_IMAGES} images were learnt from or are in train or val; scan others"):
-        small_scan(retrofit, data, tmp_path / "out", on_learnt_image="skip")
+def test_an_audit_of_one_class_or_none_beside_what_was_learnt_from_is_refused(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    retrofit, images = shutil.copytree(model, tmp_path / "model"), open_images(data, None)
+    ill = tuple(ref for ref in images.refs if ref.label == "ill")
+    for learnt, but in ((images.refs, ""), (ill, f" but {N_IMAGES - len(ill)} of class well")):
+        write_learnt(retrofit, (replace(images, refs=learnt),))
+        said = f"all {N_IMAGES} images{but} were learnt from or are in train or val; scan others"
+        with pytest.raises(DataError, match=said):
+            small_scan(retrofit, data, tmp_path / "out", on_learnt_image="skip")
