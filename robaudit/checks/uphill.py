@@ -82,9 +82,10 @@ def leads_up(source: Source | None) -> Ask:
 
 
 def _rises(target: Target, source: Source | None, dice: Callable[..., int]) -> Dialogue[bool | None]:
-    """Whether the margin is larger a step along its gradient than one against it; None without a gradient.
+    """Whether the margin is larger a step along its gradient than at the image, or one against it; None without one.
 
-    Every image has a length of its own: of one length, steps could fit the waves of a model.
+    Every image has a length of its own: of one length, steps could fit the waves of a model. Either will do: of a
+    model that bends sharply the margin may rise both ways, and faster against its gradient.
     """
     low, high = STEP_255
     step = (low + (high - low) * (float(uniform(torch.Size([1]), 0.5, dice("step"))) + 0.5)) / 255
@@ -93,8 +94,9 @@ def _rises(target: Target, source: Source | None, dice: Callable[..., int]) -> D
     if kind_of(seen.gradient) != "fine":
         return None
     back = within_ball(target.origin - step * seen.gradient.sign(), target.origin, step)
-    ahead, behind = yield from query([iterate.x, back], source)
-    return ahead.margin(target.label) > behind.margin(target.label)
+    sights = yield from query([iterate.x, target.origin, back], source)
+    ahead, *others = (sight.margin(target.label) for sight in sights)
+    return any(ahead > other for other in others)
 
 
 def _is_as_stated(target: Target, source: Source | None, dice: Callable[..., int]) -> Dialogue[bool]:

@@ -1,9 +1,11 @@
 """The zoo under a whole audit: fake defences are called out or broken, honest models raise nothing."""
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import torch
 import zoo
 from torch import nn
 
@@ -214,6 +216,19 @@ def test_waves_along_the_gradient_are_found_on_a_walk_along_it():
 def test_a_turn_where_there_is_no_contrast_left_is_no_jump(before):
     """On the way to flat grey such a model sees full contrast until there is none."""
     assert False not in answers_of("border", zoo.Around(zoo.trained(), before=before))
+
+
+class Bent(nn.Module):
+    """Its margin rises along its gradient, half a grey level to one, and more against it: a right gradient, bent."""
+
+    def forward(self, x):
+        phase = 2 * math.pi * 255 * x  # a turn to the grey level; pictures of 8 bits lie at its start
+        margin = 0.1 * phase.sin().mean((1, 2, 3)) + 3 * (1 - phase.cos()).mean((1, 2, 3)) - 1
+        return torch.stack([-margin / 2, margin / 2], 1)
+
+
+def test_a_margin_that_bends_more_than_it_rises_has_the_gradient_that_it_has():
+    assert answers_of("uphill", Bent()).count(True) == 2, "the two of the class it answers; the others are at a peak"
 
 
 def test_a_constant_model_is_named_as_one_and_never_called_robust(audit_of):
