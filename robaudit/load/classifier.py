@@ -158,7 +158,7 @@ class LoadedModel:
         """
         if ran_out(error):
             raise error
-        kept = [one for one in x.split(1) if self._answers(one)]
+        kept = [one for one in torch.split(x, 1) if self._answers(one)]
         if len(kept) in (0, len(x)):
             raise ModelError(
                 f"{self.info.path}: fails on the pictures that it was tried on ({type(error).__name__}: "

@@ -108,8 +108,9 @@ def _in_rows(network: nn.Module, shape: tuple[int, int, int], device: torch.devi
         ) from None
     together, alone = answers
     row = as_row(together)
-    is_plain = row is together and alone.dim() == together.dim()
-    return network if row is None or is_plain else Head(network, row.shape[1], None, None)
+    if row is None or (row is together and alone.dim() == 2):
+        return network
+    return Head(network, row.shape[1], None, None)
 
 
 def _channels(network: nn.Module, size: tuple[int, int], device: torch.device) -> int:
