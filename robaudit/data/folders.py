@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from robaudit.data.decoding import is_image, is_image_name
 from robaudit.data.dicom import is_dicom, is_dicom_name
 from robaudit.data.listed import SPLIT_NAMES, Listed, part_named
+from robaudit.data.masks import masks_among
 from robaudit.data.nifti import is_nifti_name
 from robaudit.data.regular import is_regular
 from robaudit.data.remote import Location, Remote
@@ -26,6 +27,8 @@ class Found:
     images: list[Listed] = field(default_factory=list)
     left_out: list[Listed] = field(default_factory=list)
     """Files that are no images that are read."""
+    masks: dict[Listed, Listed] = field(default_factory=dict)
+    """Files that are by name masks of images, and of which."""
     _by_true_path: dict[str, Listed] = field(default_factory=dict)
 
     def add(self, listed: Listed, true: str) -> None:
@@ -40,6 +43,11 @@ class Found:
         _refuse_two_labels(self._by_true_path.setdefault(true, listed), listed)
         self.images.append(listed)
 
+    def part_from_masks(self) -> None:
+        """Take the masks from among the images, once all files are there."""
+        self.masks = masks_among(self.images)
+        self.images = [item for item in self.images if item not in self.masks]
+
 
 def read_folder(path: Location) -> Found:
     """Every file, labelled by its class folder; parts, where there are any, by the folder above.
@@ -52,6 +60,7 @@ def read_folder(path: Location) -> Found:
         raise DataError(f"{path}: no such folder; pass a folder with one sub-folder of images per class")
     found = _read_remote(path) if isinstance(path, Remote) else _read_here(path)
     _refuse_parts_in_classes(path, found)
+    found.part_from_masks()
     return found
 
 

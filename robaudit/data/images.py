@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robaudit.data.left_out import words_for
+from robaudit.data import left_out, masks
 from robaudit.data.listed import Listed, Split
 from robaudit.data.listing import Listing, list_images
 from robaudit.data.remote import Location, Remote
@@ -238,8 +238,9 @@ def open_images(
         raise SettingsError(f"--on-bad-image {on_bad_image}: wanted fail or skip")
     progress, view = progress or Silent(), view or View()
     listing = list_images(path, split)
-    if words := words_for(listing.left_out):
-        progress.say(words)
+    for words in (left_out.words_for(listing.left_out), masks.words_for(listing.masks)):
+        if words:
+            progress.say(words)
     _refuse_twins(path, listing.labels)
     listing = _merged(path, listing, merge or {})
     found = _examine(listing.items, view, on_bad_image, progress)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from robaudit.data.dicom import list_frames
-from robaudit.data.folders import is_dicom_file, read_folder
+from robaudit.data.folders import Found, is_dicom_file, read_folder
 from robaudit.data.listed import SPLIT_NAMES, Listed, Split
 from robaudit.data.manifest import read_manifest
 from robaudit.data.medmnist import is_medmnist, read_medmnist
@@ -26,11 +26,13 @@ class Listing:
     """How many classes there are, where labels are the numbers of the model's outputs; None where they are names."""
     left_out: tuple[Listed, ...] = ()
     """Files in class folders that are no images that are read."""
+    masks: Mapping[Listed, Listed] = field(default_factory=dict)
+    """Files in class folders that are by name masks of images, and of which."""
 
 
 def has_splits(path: Location) -> bool:
     """Whether `path` is divided into train, val and test parts (by folders, or by a manifest's split column)."""
-    return any(item.split for item in (read_medmnist(path) if is_medmnist(path) else _files(path)[0]))
+    return any(item.split for item in (read_medmnist(path) if is_medmnist(path) else _files(path).images))
 
 
 def list_images(path: Location, split: Split | None) -> Listing:
@@ -39,36 +41,37 @@ def list_images(path: Location, split: Split | None) -> Listing:
     Raises:
         DataError: nothing there, a missing part, a faulty manifest, or a patient of the test part in another.
     """
-    items, left_out = _all(path)
+    found = _all(path)
+    items, left_out, masks = found.images, found.left_out, found.masks
     labels = frozenset(item.label for item in items)
     numbered = 1 + max(map(int, labels)) if labels and is_medmnist(path) else None
     _refuse_shared_patients(path, items)
     divided = {item.split for item in items} - {""}
     if split and divided:
-        items, left_out = ([item for item in found if item.split == split] for found in (items, left_out))
+        items, left_out = ([item for item in these if item.split == split] for these in (items, left_out))
+        masks = {mask: image for mask, image in masks.items() if mask.split == split}
         if not items:
             present = ", ".join(part for part in SPLIT_NAMES if part in divided) or "other words"
             raise DataError(f"{path}: has {present} but no {split} part; add it, or pass images without parts")
-    return Listing(tuple(sorted(items, key=lambda item: item.id)), labels, numbered, tuple(left_out))
+    return Listing(tuple(sorted(items, key=lambda item: item.id)), labels, numbered, tuple(left_out), masks)
 
 
-def _all(path: Location) -> tuple[list[Listed], list[Listed]]:
+def _all(path: Location) -> Found:
     """Every image, and the files in class folders that are none."""
     if is_medmnist(path):
-        return read_medmnist(path), []
-    files, left_out = _files(path)
-    return [picture for item in files for picture in _pictures_of(item)], left_out
+        return Found(read_medmnist(path))
+    found = _files(path)
+    return replace(found, images=[picture for item in found.images for picture in _pictures_of(item)])
 
 
-def _files(path: Location) -> tuple[list[Listed], list[Listed]]:
+def _files(path: Location) -> Found:
     if path.suffix == ".npz" and path.is_file():
         raise DataError(
             f"{path}: holds no MedMNIST arrays, wanted test_images and test_labels (or train, val); save them so"
         )
     if path.is_file():
-        return read_manifest(path), []
-    found = read_folder(path)
-    return found.images, found.left_out
+        return Found(read_manifest(path))
+    return read_folder(path)
 
 
 def _pictures_of(item: Listed) -> Iterable[Listed]:

@@ -233,6 +233,30 @@ def test_what_is_no_image_that_is_read_is_counted_aloud(tmp_path: Path) -> None:
     assert "(.heic 4, .npy 2, .nrrd 1)" in told_of_all.lines[0]
 
 
+MASKS = ("b/c (1)_mask.png", "b/c (1)_Mask_2.tif", "b/c (1)-seg.png", "b/masks/7.png", "b/GT/8_gt.png", "b/p/q_gt.bmp")
+MASKED = ("b/c (1).png", "b/images/7.png", "b/8.jpg", "b/p/q.png")
+STRANGE = ("b/alone_mask.png", "b/gt/9.png", "b/c (1)_masked.png", "b/p/8_mask.png", "mask/1.png", "mask/7.png")
+
+
+@pytest.mark.parametrize("part", ["", "test"])
+def test_masks_beside_images_are_no_images_of_their_class_and_counted_aloud(tmp_path: Path, part: str) -> None:
+    """As BUSI and COVID-19 Radiography have them. A mask of no image that is there is one; a class may be `mask`."""
+    for number, name in enumerate((*MASKS, *MASKED, *STRANGE)):
+        save(tmp_path / part / name, noise(number))
+    if part:
+        folder(tmp_path / "train", {"b": 1, "mask": 1})
+        save(tmp_path / "train" / "b" / "00_mask.png", noise(99))
+    told = Told()
+    images = open_images(tmp_path, "test", progress=told)
+    assert {ref.id.removeprefix("test/") for ref in images.refs} == {*MASKED, *STRANGE}
+    [line] = told.lines
+    assert line.startswith("left out: 6 file(s) in class folders that are by name masks of images beside them (")
+    table = tmp_path / "table.csv"
+    table.write_text("path,label\nb/c (1).png,b\nb/c (1)_mask.png,b\nmask/1.png,mask\n")
+    if not part:
+        assert "b/c (1)_mask.png" in ids(open_images(table)), "a manifest is taken to the letter"
+
+
 def test_many_kinds_of_what_is_no_image_take_one_line(tmp_path: Path) -> None:
     folder(tmp_path, {"a": 1, "b": 1})
     for number in range(9):
