@@ -1,7 +1,7 @@
 """Recall, class by class: what it is called, and where it is worst."""
 
 from robaudit.records import AuditRecord, Point, Tally, by_eps
-from robaudit.report.words import share
+from robaudit.report.words import listed, share
 from robaudit.tally import headline_eps
 
 
@@ -22,6 +22,16 @@ def headline_point(record: AuditRecord) -> Point:
 
 
 def worst_class(record: AuditRecord) -> tuple[str, Tally] | None:
-    """The class with the lowest worst-case recall at the eps that headlines; none without images."""
-    present = [(name, tally) for name, tally in headline_point(record).per_class.items() if tally.n_images]
-    return min(present, key=lambda item: share(item[1]), default=None)
+    """The class with the lowest worst-case recall at the eps that headlines; none without images.
+
+    Classes that share it are named together, with the sum of their counts: where all are lost, none is hit hardest.
+    """
+    present = {name: tally for name, tally in headline_point(record).per_class.items() if tally.n_images}
+    if not present:
+        return None
+    lowest = min(map(share, present.values()))
+    worst = [name for name, tally in present.items() if share(tally) == lowest]
+    if len(worst) == 1:
+        return worst[0], present[worst[0]]
+    words = "every class alike" if len(worst) == len(present) else f"{listed(worst)} alike"
+    return words, Tally(**{field: sum(getattr(present[name], field) for name in worst) for field in Tally.model_fields})

@@ -82,4 +82,6 @@ def _worst_class(record: AuditRecord, side: Side) -> list[Figure]:
         return []
     name, tally = worst
     where = eps(headline_point(record).eps_255)
-    return [Figure(f"Worst class at {where}: {name} ({recall_kinds(record)[name]})", (reading(side, tally),))]
+    kind = recall_kinds(record).get(name)
+    called = f"{name} ({kind})" if kind else name
+    return [Figure(f"Worst class at {where}: {called}", (reading(side, tally),))]

@@ -53,6 +53,26 @@ def test_the_first_screen_ends_with_the_class_hit_hardest():
     assert figures[3].readings[0].counts == f"{stands[worst]} of 50"
 
 
+@pytest.mark.parametrize(
+    ("spared", "name", "counts"),
+    [
+        ({}, "every class alike", "0 of 24"),
+        ({"a": 1, "b": 2}, "c", "0 of 8"),
+        ({"a": 1, "c": 1, "b": 2}, "a and c alike", "2 of 16"),
+    ],
+)
+def test_no_class_is_called_hit_hardest_that_shares_its_recall(spared: dict[str, int], name: str, counts: str):
+    classes = ("a", "b", "c")
+    rows = [
+        row.model_copy(update={"fooled_at": {"pgd": None if index % 8 < spared.get(row.label, 0) else 1}})
+        for index, row in enumerate(make_rows(n_per_class=8, classes=classes, clean=1, attacks=["pgd"]))
+    ]
+    record = make_record(rows, classes=classes, model=make_model(classes=classes, n_classes=3))
+    figure = single_audit(Source(record, tuple(rows), {})).verdict.figures[-1]
+    assert figure.name.removesuffix(" (recall)") == f"Worst class at 4/255: {name}"
+    assert figure.readings[0].counts == counts
+
+
 def test_an_inconclusive_audit_says_so_before_any_number():
     masked = Verdict(kind="inconclusive", sentence="Gradients are masked.", reasons=("masking",))
     verdict = alone(verdict=masked).verdict
