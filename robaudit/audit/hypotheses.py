@@ -1,4 +1,4 @@
-"""What may have been meant instead: other normalisations, and other ways to show the same images to a model."""
+"""What may have been meant instead: other normalisations, sizes, and ways to show the same images to a model."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ _NORMALIZATIONS: Mapping[str, tuple[Sequence[float], Sequence[float]]] = {
     "pixels from -1024 to 1024": PRESETS["xray"],
 }
 """Mean and standard deviation, for every channel alike or one each."""
+_SIDES = (128, 384)
+"""Of input grids that people train at where the architecture's library does not."""
+_APART = 1.4
+"""Networks barely notice grids whose sides differ by less than this factor."""
 _LOOKED_AT = 16
 
 
@@ -36,6 +40,8 @@ class Hypothesis:
     view: View
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    size: tuple[int, int]
+    """(height, width) of the input grid."""
 
     def prepared(self, x: Tensor, stated: Normalization) -> Tensor:
         """Pixels that a model with the stated normalisation sees as this hypothesis would have it.
@@ -60,13 +66,13 @@ class Hypothesis:
 def stated(loaded: LoadedModel, images: Images) -> Hypothesis:
     """What the person, or the model's folder, says."""
     norm = loaded.info.normalization
-    return Hypothesis("as stated", "", images.view, norm.mean, norm.std)
+    return Hypothesis("as stated", "", images.view, norm.mean, norm.std, loaded.size)
 
 
 def alternatives(loaded: LoadedModel, images: Images) -> list[Hypothesis]:
     """Everything worth a try, each differing from what is stated in one thing."""
     base = stated(loaded, images)
-    return [*_other_normalizations(loaded, base), *_other_views(images, base, loaded.size)]
+    return [*_other_normalizations(loaded, base), *_other_views(images, base), *_other_sizes(loaded, base)]
 
 
 def _other_normalizations(loaded: LoadedModel, base: Hypothesis) -> Iterator[Hypothesis]:
@@ -83,7 +89,17 @@ def _other_normalizations(loaded: LoadedModel, base: Hypothesis) -> Iterator[Hyp
             yield replace(base, name=name, flags=flags, mean=means, std=stds)
 
 
-def _other_views(images: Images, base: Hypothesis, size: tuple[int, int]) -> Iterator[Hypothesis]:
+def _other_sizes(loaded: LoadedModel, base: Hypothesis) -> Iterator[Hypothesis]:
+    if loaded.info.input.source not in ("architecture", "assumed"):
+        return  # somebody has said so
+    for side in _SIDES:
+        if all(max(side, own) / min(side, own) > _APART for own in base.size):
+            yield replace(
+                base, name=f"images of about {side}x{side}", flags=f"--input-size {side},{side}", size=(side, side)
+            )
+
+
+def _other_views(images: Images, base: Hypothesis) -> Iterator[Hypothesis]:
     views = {
         "inverted grey levels": replace(base.view, invert=not base.view.invert),
         "rows and columns exchanged": replace(base.view, transpose=not base.view.transpose),
@@ -91,9 +107,9 @@ def _other_views(images: Images, base: Hypothesis, size: tuple[int, int]) -> Ite
     if images.channels == 3:
         views["blue and red exchanged"] = replace(base.view, bgr=not base.view.bgr)
     views |= {f"images brought to size by {how}": replace(base.view, resize=how) for how in RESIZES}
-    shown = _first(images, size)
+    shown = _first(images, base.size)
     for name, view in views.items():
-        if _is_other(images.viewed(view), size, shown):
+        if _is_other(images.viewed(view), base.size, shown):
             yield replace(base, name=name, flags=way_to(view.flags, base.view.flags), view=view)
 
 

@@ -165,7 +165,7 @@ def _answers(
     answers: Answers = {}
     for start in range(0, len(refs), _BATCH):
         batch = refs[start : start + _BATCH]
-        x = torch.stack([viewed.load(ref, loaded.size) for ref in batch]).to(device)
+        x = torch.stack([viewed.load(ref, hypothesis.size) for ref in batch]).to(device)
         progress.asking([ref.id for ref in batch])
         answers |= dict(zip((ref.id for ref in batch), _answered(loaded, hypothesis, x), strict=True))
         progress.advance(len(batch))

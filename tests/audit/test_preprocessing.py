@@ -1,5 +1,6 @@
 """Models that know their answer by arithmetic, so that what is planted wrong is known and nothing else is."""
 
+import contextlib
 import re
 import shlex
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NONE = ((0.0,) * 3, (1.0,) * 3)
 HALF = ((0.5,) * 3, (0.5,) * 3)
 BYTES = ((0.0,) * 3, (1 / 255,) * 3)
+SIZE_FOUND = "100.0% with images of about 128x128 .*; pass .*--input-size 128,128, or --accept"
 TWICE = (tuple(m * (1 + s) for m, s in zip(*IMAGENET, strict=True)), tuple(s * s for s in IMAGENET[1]))
 
 Norm = tuple[Sequence[float], Sequence[float]]
@@ -271,6 +273,24 @@ def test_a_cut_out_middle_is_found(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="pass --resize cover"):
         check(model, images)
     assert check(model, images.viewed(View(resize="cover"))).status == "passed"
+
+
+class At128(ByBrightness):
+    """Sees nothing at any other size than that of its training."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.shape[2:] == (128, 128) else torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("source", ["architecture", "assumed", "given"])
+def test_the_size_of_training_is_found_where_nobody_has_said_it(tmp_path: Path, source: str) -> None:
+    images = brightnesses(tmp_path, *BORDERS, n=36)
+    model = loaded(At128(NONE, *BORDERS), NONE, images.classes)
+    grid = InputSize(channels=3, height=SIDE, width=SIDE, source=source)
+    model = replace(model, info=model.info.model_copy(update={"input": grid}))
+    told = contextlib.nullcontext() if source == "given" else pytest.raises(SettingsError, match=SIZE_FOUND)
+    with told:
+        assert "128" not in check(model, images).why
 
 
 # What a person may say to it
