@@ -166,7 +166,7 @@ def test_a_mistake_with_the_model_or_the_images(
         (("--eps", "4.."), r"--eps 4\.\.: wanted whole numbers, such as"),
         (("--eps", "abc"), r"--eps abc: wanted whole numbers, such as"),
         (("--eps", "1,1"), r"--eps 1,1: wanted different"),
-        (("--eps", "0.0313"), r"--eps 0\.0313: wanted whole numbers"),
+        (("--eps", "0.0313"), r"--eps 0\.0313: wanted whole numbers, .* \(4 means 4/255\)"),
         (("--eps", "8-1"), r"--eps : wanted different|--eps 8-1: wanted"),
         (("--eps", "1-99999999999"), r"--eps 1-99999999999: wanted"),
     ],

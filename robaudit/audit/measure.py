@@ -187,9 +187,9 @@ class Measurement:
         return InOrder(journal.entries, done, added, lambda entry: entry)
 
     def _note(self, fallen: Counter[int]) -> str:
-        """The curve so far, from how many images fell at each eps."""
+        """The curve so far, of how many images fell at each eps; low as a rule, as images that fall are done sooner."""
         n, standing = fallen.total(), tally.sketch(fallen, self.engine.plan.grid)
-        return "worst case " + ", ".join(f"{count / n:.0%} at {eps}/255" for eps, count in standing.items())
+        return "worst case so far " + ", ".join(f"{count / n:.0%} at {eps}/255" for eps, count in standing.items())
 
     def _stopped(self, fallen: Counter[int]) -> str:
         if not fallen:

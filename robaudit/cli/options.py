@@ -313,7 +313,8 @@ def whole_numbers(option: str, text: str) -> list[int]:
                 raise ValueError
             found += range(low, high + 1)
     except ValueError:
-        raise SettingsError(f"{option} {text}: wanted whole numbers, such as 1,2,4 or 1-8") from None
+        meant = " (4 means 4/255)" if option == "--eps" else ""
+        raise SettingsError(f"{option} {text}: wanted whole numbers, such as 1,2,4 or 1-8{meant}") from None
     return found
 
 
