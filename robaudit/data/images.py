@@ -238,7 +238,11 @@ def open_images(
         raise SettingsError(f"--on-bad-image {on_bad_image}: wanted fail or skip")
     progress, view = progress or Silent(), view or View()
     listing = list_images(path, split)
-    for words in (left_out.words_for(listing.left_out), masks.words_for(listing.masks)):
+    for words in (
+        left_out.words_for(listing.left_out),
+        masks.words_for(listing.masks),
+        masks.words_for_listed(masks.masks_among(listing.items)),
+    ):
         if words:
             progress.say(words)
     _refuse_twins(path, listing.labels)

@@ -34,14 +34,28 @@ def masks_among(files: Iterable[Listed]) -> dict[Listed, Listed]:
 
 
 def words_for(masks: Mapping[Listed, Listed]) -> str:
-    """How many there are, and how to keep them; empty where there are none."""
+    """How many were left out, and how to keep them; empty where there are none."""
     if not masks:
         return ""
-    mask, image = next(iter(masks.items()))
     return (
-        f"left out: {len(masks)} file(s) in class folders that are by name masks of images beside them ({mask.id} of "
-        f"{image.id}); if they are images of their class, rename them or list all images in a manifest"
+        f"left out: {len(masks)} file(s) in class folders that are by name masks of images beside them "
+        f"({_first(masks)}); if they are images of their class, rename them or list all images in a manifest"
     )
+
+
+def words_for_listed(masks: Mapping[Listed, Listed]) -> str:
+    """How many a manifest lists, which is taken to the letter; empty where there are none."""
+    if not masks:
+        return ""
+    return (
+        f"{len(masks)} of the images listed are by name masks of others ({_first(masks)}) and count as images of their "
+        "class; if they are masks, remove their rows"
+    )
+
+
+def _first(masks: Mapping[Listed, Listed]) -> str:
+    mask, image = next(iter(masks.items()))
+    return f"{mask.id} of {image.id}"
 
 
 def _image_of(item: Listed) -> Place | None:

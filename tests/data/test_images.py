@@ -254,7 +254,11 @@ def test_masks_beside_images_are_no_images_of_their_class_and_counted_aloud(tmp_
     table = tmp_path / "table.csv"
     table.write_text("path,label\nb/c (1).png,b\nb/c (1)_mask.png,b\nmask/1.png,mask\n")
     if not part:
-        assert "b/c (1)_mask.png" in ids(open_images(table)), "a manifest is taken to the letter"
+        told = Told()
+        assert "b/c (1)_mask.png" in ids(open_images(table, progress=told)), "a manifest is taken to the letter"
+        assert told.lines[0].startswith(
+            "1 of the images listed are by name masks of others (b/c (1)_mask.png of b/c (1)."
+        )
 
 
 def test_many_kinds_of_what_is_no_image_take_one_line(tmp_path: Path) -> None:
