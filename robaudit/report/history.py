@@ -236,8 +236,8 @@ def _checks_spoken(sides: Sequence[Side]) -> str:
     """Say in one sentence where checks spoke up; the section on checks has each of them."""
     loud = {side.name: sum(check.speaks_up for check in side.record.checks) for side in sides}
     unchecked = [side.name for side in sides if not side.record.checks]
-    spoke = [f"{name} ({number(count)})" for name, count in loud.items() if count]
-    said = f"Checks spoke up in {listed(spoke)}." if spoke else "No check spoke up."
+    spoke = [f"{number(count)} in {name}" for name, count in loud.items() if count]
+    said = f"Checks that spoke up: {listed(spoke)}." if spoke else "No check spoke up."
     return f"{said} No believability checks were run in {listed(unchecked)}." if unchecked else said
 
 

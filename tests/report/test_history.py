@@ -213,7 +213,7 @@ def test_checks_are_summed_up_in_a_sentence():
     check = Check(id="c", status="failed", value=1, threshold=0, why="w", remedy="r")
     quiet = check.model_copy(update={"status": "passed"})
     page = many(audit(3, checks=(check, check, quiet)), audit(3, checks=(quiet,)), audit(3))
-    assert page.verdict.sentences[-1] == ("Checks spoke up in v0 (2). No believability checks were run in v2.")
+    assert page.verdict.sentences[-1] == ("Checks that spoke up: 2 in v0. No believability checks were run in v2.")
 
 
 def test_of_too_many_audits_the_first_and_the_last_are_drawn():
