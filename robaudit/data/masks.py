@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from robaudit.data.listed import Listed
@@ -17,16 +17,18 @@ Place = tuple[PurePosixPath, str]
 """A folder, and a name without its suffix."""
 
 
-def masks_among(files: Iterable[Listed]) -> dict[Listed, Listed]:
+def masks_among(files: Sequence[Listed]) -> dict[Listed, Listed]:
     """Those that are by name a mask of another, and of which.
 
     `benign/4_mask.png` is one of `benign/4.png`; `COVID/masks/7.png` is one of `COVID/7.png` or `COVID/images/7.png`.
     Where there is no such image, a file is what it may well be, an image with a strange name.
     """
-    meant = {item: _image_of(item) for item in files}
+    meant = {item: place for item in files if (place := _image_of(item)) is not None}
+    if not meant:  # most sets have none, and may be large
+        return {}
     images: dict[Place, Listed] = {}
-    for item, place in meant.items():
-        if place is None:
+    for item in files:
+        if item not in meant:
             folder, name = _place(item)
             for home in (folder, folder.parent):
                 images.setdefault((home, name), item)

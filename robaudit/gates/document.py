@@ -23,6 +23,8 @@ class JudgedAudit(Record):
     """Images audited; where the audit is partial, so far."""
     n_skipped: Count
     """Images that could not be read and were left out."""
+    n_learnt_skipped: Count
+    """Images left out because the model has learnt from them, or because train or val has them too."""
     note: str | None
     """What a reader must know about these images first."""
     created: datetime
@@ -105,6 +107,7 @@ def _audit(record: AuditRecord) -> JudgedAudit:
         data_sha256=record.data.sha256,
         n_images=record.clean.n_images,
         n_skipped=record.data.n_skipped,
+        n_learnt_skipped=record.data.n_learnt_skipped,
         note=record.data.note,
         created=record.created,
         status=record.status,

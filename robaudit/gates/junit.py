@@ -73,6 +73,7 @@ def _add_properties(suite: ET.Element, verdicts: Verdicts) -> None:
         "data.sha256": audit.data.sha256,
         "images": str(audit.clean.n_images),
         "images left out": str(audit.data.n_skipped),
+        "images learnt from left out": str(audit.data.n_learnt_skipped),
         **({"about the images": audit.data.note} if audit.data.note else {}),
         "robust accuracy": UPPER_BOUND,
     }

@@ -83,7 +83,9 @@ def _audit(role: str, record: AuditRecord) -> Iterator[str]:
 
 
 def _left_out(data: DataInfo) -> str:
-    return f" ({data.n_skipped} more could not be read and were left out)" if data.n_skipped else ""
+    counts = {"could not be read": data.n_skipped, "were learnt from": data.n_learnt_skipped}
+    told = " and ".join(f"{count} more {why}" for why, count in counts.items() if count)
+    return f" ({told} and were left out)" if told else ""
 
 
 def _text(text: str) -> str:
