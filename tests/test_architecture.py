@@ -42,11 +42,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "timm": LEAVES | {"load"},
     # The audit.
     "attack": LEAVES | {"front", "data", "load"},
+    "preprocessing": LEAVES | MEASURING,
     "fleet": LEAVES | MEASURING,
     "checks": LEAVES | MEASURING,
-    "audit": LEAVES | MEASURING | {"fleet", "checks"},
+    "audit": LEAVES | MEASURING | {"preprocessing", "fleet", "checks"},
     # The retrofit closes the loop through files on disk: it never imports the audit.
-    "retrofit": LEAVES | MEASURING | {"texture", "fleet"},
+    "retrofit": LEAVES | MEASURING | {"texture", "preprocessing", "fleet"},
     # Pages and gates read records: they need no torch.
     "report": LEAVES,
     "gates": LEAVES,

@@ -9,7 +9,6 @@ import pytest
 import timm
 import torch
 
-from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.scan import scan
 from robaudit.data.images import open_images
 from robaudit.data.listing import has_splits
@@ -17,6 +16,7 @@ from robaudit.data.view import View
 from robaudit.errors import SettingsError
 from robaudit.job.run import run
 from robaudit.load.model import load_model
+from robaudit.preprocessing.check import check_preprocessing
 from robaudit.progress import Silent
 from robaudit.records import read_audit
 

@@ -16,7 +16,6 @@ from robaudit.attack.curve import Engine
 from robaudit.attack.settings import Precision, Protocol, fitted, plan_of, sample_size_of, speedups_of
 from robaudit.attack.threats import EPS_GRID
 from robaudit.audit.measure import Measurement
-from robaudit.audit.preprocessing import check_preprocessing, require_expected
 from robaudit.audit.record import draft
 from robaudit.checks.evidence import Share
 from robaudit.data.apart import require_outside_images
@@ -33,6 +32,7 @@ from robaudit.load.classifier import LoadedModel
 from robaudit.load.in_memory import from_module
 from robaudit.load.model import load_model
 from robaudit.load.surrogate import Surrogate, load_surrogate
+from robaudit.preprocessing.check import check_preprocessing, require_expected
 from robaudit.progress import Progress, Silent
 from robaudit.records import AuditRecord
 

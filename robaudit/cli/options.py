@@ -204,7 +204,7 @@ AcceptPreprocessing = Annotated[
     bool,
     typer.Option(
         "--accept-preprocessing",
-        help="Measure although another normalisation, class order or the like does clearly better.",
+        help="Go on although another normalisation, class order or the like does clearly better.",
         rich_help_panel=MODEL,
     ),
 ]

@@ -142,6 +142,7 @@ def run(
     }  # fmt: skip
     measured: dict[str, Any] = {"preset": preset, **shared, **(scanning or {})}
     trained: dict[str, Any] = {"preset": "paper" if preset == "paper" else None, **shared, **(training or {})}
+    trained["accept_preprocessing"] = True  # the first scan has asked
 
     # First what tries the model on the images: nothing is written for a job that cannot be done.
     _require_known(model, data, measured, trained)

@@ -28,6 +28,7 @@ from robaudit.load.classifier import Classifier
 from robaudit.load.model import FURTHER_OPTIONS, load_model
 from robaudit.load.provenance import environment
 from robaudit.load.recipe import altered_program
+from robaudit.preprocessing.check import require_preprocessing
 from robaudit.progress import Progress, Silent
 from robaudit.records import METRICS_FILE, SPLIT_FILE, TRAINING_FILE, DataInfo, FileRef, ModelInfo
 from robaudit.retrofit.before_training import require_patches, retrofitted
@@ -84,6 +85,7 @@ def assimilate(
     view: View | None = None,
     on_bad_image: Literal["fail", "skip"] = "fail",
     device: str | torch.device = "auto",
+    accept_preprocessing: bool = False,
     restart: bool = False,
     engine: EngineName = "local",
     workers: int | None = None,
@@ -113,6 +115,7 @@ def assimilate(
         view: how images are shown to the model; None as they are stored.
         on_bad_image: `skip` leaves unreadable images out.
         device: where to train.
+        accept_preprocessing: train without asking whether another preprocessing does clearly better.
         restart: replace a folder of other settings.
         engine: who trains: `local` this process, `ray` workers of a cluster, who share every batch.
         workers: how many; None is as many as there is room for. Ray alone.
@@ -173,6 +176,8 @@ def assimilate(
             tidy(out)
             progress.say(f"{out}: already made with these settings; nothing to do")
             return finished
+        if not (accept_preprocessing or _epochs_done(folder)):
+            require_preprocessing(vanilla, training, progress)
         with trainers(workforce, vanilla.classifier.device, len(training), config.batch_size) as crew:
             if depends_on_sharing(vanilla.classifier.backbone, config.trains):
                 identity["workers"] = crew.size

@@ -16,13 +16,14 @@ from PIL import Image
 from small_scans import CLASSES, small_scan, write_data, write_model
 from torch import Tensor, nn
 
-from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.data.images import Images, open_images
 from robaudit.data.view import View
 from robaudit.errors import SettingsError
 from robaudit.load.classifier import Classifier, LoadedModel
+from robaudit.preprocessing.check import check_preprocessing
 from robaudit.progress import Silent
 from robaudit.records import Check, InputSize, ModelInfo, Normalization
+from robaudit.retrofit.assimilate import assimilate
 
 SIDE = 8
 BORDERS = (0.2, 0.45)
@@ -335,3 +336,17 @@ def test_a_scan_stops_before_it_writes_and_goes_on_when_told(tmp_path: Path, mon
     record = small_scan(model, data, out, **wrong_order, accept_preprocessing=True)
     assert [check.status for check in record.checks if check.id == "preprocessing"] == ["warning"]
     assert record.verdict.kind == "measured"
+
+
+def test_a_training_stops_before_it_writes_and_goes_on_when_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained with its classes in the wrong order, the network would learn the other one, and no later scan tell."""
+    monkeypatch.setattr(small_scans, "N_IMAGES", 60)
+    model, data, out = write_model(tmp_path / "model"), write_data(tmp_path / "data"), tmp_path / "out"
+    little: dict[str, Any] = {"epochs": 1, "front": "T", "alpha": 1.0, "classes": CLASSES[::-1]}
+    with pytest.raises(SettingsError, match=r"pass --classes ill,well, or --accept-preprocessing to train it as it is"):
+        assimilate(model, data, out=out, **little)
+    assert not out.exists()
+    assimilate(model, data, out=out, **little, accept_preprocessing=True)
+    assert (out / "model.safetensors").exists()

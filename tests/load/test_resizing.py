@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from timm.models import save_for_hf
 
-from robaudit.audit.grid import grid_note
-from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.data.images import Images, open_images
 from robaudit.data.resizing import Resizing, own_resizing
 from robaudit.data.view import View
 from robaudit.load.model import load_model
 from robaudit.load.stated_resizing import hugging_face_resizing, timm_resizing
+from robaudit.preprocessing.check import check_preprocessing
+from robaudit.preprocessing.grid import grid_note
 from robaudit.progress import Silent
 
 TIMM = [

@@ -8,8 +8,6 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from robaudit.audit.grid import grid_note
-from robaudit.audit.preprocessing import check_preprocessing
 from robaudit.audit.scan import scan
 from robaudit.data.images import open_images
 from robaudit.data.view import View
@@ -18,6 +16,8 @@ from robaudit.load import surrogate
 from robaudit.load.contents import read_contents
 from robaudit.load.model import load_model
 from robaudit.load.surrogate import load_surrogate
+from robaudit.preprocessing.check import check_preprocessing
+from robaudit.preprocessing.grid import grid_note
 from robaudit.progress import Silent
 from robaudit.records import FileRef
 from robaudit.retrofit.assimilate import assimilate

@@ -15,11 +15,11 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from robaudit.attack.prepare import judging
-from robaudit.audit.grid import GridNote, grid_note
-from robaudit.audit.hypotheses import Hypothesis, alternatives, stated
 from robaudit.data.images import ImageRef, Images
 from robaudit.errors import SettingsError
 from robaudit.load.classifier import LoadedModel
+from robaudit.preprocessing.grid import GridNote, grid_note
+from robaudit.preprocessing.hypotheses import Hypothesis, alternatives, stated
 from robaudit.progress import Progress
 from robaudit.records import Check, Tally
 from robaudit.significance import SIGNIFICANCE, holm, mcnemar, p_value
@@ -92,6 +92,19 @@ def check_preprocessing(
     else:
         raise SettingsError(f"{loaded.info.path}: {problem}, or --accept-preprocessing to measure it as it is")
     return _with_note(found, note)
+
+
+def require_preprocessing(loaded: LoadedModel, images: Images, progress: Progress) -> None:
+    """The same before a training, which would learn to live with the mistake: nothing after it could tell.
+
+    Raises:
+        SettingsError: an alternative is clearly better, as above.
+    """
+    sample = images.limited(SAMPLE, seed=0)
+    right, outcomes = _tried(loaded, sample, progress)
+    if problem := _better(len(sample), right, outcomes):
+        raise SettingsError(f"{loaded.info.path}: {problem}, or --accept-preprocessing to train it as it is")
+    _suspected(len(sample), right, outcomes, progress)
 
 
 def require_expected(path: str, clean: Tally, *, accept: bool = False, expected: float | None = None) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from robaudit.audit.hypotheses import differs, way_to
 from robaudit.data.images import Images
 from robaudit.data.resizing import own_resizing
 from robaudit.load.classifier import LoadedModel
+from robaudit.preprocessing.hypotheses import differs, way_to
 
 
 @dataclass(frozen=True)
