@@ -278,7 +278,11 @@ def test_the_status_of_a_run_is_that_of_its_stages(model: Path, data: Path, fini
     unfinished = tmp_path / ".assimilated.unfinished"
     unfinished.mkdir()
     (unfinished / "identity.json").write_text(json.dumps({"settings": {"epochs": 15}}))
-    lines_ = [{"epoch": epoch, "val": {"n_correct": 5 + epoch, "n_images": 9, "losses": LOSSES}} for epoch in range(3)]
+    no_training = {"train": None, "seconds": 1.0, "worst_patch": None, "worst_feature": None}
+    validated = [
+        {"n_correct": n_correct, "n_images": 9, "losses": LOSSES, "saturated": None} for n_correct in (5, 6, 7)
+    ]
+    lines_ = [{"epoch": epoch, "val": val, **no_training} for epoch, val in enumerate(validated)]
     (unfinished / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines_) + '{"torn')
     status = read_status(tmp_path)
     assert (status.kind, status.state, status.done) == ("run", "stopped", 1)
