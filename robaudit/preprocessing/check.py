@@ -181,6 +181,7 @@ def _answers(
         x = torch.stack([viewed.load(ref, hypothesis.size) for ref in batch]).to(device)
         progress.asking([ref.id for ref in batch])
         answers |= dict(zip((ref.id for ref in batch), _answered(loaded, hypothesis, x), strict=True))
+        progress.asking(())  # pictures may be read next, from slow storage
         progress.advance(len(batch))
     return answers
 
