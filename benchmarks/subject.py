@@ -45,8 +45,7 @@ def preset_engine(
     batch_size: int | None = None,
 ) -> Engine:
     """The engine of a scan with this preset; where that asks for a surrogate, the scan's own."""
-    pictures = images.to_try(loaded.size).to(loaded.classifier.device)
-    other = load_surrogate(None, loaded, pictures, Silent())
+    other = load_surrogate(None, loaded, images, Silent())
     plan = fitted(
         plan_of(None, grid, preset, None, seed),
         has_front=loaded.info.front is not None,
