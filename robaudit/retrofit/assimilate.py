@@ -176,7 +176,8 @@ def assimilate(
             tidy(out)
             progress.say(f"{out}: already made with these settings; nothing to do")
             return finished
-        if not (accept_preprocessing or _epochs_done(folder)):
+        begins = restart or not _epochs_done(folder)
+        if begins and not accept_preprocessing:
             require_preprocessing(vanilla, training, progress)
         with trainers(workforce, vanilla.classifier.device, len(training), config.batch_size) as crew:
             if depends_on_sharing(vanilla.classifier.backbone, config.trains):

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +20,13 @@ from torch import Tensor, nn
 from robaudit.data.images import Images, open_images
 from robaudit.data.view import View
 from robaudit.errors import SettingsError
+from robaudit.files import workplace_of
 from robaudit.load.classifier import Classifier, LoadedModel
 from robaudit.preprocessing.check import check_preprocessing
 from robaudit.progress import Silent
-from robaudit.records import Check, InputSize, ModelInfo, Normalization
+from robaudit.records import METRICS_FILE, Check, InputSize, ModelInfo, Normalization
 from robaudit.retrofit.assimilate import assimilate
+from robaudit.retrofit.workplace import STATE_FILE
 
 SIDE = 8
 BORDERS = (0.2, 0.45)
@@ -348,5 +351,12 @@ def test_a_training_stops_before_it_writes_and_goes_on_when_told(
     with pytest.raises(SettingsError, match=r"pass --classes ill,well, or --accept-preprocessing to train it as it is"):
         assimilate(model, data, out=out, **little)
     assert not out.exists()
+    unfinished = workplace_of(out)
+    unfinished.mkdir(exist_ok=True)
+    for name in (STATE_FILE, METRICS_FILE):
+        (unfinished / name).write_text("before\nafter one epoch\n")
+    with pytest.raises(SettingsError, match="to train it as it is"):
+        assimilate(model, data, out=out, **little, restart=True)  # what was done there is discarded
+    shutil.rmtree(unfinished)
     assimilate(model, data, out=out, **little, accept_preprocessing=True)
     assert (out / "model.safetensors").exists()
